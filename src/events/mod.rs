@@ -1,0 +1,22 @@
+//! What an event is: one JSON object on one line, its identity, its time, its terms.
+//!
+//! Nothing here knows of files, journals or actors.
+pub mod field;
+pub mod id;
+pub mod time;
+
+pub use field::Field;
+pub use id::EventId;
+pub use time::Micros;
+
+/// Longest line accepted, bytes. A longer one is refused with its size and hash.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+/// Longest JSON array or multi-line document that is split into events, bytes.
+pub const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
+/// Deepest nesting of one event.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Most terms one event may add to the index, and most bytes of them.
+pub const TERMS_PER_EVENT_MAX: usize = 64;
+pub const TERM_BYTES_PER_EVENT_MAX: usize = 8 << 10;
+/// Longest term value kept as it is; a longer one becomes a prefix and a hash.
+pub const TERM_VALUE_BYTES_MAX: usize = 4 << 10;

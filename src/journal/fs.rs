@@ -1,0 +1,178 @@
+//! The few file operations the journal and its sidecars need, behind a trait, so that tests can run them on a file
+//! system that forgets whatever was not synced.
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file opened for appending and for reading at offsets.
+pub trait File: Send + Sync {
+    /// Writes the pieces, in order, at offset `at`, which is the file's end as the caller knows it.
+    fn write_at(&self, pieces: &[&[u8]], at: u64) -> io::Result<()>;
+    /// Fills `buffer` from `offset`; an early end is `UnexpectedEof`.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Makes data and length durable (fdatasync).
+    fn sync_data(&self) -> io::Result<()>;
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Contents of an immutable file.
+pub trait Mapped: Send + Sync {
+    fn bytes(&self) -> &[u8];
+    /// The range is about to be read as a whole: worth one read instead of many page faults.
+    fn will_need(&self, _range: std::ops::Range<usize>) {}
+}
+
+impl Mapped for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+/// What an entry of a directory is called and how long it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub name: String,
+    pub len: u64,
+}
+
+pub trait Fs: Send + Sync {
+    /// Creates a new file; it exists durably only after [`Fs::sync_dir`].
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Maps an existing file for reading.
+    fn map(&self, path: &Path) -> io::Result<Arc<dyn Mapped>>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// The regular files of a directory, sorted by name.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in the directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes that an unprivileged writer may still write.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Reads a whole file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open(path)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+}
+
+/// The real thing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+struct RealFile(std::fs::File);
+
+struct RealMap(memmap2::Mmap);
+
+impl Mapped for RealMap {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn will_need(&self, range: std::ops::Range<usize>) {
+        // Advice only: a refusal changes nothing but speed.
+        let _ = self.0.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+    }
+}
+
+impl File for RealFile {
+    fn write_at(&self, pieces: &[&[u8]], at: u64) -> io::Result<()> {
+        fail::fail_point!("fs::write", |_| Err(io::Error::from_raw_os_error(nix::libc::EIO)));
+        let mut offset = at;
+        let mut slices: Vec<io::IoSlice<'_>> = pieces.iter().map(|piece| io::IoSlice::new(piece)).collect();
+        let mut rest = &mut slices[..];
+        while rest.iter().any(|slice| !slice.is_empty()) {
+            let batch = rest.len().min(1024);
+            let written = nix::sys::uio::pwritev(&self.0, &rest[..batch], offset as i64).map_err(io::Error::from)?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            offset += written as u64;
+            io::IoSlice::advance_slices(&mut rest, written);
+        }
+        Ok(())
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.0, buffer, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        fail::fail_point!("fs::sync", |_| Err(io::Error::from_raw_os_error(nix::libc::EIO)));
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+impl Fs for RealFs {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o640).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(RealFile(std::fs::OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn map(&self, path: &Path) -> io::Result<Arc<dyn Mapped>> {
+        let file = std::fs::File::open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Arc::new(Vec::new()));
+        }
+        // SAFETY: the files mapped are sidecars, written once under a temporary name and never changed afterwards.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        map.advise(memmap2::Advice::Random)?;
+        Ok(Arc::new(RealMap(map)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                entries.push(Entry { name, len: metadata.len() });
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        std::fs::File::open(dir)?.sync_all()
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(dir)?;
+        Ok(stat.blocks_available() as u64 * stat.fragment_size() as u64)
+    }
+}

@@ -1,0 +1,14 @@
+//! Honeyguide keeps what honeypots caught as evidence and answers questions about it.
+//!
+//! Start with `ops/ARCHITECTURE.md`; `ops/FORMAT.md` describes the files.
+pub mod actors;
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod events;
+pub mod index;
+pub mod journal;
+pub mod os;
+pub mod sources;
+pub mod state;
+pub mod telemetry;

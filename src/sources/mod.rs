@@ -1,0 +1,122 @@
+//! Where lines come from. A source yields [`Chunk`]s and knows how to go on from a checkpoint; it knows nothing of
+//! decoding, of the journal or of actors.
+use crate::events::Micros;
+use std::sync::Arc;
+
+/// Input bytes are cut into chunks of about this size; a chunk becomes one block of the journal.
+pub const CHUNK_BYTES: usize = 512 << 10;
+
+/// What the operator configured, as far as a chunk must carry it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    pub name: String,
+    pub format: Format,
+}
+
+/// Which decoder reads the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    Cowrie,
+}
+
+/// Where a chunk came from and where its stream stands behind it; travels with the events until they are durable.
+#[derive(Debug)]
+pub struct Origin {
+    pub source: Arc<Source>,
+    /// The checkpoint's name: one per input file (or partition), such as `cowrie/fd01-2a3b4c`. Empty when no checkpoint is kept.
+    pub stream: Arc<str>,
+    /// Which opening of the stream this belongs to, and the chunk's number in it, from 0: the journal commits them in order.
+    pub run: u64,
+    pub ordinal: u64,
+    /// Path of the input, for quarantine records and logs.
+    pub path: Arc<str>,
+    /// Offset of the chunk's first byte in the (decompressed) input, for quarantine records.
+    pub offset: u64,
+    /// Input bytes the chunk stands for (more than its data when something was skipped).
+    pub input_bytes: u64,
+    pub received_at: Micros,
+    /// Lines were made from an array or a multi-line document: they are not verbatim.
+    pub reflowed: bool,
+    /// What the stream needs to go on behind this chunk, in the source's own encoding. Empty: unchanged.
+    pub checkpoint: Vec<u8>,
+    /// The share of the memory budget; given back when the chunk is durable.
+    pub permit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// A stretch of one input, cut at event boundaries.
+#[derive(Debug)]
+pub struct Chunk {
+    pub origin: Origin,
+    /// Whole lines, each ended by `\n`.
+    pub data: Vec<u8>,
+    /// Stretches the cutting itself refused (a line over the limit, a torn end).
+    pub refused: Vec<Refused>,
+}
+
+/// Input that is not an event, on its way to quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub reason: Reason,
+    /// Offset in the (decompressed) input.
+    pub offset: u64,
+    /// Length of all that was refused, bytes; `bytes` may hold only its beginning.
+    pub len: u64,
+    /// BLAKE3 of all that was refused.
+    pub hash: [u8; 32],
+    /// The refused bytes, at most [`REFUSED_BYTES_MAX`].
+    pub bytes: Vec<u8>,
+    /// One line saying what was wrong, with nothing of the input in it.
+    pub detail: String,
+}
+
+/// How much of a refused stretch is kept.
+pub const REFUSED_BYTES_MAX: usize = 64 << 10;
+
+/// Why input was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Not JSON, or not a JSON object.
+    NotAnObject,
+    /// Longer than the line limit.
+    LineTooLong,
+    /// The last line of a file that ended (rotation, archive) without its newline and is not JSON by itself.
+    Partial,
+    /// Nested deeper than the limit.
+    TooDeep,
+    /// A document over the limit, or one that never ends.
+    DocumentTooLong,
+    /// The decoder panicked on it.
+    DecoderPanic,
+    /// The archive is damaged or expands beyond the ratio or size limit.
+    Archive,
+    /// Bytes found behind the last whole block when a segment was opened.
+    TornTail,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 8] = [
+        Reason::NotAnObject,
+        Reason::LineTooLong,
+        Reason::Partial,
+        Reason::TooDeep,
+        Reason::DocumentTooLong,
+        Reason::DecoderPanic,
+        Reason::Archive,
+        Reason::TornTail,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::NotAnObject => "not_an_object",
+            Reason::LineTooLong => "line_too_long",
+            Reason::Partial => "partial",
+            Reason::TooDeep => "too_deep",
+            Reason::DocumentTooLong => "document_too_long",
+            Reason::DecoderPanic => "decoder_panic",
+            Reason::Archive => "archive",
+            Reason::TornTail => "torn_tail",
+        }
+    }
+}
