@@ -20,6 +20,21 @@ pub enum Format {
     Cowrie,
 }
 
+impl Format {
+    pub const ALL: [Format; 1] = [Format::Cowrie];
+
+    /// The name in the configuration and in the journal.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Cowrie => "cowrie",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.name() == name)
+    }
+}
+
 /// Where a chunk came from and where its stream stands behind it; travels with the events until they are durable.
 #[derive(Debug)]
 pub struct Origin {
