@@ -1,1 +1,192 @@
+//! The small mutable view in sled: where the journal's head stands, the catalogue of segments, a copy of the checkpoints.
+//!
+//! Losing it loses nothing. It is written at most once a second, never per event, and rebuilt from the segments when it
+//! is missing or cannot be read. What only it can tell: how far the last segment had been committed (so that a torn
+//! append is told from damage) and which segments there should be.
+mod codec;
 
+use crate::events::Micros;
+use crate::journal::block::Checkpoints;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes of sled's page cache unless configured.
+pub const CACHE_BYTES: u64 = 8 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error("cannot open the state in {dir}: {source}")]
+    Open { dir: PathBuf, source: sled::Error },
+    #[error("cannot put the damaged state {dir} aside: {source}")]
+    Aside { dir: PathBuf, source: io::Error },
+    #[error("cannot write the state: {0}")]
+    Write(#[from] sled::Error),
+    #[error("cannot sync the state: {0}")]
+    Sync(#[from] io::Error),
+}
+
+/// How far the journal was committed when this was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadRecord {
+    pub segment: u64,
+    pub len: u64,
+    pub next_seq: u64,
+}
+
+/// One sealed segment of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentRecord {
+    pub first_seq: u64,
+    pub events: u64,
+    pub raw_bytes: u64,
+    pub time_min: Micros,
+    pub time_max: Micros,
+    pub digest: [u8; 32],
+}
+
+pub struct State {
+    db: sled::Db,
+    dir: PathBuf,
+    segments: sled::Tree,
+    checkpoints: sled::Tree,
+}
+
+/// The state, and what had to be done to have it.
+pub struct Opened {
+    pub state: State,
+    /// A damaged state was moved here; a new one was begun.
+    pub put_aside: Option<PathBuf>,
+    /// There was nothing before.
+    pub created: bool,
+}
+
+impl State {
+    /// Opens the state in `dir`, putting one that cannot be read aside.
+    pub fn open(dir: &Path, cache_bytes: u64, now: Micros) -> Result<Opened, StateError> {
+        let created = !dir.exists();
+        match Self::try_open(dir, cache_bytes) {
+            Ok(state) => Ok(Opened { state, put_aside: None, created }),
+            Err(_) => {
+                let aside = dir.with_file_name(format!("state.damaged-{now}"));
+                std::fs::rename(dir, &aside).map_err(|source| StateError::Aside { dir: dir.to_owned(), source })?;
+                let state = Self::try_open(dir, cache_bytes)?;
+                Ok(Opened { state, put_aside: Some(aside), created: true })
+            }
+        }
+    }
+
+    fn try_open(dir: &Path, cache_bytes: u64) -> Result<State, StateError> {
+        let open = || -> Result<State, sled::Error> {
+            let db = sled::Config::new()
+                .path(dir)
+                .cache_capacity(cache_bytes)
+                .mode(sled::Mode::LowSpace)
+                .flush_every_ms(None)
+                .open()?;
+            let (segments, checkpoints) = (db.open_tree("segments")?, db.open_tree("checkpoints")?);
+            // Reads every record once: garbage shows here and not in the middle of a day.
+            segments.iter().chain(checkpoints.iter()).chain(db.iter()).try_for_each(|record| record.map(drop))?;
+            Ok(State { db, dir: dir.to_owned(), segments, checkpoints })
+        };
+        // sled answers some damage with a panic.
+        std::panic::catch_unwind(open)
+            .unwrap_or_else(|_| Err(sled::Error::Corruption { at: None, bt: () }))
+            .map_err(|source| StateError::Open { dir: dir.to_owned(), source })
+    }
+
+    /// How far the journal was committed; `None` when not known.
+    pub fn head(&self) -> Option<HeadRecord> {
+        codec::decode(&self.db.get("head").ok()??)
+    }
+
+    /// The catalogue, ascending by segment number; records that cannot be read are left out.
+    pub fn segments(&self) -> Vec<(u64, SegmentRecord)> {
+        let records = self.segments.iter().flatten();
+        records.filter_map(|(key, value)| Some((u64::from_be_bytes(key.as_ref().try_into().ok()?), codec::decode(&value)?))).collect()
+    }
+
+    pub fn put_segment(&self, number: u64, record: &SegmentRecord) -> Result<(), StateError> {
+        self.segments.insert(number.to_be_bytes(), codec::encode(record))?;
+        Ok(())
+    }
+
+    pub fn remove_segment(&self, number: u64) -> Result<(), StateError> {
+        self.segments.remove(number.to_be_bytes())?;
+        Ok(())
+    }
+
+    /// Writes head and checkpoints, then makes all that was written durable.
+    pub fn save(&self, head: HeadRecord, checkpoints: &Checkpoints) -> Result<(), StateError> {
+        for (name, value) in checkpoints {
+            if self.checkpoints.get(name)?.as_deref() != Some(value) {
+                self.checkpoints.insert(name.as_bytes(), value.as_slice())?;
+            }
+        }
+        for name in self.checkpoints.iter().keys() {
+            let name = name?;
+            if !std::str::from_utf8(&name).is_ok_and(|name| checkpoints.contains_key(name)) {
+                self.checkpoints.remove(name)?;
+            }
+        }
+        self.db.insert("head", codec::encode(&head))?;
+        self.db.flush()?;
+        // sled's flush ends in sync_file_range, which is no barrier.
+        std::fs::File::open(self.dir.join("db"))?.sync_all()?;
+        Ok(())
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.db.size_on_disk().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> SegmentRecord {
+        SegmentRecord { first_seq: 1, events: 2, raw_bytes: 3, time_min: -4, time_max: 5, digest: [6; 32] }
+    }
+
+    #[test]
+    fn what_was_saved_is_there_after_opening_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let head = HeadRecord { segment: 3, len: 99, next_seq: 1000 };
+        let checkpoints: Checkpoints = [("a".to_string(), vec![1]), ("b".to_string(), vec![2])].into();
+        {
+            let opened = State::open(&path, CACHE_BYTES, 0).unwrap();
+            assert!(opened.created);
+            assert_eq!(opened.state.head(), None);
+            opened.state.put_segment(2, &record()).unwrap();
+            opened.state.save(head, &[("gone".to_string(), vec![9])].into()).unwrap();
+            opened.state.save(head, &checkpoints).unwrap();
+        }
+        let opened = State::open(&path, CACHE_BYTES, 0).unwrap();
+        assert!(!opened.created && opened.put_aside.is_none());
+        assert_eq!(opened.state.head(), Some(head));
+        assert_eq!(opened.state.segments(), vec![(2, record())]);
+        assert_eq!(opened.state.checkpoints.len(), 2);
+    }
+
+    #[test]
+    fn garbage_is_put_aside_and_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        {
+            let opened = State::open(&path, CACHE_BYTES, 0).unwrap();
+            (0..500).for_each(|number| opened.state.put_segment(number, &record()).unwrap());
+            opened.state.save(HeadRecord { segment: 1, len: 1, next_seq: 1 }, &Checkpoints::new()).unwrap();
+        }
+        for file in ["conf", "db"] {
+            let path = path.join(file);
+            let len = std::fs::metadata(&path).unwrap().len() as usize;
+            std::fs::write(&path, vec![0xA5; len]).unwrap();
+        }
+        let opened = State::open(&path, CACHE_BYTES, 7).unwrap();
+        assert!(opened.put_aside.is_some_and(|aside| aside.ends_with("state.damaged-7")));
+        assert_eq!(opened.state.head(), None);
+    }
+}
