@@ -1,6 +1,15 @@
 //! The term index: what a block says of its events, merged live, written once as a sidecar, asked by search.
 //!
 //! The index is a view: everything here can be rebuilt from the journal. It knows nothing of actors or sources.
+pub mod blocks;
+mod dictionary;
+mod encoding;
+pub mod ids;
+pub mod live;
+pub mod part;
+mod sessions;
+pub mod sidecar;
+
 use crate::events::{EventId, Field, Micros, id};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;

@@ -1,0 +1,119 @@
+//! What can be asked of one segment's index, whether it is a sealed sidecar or still live.
+use super::blocks::BlockSet;
+use super::sidecar::SidecarError;
+use super::{BlockMeta, session_name};
+use crate::events::{Field, Micros};
+
+/// How often and when events with a term occurred in one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TermSummary {
+    pub count: u64,
+    pub first: Micros,
+    pub last: Micros,
+}
+
+/// All that one segment knows of a term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TermEntry {
+    pub summary: TermSummary,
+    /// (index into [`CellTable::cells`], events there), ascending by cell.
+    pub cells: Vec<(u32, u32)>,
+    pub blocks: BlockSet,
+}
+
+/// One session at one sensor in one segment; a session that lies in several segments has an entry in each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionEntry {
+    /// [`super::session_key`] of its id.
+    pub key: u64,
+    /// Index into [`CellTable::sensors`].
+    pub sensor: u32,
+    pub events: u32,
+    pub first: Micros,
+    pub last: Micros,
+    pub blocks: BlockSet,
+}
+
+impl SessionEntry {
+    /// The session id, when the key holds it.
+    pub fn name(&self) -> Option<String> {
+        session_name(self.key)
+    }
+}
+
+/// The sensors of a segment and the (sensor, UTC day) pairs that occur in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellTable {
+    pub sensors: Vec<Box<[u8]>>,
+    pub cells: Vec<CellRow>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellRow {
+    /// Index into [`CellTable::sensors`].
+    pub sensor: u32,
+    /// Days since 1970-01-01.
+    pub day: i32,
+    pub events: u64,
+}
+
+/// Values from `from` up to but without `to`, in the order of their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueRange<'a> {
+    pub from: &'a [u8],
+    pub to: Option<&'a [u8]>,
+}
+
+impl ValueRange<'_> {
+    pub const ALL: ValueRange<'static> = ValueRange { from: b"", to: None };
+
+    #[inline]
+    pub fn contains(&self, value: &[u8]) -> bool {
+        value >= self.from && self.to.is_none_or(|to| value < to)
+    }
+}
+
+/// The index of one segment. Sealed parts answer in the order of values, live ones in no order.
+pub trait IndexPart {
+    fn blocks(&self) -> Result<Vec<BlockMeta>, SidecarError>;
+
+    fn cells(&self) -> Result<CellTable, SidecarError>;
+
+    /// Events by the hour (since 1970) they are indexed under, ascending.
+    fn hours(&self) -> Result<Vec<(i32, u64)>, SidecarError>;
+
+    /// How many distinct values `field` has here. No values are kept for [`Field::Session`].
+    fn terms_len(&self, field: Field) -> u64;
+
+    fn term(&self, field: Field, value: &[u8]) -> Result<Option<TermEntry>, SidecarError>;
+
+    /// Every value in `range`, without cells and blocks: what top lists read.
+    fn each_term(
+        &self,
+        field: Field,
+        range: ValueRange<'_>,
+        each: &mut dyn FnMut(&[u8], TermSummary),
+    ) -> Result<(), SidecarError>;
+
+    /// Every value in `range` that `keep` accepts, with all that is known of it.
+    fn each_entry(
+        &self,
+        field: Field,
+        range: ValueRange<'_>,
+        keep: &mut dyn FnMut(&[u8]) -> bool,
+        each: &mut dyn FnMut(&[u8], &TermEntry),
+    ) -> Result<(), SidecarError>;
+
+    /// The entries of a session, one per sensor.
+    fn session(&self, key: u64) -> Result<Vec<SessionEntry>, SidecarError>;
+
+    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError>;
+
+    /// Values that cut the field's dictionary into stretches of some hundred terms, ascending; none for a live part.
+    fn each_split(&self, _field: Field, _each: &mut dyn FnMut(&[u8])) -> Result<(), SidecarError> {
+        Ok(())
+    }
+
+    /// All of the field's dictionary is about to be read.
+    fn will_need(&self, _field: Field) {}
+}

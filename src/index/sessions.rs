@@ -1,0 +1,185 @@
+//! The session table of a sidecar: two thirds of all distinct terms, so kept apart from the dictionaries.
+//!
+//! Rows are sorted by (key, sensor) and cut into groups, which are stored column by column and compressed: a lookup
+//! decodes one group. Two sections: the group table (first key u64, end of the group's bytes u32, its length when
+//! decompressed u32) and the groups. Columns: key less the one before; sensor; first time less the segment's base;
+//! last less first; events; (shape, blocks).
+use super::blocks::{BlockSet, Shape, put_blocks, read_blocks};
+use super::dictionary::{Scale, decompressed};
+use super::encoding::{Reader, put_varint};
+use super::part::SessionEntry;
+use crate::events::Micros;
+
+/// A group is closed at this many rows, or bytes before compression.
+const GROUP_ROWS: u64 = 256;
+const GROUP_BYTES: usize = 64 << 10;
+const TABLE_ROW_LEN: usize = 16;
+/// A group that says it is longer is damaged: one row is never longer than a bitmap of [`super::blocks::BLOCKS_MAX`].
+const GROUP_BYTES_MAX: usize = 1 << 20;
+
+/// A row to be written; `blocks` ascends and is not none.
+pub(super) struct SessionRow {
+    pub key: u64,
+    pub sensor: u32,
+    pub events: u32,
+    pub first: Micros,
+    pub last: Micros,
+    pub blocks: Vec<u32>,
+}
+
+/// Writes rows sorted by (key, sensor): the group table and the groups.
+pub(super) fn write(
+    rows: impl Iterator<Item = SessionRow>,
+    scale: Scale,
+    compressor: &mut zstd::bulk::Compressor<'_>,
+) -> (Vec<u8>, Vec<u8>) {
+    let (mut table, mut groups, mut plain, mut columns) = (Vec::new(), Vec::new(), Vec::new(), <[Vec<u8>; 6]>::default());
+    let mut rows = rows.peekable();
+    while let Some(first_key) = rows.peek().map(|row| row.key) {
+        let mut before = first_key;
+        let mut count = 0u64;
+        while count < GROUP_ROWS && columns.iter().map(Vec::len).sum::<usize>() < GROUP_BYTES {
+            let Some(row) = rows.next() else { break };
+            let shape = Shape::shortest(&row.blocks);
+            put_varint(&mut columns[0], row.key - before);
+            put_varint(&mut columns[1], u64::from(row.sensor));
+            put_varint(&mut columns[2], row.first.wrapping_sub(scale.time_base) as u64);
+            put_varint(&mut columns[3], row.last.wrapping_sub(row.first) as u64);
+            put_varint(&mut columns[4], u64::from(row.events));
+            columns[5].push(shape as u8);
+            put_blocks(&mut columns[5], shape, &row.blocks);
+            before = row.key;
+            count += 1;
+        }
+        plain.clear();
+        put_varint(&mut plain, count);
+        for column in &mut columns {
+            put_varint(&mut plain, column.len() as u64);
+            plain.append(column);
+        }
+        let packed = compressor.compress(&plain).expect("the buffer is as large as zstd asks for");
+        groups.extend_from_slice(&packed);
+        table.extend_from_slice(&first_key.to_le_bytes());
+        table.extend_from_slice(&(groups.len() as u32).to_le_bytes());
+        table.extend_from_slice(&(plain.len() as u32).to_le_bytes());
+    }
+    (table, groups)
+}
+
+/// Reads the two sections in place; `None` means that the bytes make no sense.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sessions<'a> {
+    pub table: &'a [u8],
+    pub groups: &'a [u8],
+    pub scale: Scale,
+}
+
+impl Sessions<'_> {
+    pub fn get(&self, key: u64) -> Option<Vec<SessionEntry>> {
+        let mut found = Vec::new();
+        // The rows of a key with many sensors may begin in the group before the first that opens with the key.
+        let mut group = self.first_group_at_or_after(key)?.saturating_sub(1);
+        while group < self.len() && self.first_key(group)? <= key {
+            self.read_group(group, Some(key), &mut |entry| found.push(entry.clone()))?;
+            group += 1;
+        }
+        Some(found)
+    }
+
+    pub fn each(&self, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
+        (0..self.len()).try_for_each(|group| self.read_group(group, None, each))
+    }
+
+    fn len(&self) -> usize {
+        self.table.len() / TABLE_ROW_LEN
+    }
+
+    fn row(&self, group: usize) -> Option<(u64, u32, u32)> {
+        let mut row = Reader::new(self.table.get(group * TABLE_ROW_LEN..)?);
+        Some((row.u64()?, row.u32()?, row.u32()?))
+    }
+
+    fn first_key(&self, group: usize) -> Option<u64> {
+        self.row(group).map(|row| row.0)
+    }
+
+    fn first_group_at_or_after(&self, key: u64) -> Option<usize> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.first_key(middle)? < key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Some(low)
+    }
+
+    fn read_group(&self, group: usize, wanted: Option<u64>, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
+        let (first_key, end, len) = self.row(group)?;
+        let start = if group == 0 { 0 } else { self.row(group - 1)?.1 };
+        let bytes = self.groups.get(start as usize..end as usize)?;
+        decompressed(bytes, len as usize, GROUP_BYTES_MAX, |plain| {
+            let mut reader = Reader::new(plain);
+            let count = reader.length()?;
+            let mut column = || reader.take_counted().map(Reader::new);
+            let (mut keys, mut sensors, mut firsts) = (column()?, column()?, column()?);
+            let (mut spans, mut events, mut blocks) = (column()?, column()?, column()?);
+            let mut key = first_key;
+            let mut entry = SessionEntry { key, sensor: 0, events: 0, first: 0, last: 0, blocks: BlockSet::new() };
+            for _ in 0..count {
+                key = key.checked_add(keys.varint()?)?;
+                let this = wanted.is_none_or(|wanted| wanted == key);
+                entry.key = key;
+                entry.sensor = sensors.varint32()?;
+                entry.first = self.scale.time_base.wrapping_add(firsts.varint()? as Micros);
+                entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
+                entry.events = events.varint32()?;
+                entry.blocks.clear();
+                let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
+                read_blocks(&mut blocks, shape, self.scale.blocks, this.then_some(&mut entry.blocks))?;
+                if this {
+                    each(&entry);
+                }
+            }
+            Some(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const SCALE: Scale = Scale { time_base: -50, blocks: 200, cells: 1 };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn every_row_is_found_by_its_key(
+            model in proptest::collection::btree_map((0..300u64, 0..6u32), (1..9u32, 0..99i64, proptest::collection::btree_set(0..200u32, 1..5)), 0..1_200),
+            absent: u64,
+        ) {
+            let rows = model.iter().map(|(&(key, sensor), (events, first, blocks))| SessionRow {
+                key: key << 40, sensor, events: *events, first: *first, last: first + 7, blocks: blocks.iter().copied().collect(),
+            });
+            let (table, groups) = write(rows, SCALE, &mut zstd::bulk::Compressor::new(1).unwrap());
+            let sessions = Sessions { table: &table, groups: &groups, scale: SCALE };
+            let mut by_key = BTreeMap::<u64, Vec<SessionEntry>>::new();
+            for (&(key, sensor), (events, first, blocks)) in &model {
+                let blocks = blocks.iter().copied().collect();
+                by_key.entry(key << 40).or_default().push(SessionEntry { key: key << 40, sensor, events: *events, first: *first, last: first + 7, blocks });
+            }
+            let mut all = Vec::new();
+            sessions.each(&mut |entry| all.push(entry.clone())).unwrap();
+            prop_assert_eq!(all, by_key.values().flatten().cloned().collect::<Vec<_>>());
+            for (&key, expected) in &by_key {
+                prop_assert_eq!(&sessions.get(key).unwrap(), expected);
+            }
+            prop_assert_eq!(sessions.get(absent).unwrap(), by_key.remove(&absent).unwrap_or_default());
+        }
+    }
+}
