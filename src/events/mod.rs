@@ -1,8 +1,10 @@
 //! What an event is: one JSON object on one line, its identity, its time, its terms.
 //!
 //! Nothing here knows of files, journals or actors.
+pub mod array;
 pub mod field;
 pub mod id;
+pub mod json;
 pub mod time;
 
 pub use field::Field;
