@@ -126,12 +126,15 @@ mod tests {
 
     #[test]
     fn an_element_that_is_no_object_leaves_its_neighbours_alone() {
-        assert_eq!(split(r#"[{},7,[{}],{}]"#), [
-            Ok("{}"),
-            Err("element is not an object at column 5 (7)".into()),
-            Err("element is not an object at column 7 ([{}])".into()),
-            Ok("{}"),
-        ]);
+        assert_eq!(
+            split(r#"[{},7,[{}],{}]"#),
+            [
+                Ok("{}"),
+                Err("element is not an object at column 5 (7)".into()),
+                Err("element is not an object at column 7 ([{}])".into()),
+                Ok("{}"),
+            ]
+        );
     }
 
     #[test]

@@ -502,7 +502,25 @@ mod tests {
     /// Text that is JSON more often than not.
     fn nearly_json() -> impl Strategy<Value = String> {
         let token = prop::sample::select(vec![
-            "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\"a\":", "1", "-0.5e9", "01", "true", "nul", " ", "\\", "\\u12", "\"\\ud800\"", "é",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\"a\"",
+            "\"a\":",
+            "1",
+            "-0.5e9",
+            "01",
+            "true",
+            "nul",
+            " ",
+            "\\",
+            "\\u12",
+            "\"\\ud800\"",
+            "é",
             "\t",
         ]);
         prop::collection::vec(token, 0..12).prop_map(|tokens| format!("{{{}}}", tokens.concat()))
