@@ -1,10 +1,18 @@
 //! What an event is: one JSON object on one line, its identity, its time, its terms.
 //!
 //! Nothing here knows of files, journals or actors.
+pub mod array;
+pub mod batch;
+pub mod cowrie;
+pub mod decoder;
 pub mod field;
 pub mod id;
+pub mod json;
+mod refusals;
+mod tally;
 pub mod time;
 
+pub use batch::{Batch, Extractor, Known};
 pub use field::Field;
 pub use id::EventId;
 pub use time::Micros;
@@ -20,3 +28,18 @@ pub const TERMS_PER_EVENT_MAX: usize = 64;
 pub const TERM_BYTES_PER_EVENT_MAX: usize = 8 << 10;
 /// Longest term value kept as it is; a longer one becomes a prefix and a hash.
 pub const TERM_VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// Panics when the fail point is set to `return(MARKER)` and the line contains the marker; nothing in a normal build.
+#[inline(always)]
+fn poison<'a>(_point: &'static str, _line: impl FnOnce() -> &'a [u8]) {
+    #[cfg(feature = "failpoints")]
+    {
+        fn marker(point: &'static str) -> Option<String> {
+            fail::fail_point!(point, |marker| marker);
+            None
+        }
+        if let Some(marker) = marker(_point) {
+            assert!(memchr::memmem::find(_line(), marker.as_bytes()).is_none(), "fail point {_point}");
+        }
+    }
+}

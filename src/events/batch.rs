@@ -1,0 +1,521 @@
+//! The hot path: a chunk of lines becomes a block ready for the journal.
+//!
+//! A worker thread keeps one [`Extractor`], whose tables and buffers are reused: lines are validated and their terms noted,
+//! identities are computed and asked for, and only what is new is added up and compressed. What comes out is a function of the
+//! lines alone (and of when they were received): [`Extractor::index`] gives the same from the lines in the journal.
+//!
+//! No line can hurt: one that panics its decoder is refused and the rest is kept.
+use super::array::{is_array, split_array};
+use super::decoder::{Decoder, Event, Identity, Term, decoder};
+use super::json::Flaw;
+use super::refusals::{Refusals, reason};
+use super::tally::{Events, Noted, Tally};
+use super::time::{EARLIEST, MICROS_PER_DAY, hour_of};
+use super::{EventId, Field, LINE_BYTES_MAX, Micros};
+use crate::index::{BlockTerms, HOUR_UNKNOWN, id_hash, session_key};
+use crate::sources::{Chunk, Format, Origin, Reason, Refused};
+use hashbrown::HashTable;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Who knows which events the journal has already.
+pub trait Known {
+    /// Sets `known[i]` when event `ids[i]` is in the journal. `identity_hours[i]` is the hour of its own time
+    /// ([`HOUR_UNKNOWN`] without one), by which segments are chosen. Entries which are true already need no look-up.
+    fn mark(&self, ids: &[EventId], identity_hours: &[i32], known: &mut [bool]);
+}
+
+/// An empty journal.
+impl Known for () {
+    fn mark(&self, _ids: &[EventId], _identity_hours: &[i32], _known: &mut [bool]) {}
+}
+
+/// A chunk made ready: what is to be written, indexed and quarantined.
+#[derive(Debug)]
+pub struct Batch {
+    pub origin: Origin,
+    /// Stretches of the chunk that are no events, by offset.
+    pub refused: Vec<Refused>,
+    /// The lines of the events, each with its newline.
+    pub lines: Vec<u8>,
+    /// Per event: where its line ends in `lines`, just behind the newline.
+    pub ends: Vec<u32>,
+    pub ids: Vec<EventId>,
+    /// The times the events are indexed by.
+    pub times: Vec<Micros>,
+    /// Hours of the events' own times, [`HOUR_UNKNOWN`] without one; a function of the line.
+    pub identity_hours: Vec<i32>,
+    /// `lines` as one zstd frame; empty when there are none.
+    pub frame: Vec<u8>,
+    pub terms: BlockTerms,
+    /// Events which the journal, or the chunk, had already.
+    pub duplicates: u32,
+    /// Events in `lines`.
+    pub events: u32,
+}
+
+impl Batch {
+    /// Keeps event `i` when `keep[i]` is true: the others were found to be duplicates when the batch was committed.
+    /// Afterwards the batch is what it would have been without their lines, but for `duplicates`.
+    ///
+    /// Rare, and then mostly for none or all of the events: so the lines are decoded again rather than every batch carry what
+    /// was noted of them.
+    pub fn retain(&mut self, keep: &[bool], extractor: &mut Extractor) {
+        let dropped = keep.iter().take(self.ids.len()).filter(|&&keep| !keep).count();
+        if dropped == 0 {
+            return;
+        }
+        let kept = |at: usize| keep.get(at).copied().unwrap_or(true);
+        let (mut start, mut write) = (0, 0);
+        let mut ends = Vec::with_capacity(self.ends.len() - dropped);
+        for (at, &end) in self.ends.iter().enumerate() {
+            let end = end as usize;
+            if kept(at) {
+                self.lines.copy_within(start..end, write);
+                write += end - start;
+                ends.push(write as u32);
+            }
+            start = end;
+        }
+        self.lines.truncate(write);
+        self.ends = ends;
+        let mut at = 0..;
+        self.ids.retain(|_| at.next().is_some_and(kept));
+        let mut at = 0..;
+        self.identity_hours.retain(|_| at.next().is_some_and(kept));
+        self.duplicates += dropped as u32;
+        self.events -= dropped as u32;
+        let run = (self.events, self.origin.source.format, self.origin.received_at);
+        (self.terms, self.times) = extractor.index_identified(&self.lines, &[run], Some(&self.ids));
+        self.frame = extractor.compress(&self.lines);
+    }
+
+    /// The line of event `at`, without its newline.
+    pub fn line(&self, at: usize) -> &[u8] {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
+        &self.lines[start..self.ends[at] as usize - 1]
+    }
+}
+
+/// What one line says, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Where the event lies in the line: all of it, unless it is an element of an array.
+    pub range: Range<usize>,
+    pub event: Result<Explained, Refusal>,
+}
+
+/// An accepted event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    pub id: EventId,
+    pub identity: Identity,
+    /// Its own time, believable or not.
+    pub time: Option<Micros>,
+    /// The time it is indexed by.
+    pub indexed_by: Micros,
+    /// Session first, then in the order of the line.
+    pub terms: Vec<(Field, Vec<u8>)>,
+}
+
+/// A refused one: why, in words without a byte of the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub detail: String,
+}
+
+/// Why a line is no event.
+enum Fault {
+    Flaw(Flaw),
+    TooLong,
+    Panic,
+}
+
+impl Fault {
+    fn reason(&self) -> Reason {
+        match self {
+            Fault::Flaw(flaw) => reason(flaw),
+            Fault::TooLong => Reason::LineTooLong,
+            Fault::Panic => Reason::DecoderPanic,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Fault::Flaw(flaw) => flaw.to_string(),
+            Fault::TooLong => format!("line longer than {LINE_BYTES_MAX} bytes"),
+            Fault::Panic => "the decoder panicked on it; this is a bug in honeyguide".into(),
+        }
+    }
+}
+
+/// What a worker needs to turn chunks into batches, reused from chunk to chunk.
+pub struct Extractor {
+    compressor: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+    /// Lines (or elements of arrays) that may be events, as ranges of the chunk.
+    candidates: Vec<Range<u32>>,
+    event: Event,
+    noted: Vec<Noted>,
+    terms: Vec<Term>,
+    ids: Vec<EventId>,
+    hours: Vec<i32>,
+    known: Vec<bool>,
+    seen: HashTable<u32>,
+    tally: Tally,
+    /// The candidate being decoded: the culprit, should its decoder panic.
+    at: usize,
+}
+
+impl Default for Extractor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Extractor {
+    pub fn new() -> Extractor {
+        Extractor {
+            compressor: compressor(),
+            compressed: Vec::new(),
+            candidates: Vec::new(),
+            event: Event::default(),
+            noted: Vec::new(),
+            terms: Vec::new(),
+            ids: Vec::new(),
+            hours: Vec::new(),
+            known: Vec::new(),
+            seen: HashTable::new(),
+            tally: Tally::default(),
+            at: 0,
+        }
+    }
+
+    /// Makes a chunk ready for the journal.
+    pub fn extract(&mut self, chunk: Chunk, known: &dyn Known) -> Batch {
+        let Chunk { mut origin, data, refused } = chunk;
+        let decoder = decoder(origin.source.format);
+        let mut refusals = Refusals::new(refused, origin.offset);
+        self.begin(&data);
+        origin.reflowed |= self.find_lines(&data, &mut refusals);
+        self.decode(&data, 0..self.candidates.len(), decoder, origin.received_at, |range, fault| {
+            refusals.add(fault.reason(), range.start as usize, &data[range.start as usize..range.end as usize], fault.detail());
+            None
+        });
+        self.identify(&data, decoder.identity());
+        let duplicates = self.drop_known(known);
+        let terms = self.add_up(&data, |noted| {
+            let range = noted.line.start as usize..noted.line.end as usize;
+            refusals.add(Reason::DecoderPanic, range.start, &data[range], Fault::Panic.detail());
+            None
+        });
+        let times = self.noted.iter().map(|noted| noted.time).collect();
+        let identity_hours = self.noted.iter().map(|noted| noted.identity_hour).collect();
+        let ids = self.ids.clone();
+        let (lines, ends) = self.take_lines(data);
+        Batch {
+            events: ids.len() as u32,
+            frame: self.compress(&lines),
+            refused: refusals.finish(),
+            origin,
+            lines,
+            ends,
+            ids,
+            times,
+            identity_hours,
+            terms,
+            duplicates,
+        }
+    }
+
+    /// What [`Extractor::extract`] noted of the events in `lines`, from stored lines: their terms, the times they are indexed
+    /// by, their ids. `runs` says of how many lines each (events, format, received_at) holds.
+    ///
+    /// Never fails: a stored line which its decoder no longer accepts is an event without time and terms.
+    pub fn index(&mut self, lines: &[u8], runs: &[(u32, Format, Micros)]) -> (BlockTerms, Vec<Micros>, Vec<EventId>) {
+        let (terms, times) = self.index_identified(lines, runs, None);
+        let ids = terms.ids.clone();
+        (terms, times, ids)
+    }
+
+    fn index_identified(&mut self, lines: &[u8], runs: &[(u32, Format, Micros)], ids: Option<&[EventId]>) -> (BlockTerms, Vec<Micros>) {
+        self.begin(lines);
+        let mut start = 0u32;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            self.candidates.push(start..end as u32);
+            start = end as u32 + 1;
+        }
+        let mut first = 0;
+        for (run, &(events, format, received_at)) in runs.iter().enumerate() {
+            // The counts of runs are the caller's to check; should they fall short, the last run takes the rest.
+            let end = if run + 1 == runs.len() { self.candidates.len() } else { (first + events as usize).min(self.candidates.len()) };
+            let decoder = decoder(format);
+            self.decode(lines, first..end, decoder, received_at, |range, _| Some(without_terms(range, received_at)));
+            if ids.is_none() {
+                self.identify(lines, decoder.identity());
+            }
+            first = end;
+        }
+        if let Some(ids) = ids {
+            self.ids.extend_from_slice(ids);
+        }
+        let terms = self.add_up(lines, |noted| Some(without_terms(noted.line.clone(), noted.time)));
+        (terms, self.noted.iter().map(|noted| noted.time).collect())
+    }
+
+    /// Tells `out` the terms of one event, its session among them, as the index knows them, and returns the time it is indexed
+    /// by; `None` when the line is no event.
+    pub fn terms(&mut self, format: Format, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
+        self.decode_one(format, line).ok()?;
+        let event = &self.event;
+        if let Some(session) = event.session {
+            out(Field::Session, session.of(line, &event.arena));
+        }
+        for term in &event.terms {
+            out(term.field, term.value.of(line, &event.arena));
+        }
+        Some(indexed_by(event.time, received_at))
+    }
+
+    /// Takes one line through everything that happens to it, for people to see: one explanation, or one per element of an array.
+    pub fn explain(&mut self, format: Format, line: &[u8], received_at: Micros) -> Vec<Explanation> {
+        let ranges: Vec<_> = if is_array(line) {
+            split_array(line).map(|element| element.map_err(|rejected| (rejected.range, rejected.flaw))).collect()
+        } else {
+            vec![Ok(0..line.len())]
+        };
+        ranges
+            .into_iter()
+            .map(|range| match range {
+                Ok(range) => Explanation { event: self.explain_one(format, &line[range.clone()], received_at), range },
+                Err((range, flaw)) => Explanation { event: Err(Refusal { reason: reason(&flaw), detail: flaw.to_string() }), range },
+            })
+            .collect()
+    }
+
+    fn explain_one(&mut self, format: Format, line: &[u8], received_at: Micros) -> Result<Explained, Refusal> {
+        if let Err(fault) = self.decode_one(format, line) {
+            return Err(Refusal { reason: fault.reason(), detail: fault.detail() });
+        }
+        let mut terms = Vec::new();
+        let time = self.event.time;
+        let indexed_by =
+            self.terms(format, line, received_at, &mut |field, value| terms.push((field, value.to_vec()))).unwrap_or(received_at);
+        Ok(Explained { id: EventId::of_line(line), identity: decoder(format).identity(), time, indexed_by, terms })
+    }
+
+    fn decode_one(&mut self, format: Format, line: &[u8]) -> Result<(), Fault> {
+        self.event.reset(false);
+        catch_unwind(AssertUnwindSafe(|| decode_line(decoder(format), line, &mut self.event))).unwrap_or(Err(Fault::Panic))
+    }
+
+    fn begin(&mut self, data: &[u8]) {
+        assert!(data.len() < u32::MAX as usize, "chunks and blocks are far smaller than 4 GiB");
+        self.candidates.clear();
+        self.noted.clear();
+        self.terms.clear();
+        self.ids.clear();
+        self.event.reset(simdutf8::basic::from_utf8(data).is_ok());
+    }
+
+    /// Finds the lines, passing over blank ones and splitting arrays; true when there were arrays.
+    fn find_lines(&mut self, data: &[u8], refusals: &mut Refusals) -> bool {
+        let mut arrays = false;
+        let mut start = 0;
+        while start < data.len() {
+            let end = memchr::memchr(b'\n', &data[start..]).map_or(data.len(), |at| start + at);
+            let line = &data[start..end];
+            // Nearly every line begins with a brace.
+            if line.first() == Some(&b'{') {
+                self.candidates.push(start as u32..end as u32);
+            } else if is_array(line) {
+                arrays = true;
+                for element in split_array(line) {
+                    match element {
+                        Ok(range) => self.candidates.push((start + range.start) as u32..(start + range.end) as u32),
+                        Err(rejected) => {
+                            let at = start + rejected.range.start;
+                            refusals.add(reason(&rejected.flaw), at, &line[rejected.range], rejected.flaw.to_string());
+                        }
+                    }
+                }
+            } else if !line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
+                self.candidates.push(start as u32..end as u32);
+            }
+            start = end + 1;
+        }
+        arrays
+    }
+
+    /// Decodes candidates and notes what they say. `faulty` decides what becomes of one that is no event.
+    fn decode(
+        &mut self,
+        data: &[u8],
+        candidates: Range<usize>,
+        decoder: &dyn Decoder,
+        received_at: Micros,
+        mut faulty: impl FnMut(Range<u32>, &Fault) -> Option<Noted>,
+    ) {
+        self.at = candidates.start;
+        while self.at < candidates.end {
+            let unwound = catch_unwind(AssertUnwindSafe(|| self.decode_until_fault(data, candidates.end, decoder, received_at)));
+            let fault = match unwound {
+                Ok(None) => break,
+                Ok(Some(fault)) => fault,
+                Err(_) => Fault::Panic,
+            };
+            // Whatever the line had put into the scratch goes with it.
+            self.event.abandon();
+            self.terms.truncate(self.noted.last().map_or(0, |last| last.terms.end as usize));
+            if let Some(noted) = faulty(self.candidates[self.at].clone(), &fault) {
+                self.noted.push(Noted { terms: self.terms.len() as u32..self.terms.len() as u32, ..noted });
+            }
+            self.at += 1;
+        }
+    }
+
+    fn decode_until_fault(&mut self, data: &[u8], end: usize, decoder: &dyn Decoder, received_at: Micros) -> Option<Fault> {
+        while self.at < end {
+            let range = self.candidates[self.at].clone();
+            let line = &data[range.start as usize..range.end as usize];
+            self.event.begin();
+            if let Err(fault) = decode_line(decoder, line, &mut self.event) {
+                return Some(fault);
+            }
+            let event = &self.event;
+            let first_term = self.terms.len() as u32;
+            self.terms.extend_from_slice(&event.terms);
+            self.noted.push(Noted {
+                line: range,
+                terms: first_term..self.terms.len() as u32,
+                sensor: event.sensor,
+                session: event.session.map(|session| session_key(session.of(line, &event.arena))),
+                time: indexed_by(event.time, received_at),
+                identity_hour: event.time.map_or(HOUR_UNKNOWN, hour_of),
+            });
+            self.at += 1;
+        }
+        None
+    }
+
+    /// Computes the ids of the events noted since the last call.
+    fn identify(&mut self, data: &[u8], identity: Identity) {
+        match identity {
+            Identity::Line => {
+                let fresh = &self.noted[self.ids.len()..];
+                self.ids.extend(fresh.iter().map(|noted| EventId::of_line(&data[noted.line.start as usize..noted.line.end as usize])));
+            }
+        }
+    }
+
+    /// Drops what the journal has, and repetitions within the chunk; returns how many events that were.
+    fn drop_known(&mut self, known: &dyn Known) -> u32 {
+        self.seen.clear();
+        self.known.clear();
+        self.known.resize(self.ids.len(), false);
+        for (at, &id) in self.ids.iter().enumerate() {
+            let hash = id_hash(id);
+            if self.seen.find(hash, |&seen| self.ids[seen as usize] == id).is_some() {
+                self.known[at] = true;
+            } else {
+                self.seen.insert_unique(hash, at as u32, |&seen| id_hash(self.ids[seen as usize]));
+            }
+        }
+        self.hours.clear();
+        self.hours.extend(self.noted.iter().map(|noted| noted.identity_hour));
+        known.mark(&self.ids, &self.hours, &mut self.known);
+        let duplicates = self.known.iter().filter(|&&known| known).count();
+        if duplicates > 0 {
+            let mut at = 0..;
+            let known = &self.known;
+            self.noted.retain(|_| at.next().is_some_and(|at: usize| !known[at]));
+            let mut at = 0..;
+            self.ids.retain(|_| at.next().is_some_and(|at: usize| !known[at]));
+        }
+        duplicates as u32
+    }
+
+    /// Adds up the noted events. One on which that panics is replaced by what `faulty` makes of it, and the rest added up anew.
+    fn add_up(&mut self, data: &[u8], mut faulty: impl FnMut(&Noted) -> Option<Noted>) -> BlockTerms {
+        loop {
+            let block = Events { data, arena: &self.event.arena, events: &self.noted, terms: &self.terms, ids: &self.ids };
+            let tally = &mut self.tally;
+            match catch_unwind(AssertUnwindSafe(|| tally.add_up(&block))) {
+                Ok(terms) => return terms,
+                Err(panic) => {
+                    let culprit = std::mem::take(&mut self.tally).at;
+                    let Some(noted) = self.noted.get(culprit) else { std::panic::resume_unwind(panic) };
+                    match faulty(noted) {
+                        // A second panic on an event without terms would never end.
+                        Some(_) if noted.terms.is_empty() => std::panic::resume_unwind(panic),
+                        Some(replacement) => self.noted[culprit] = replacement,
+                        None => {
+                            self.noted.remove(culprit);
+                            self.ids.remove(culprit);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The noted lines, each with a newline: the chunk's own bytes when that is what they are.
+    fn take_lines(&self, mut data: Vec<u8>) -> (Vec<u8>, Vec<u32>) {
+        let len: usize = self.noted.iter().map(|noted| noted.line.len() + 1).sum();
+        let mut ends = Vec::with_capacity(self.noted.len());
+        if data.last().is_some_and(|&last| last != b'\n') {
+            data.push(b'\n');
+        }
+        if len == data.len() {
+            ends.extend(self.noted.iter().map(|noted| noted.line.end + 1));
+            return (data, ends);
+        }
+        let mut lines = Vec::with_capacity(len);
+        for noted in &self.noted {
+            lines.extend_from_slice(&data[noted.line.start as usize..noted.line.end as usize]);
+            lines.push(b'\n');
+            ends.push(lines.len() as u32);
+        }
+        (lines, ends)
+    }
+
+    /// One zstd frame that holds `lines`; nothing for nothing.
+    pub fn compress(&mut self, lines: &[u8]) -> Vec<u8> {
+        if lines.is_empty() {
+            return Vec::new();
+        }
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(lines.len()));
+        self.compressor.compress_to_buffer(lines, &mut self.compressed).expect("the buffer has the size zstd asks for");
+        self.compressed.as_slice().into()
+    }
+}
+
+fn decode_line(decoder: &dyn Decoder, line: &[u8], event: &mut Event) -> Result<(), Fault> {
+    super::poison("decoder::line", || line);
+    if line.len() > LINE_BYTES_MAX {
+        return Err(Fault::TooLong);
+    }
+    decoder.decode(line, event).map_err(Fault::Flaw)
+}
+
+/// Own time if it can be believed, else when it was received.
+#[inline]
+fn indexed_by(time: Option<Micros>, received_at: Micros) -> Micros {
+    time.filter(|time| (EARLIEST..=received_at.saturating_add(MICROS_PER_DAY)).contains(time)).unwrap_or(received_at)
+}
+
+fn without_terms(line: Range<u32>, time: Micros) -> Noted {
+    Noted { line, terms: 0..0, sensor: None, session: None, time, identity_hour: HOUR_UNKNOWN }
+}
+
+fn compressor() -> zstd::bulk::Compressor<'static> {
+    // Level 1 is not larger than level 3 on logs. The journal has checksums of its own; the size in the frame lets a reader
+    // allocate once.
+    let mut compressor = zstd::bulk::Compressor::new(1).expect("level 1 exists");
+    for parameter in [zstd::zstd_safe::CParameter::ContentSizeFlag(true), zstd::zstd_safe::CParameter::ChecksumFlag(false)] {
+        compressor.set_parameter(parameter).expect("zstd knows its own parameters");
+    }
+    compressor
+}

@@ -1,0 +1,198 @@
+//! From one line to what the journal and the index need to know of it.
+//!
+//! A decoder validates a line and notes times and terms in an [`Event`] that is reused: no allocation per event. Adding a
+//! format is one file with a [`Decoder`] and one arm in [`decoder`].
+use super::json::{self, Flaw, Literal, Value};
+use super::{Field, Micros, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX};
+use super::{cowrie::Cowrie, id::EventId};
+use crate::sources::Format;
+
+/// Reads the lines of one format.
+pub trait Decoder: Send + Sync {
+    /// What makes two lines the same event.
+    fn identity(&self) -> Identity;
+
+    /// Validates that `line` is one event and notes in `event` what it says; `event` has been [begun](Event::begin).
+    ///
+    /// After an error what was noted means nothing.
+    fn decode(&self, line: &[u8], event: &mut Event) -> Result<(), Flaw>;
+}
+
+/// The rule by which a decoder's events are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// [`EventId::of_line`]: equal bytes are the same event. For lines that carry their time to the microsecond.
+    Line,
+}
+
+/// The decoder of a format.
+pub fn decoder(format: Format) -> &'static dyn Decoder {
+    match format {
+        Format::Cowrie => &Cowrie,
+    }
+}
+
+/// Where a value stands: in the line itself, or in the event's arena when its text differs from the line's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Offset from the line's beginning, or into the arena when [`IN_ARENA`] is set.
+    start: u32,
+    len: u32,
+}
+
+const IN_ARENA: u32 = 1 << 31;
+
+impl Span {
+    /// The value's bytes.
+    #[inline(always)]
+    pub fn of<'a>(self, line: &'a [u8], arena: &'a [u8]) -> &'a [u8] {
+        let from = if self.start & IN_ARENA == 0 { line } else { arena };
+        let start = (self.start & !IN_ARENA) as usize;
+        &from[start..start + self.len as usize]
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A term of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    pub field: Field,
+    pub value: Span,
+}
+
+/// What a decoder notes of one event. Its arena is shared by the events of a chunk.
+#[derive(Debug, Default)]
+pub struct Event {
+    /// The event's own time, believable or not.
+    pub time: Option<Micros>,
+    pub session: Option<Span>,
+    pub sensor: Option<Span>,
+    /// In the order of the line.
+    pub terms: Vec<Term>,
+    pub arena: Vec<u8>,
+    term_bytes: usize,
+    arena_begin: usize,
+    /// All lines are known to be UTF-8.
+    utf8: bool,
+}
+
+impl Event {
+    /// Forgets everything; `utf8` promises that the lines to come are valid UTF-8, which saves a check per value.
+    pub fn reset(&mut self, utf8: bool) {
+        self.arena.clear();
+        self.utf8 = utf8;
+        self.begin();
+    }
+
+    /// Forgets the event before, but not its arena.
+    #[inline]
+    pub fn begin(&mut self) {
+        (self.time, self.session, self.sensor) = (None, None, None);
+        self.terms.clear();
+        self.term_bytes = 0;
+        self.arena_begin = self.arena.len();
+    }
+
+    /// Gives back what [`Event::begin`] and everything after it put into the arena: the event was refused.
+    pub fn abandon(&mut self) {
+        self.arena.truncate(self.arena_begin);
+        self.begin();
+    }
+
+    /// The text of a member's value if it is a string or a number, bounded by [`shorten`].
+    #[inline]
+    pub fn text(&mut self, value: Value<'_>) -> Option<Span> {
+        match value {
+            Value::String(literal) => Some(self.string(literal)),
+            Value::Number(digits, at) if digits.len() <= TERM_VALUE_BYTES_MAX => Some(Span { start: at as u32, len: digits.len() as u32 }),
+            Value::Number(digits, _) => Some(self.in_arena(|arena| arena.extend_from_slice(digits))),
+            Value::Other => None,
+        }
+    }
+
+    #[inline]
+    fn string(&mut self, literal: Literal<'_>) -> Span {
+        let raw = literal.raw;
+        if !literal.escaped && raw.len() <= TERM_VALUE_BYTES_MAX && (self.utf8 || std::str::from_utf8(raw).is_ok()) {
+            return Span { start: literal.at as u32, len: raw.len() as u32 };
+        }
+        let utf8 = self.utf8;
+        self.in_arena(|arena| {
+            let start = arena.len();
+            json::unescape(raw, arena);
+            if !utf8 && let Err(_) = std::str::from_utf8(&arena[start..]) {
+                let lossy = String::from_utf8_lossy(&arena[start..]).into_owned();
+                arena.truncate(start);
+                arena.extend_from_slice(lossy.as_bytes());
+            }
+        })
+    }
+
+    #[inline(never)]
+    fn in_arena(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        if self.arena.len() - start > TERM_VALUE_BYTES_MAX {
+            let short = shorten(&self.arena[start..]).into_owned();
+            self.arena.truncate(start);
+            self.arena.extend_from_slice(&short);
+        }
+        // A chunk is at most a document, and no value grows more than threefold: far below the 2 GiB that fit here.
+        assert!(self.arena.len() < IN_ARENA as usize, "the arena of one chunk is bounded by the chunk");
+        Span { start: start as u32 | IN_ARENA, len: (self.arena.len() - start) as u32 }
+    }
+
+    /// Notes a term.
+    #[inline]
+    pub fn add(&mut self, field: Field, value: Span) {
+        self.term_bytes += value.len as usize;
+        self.terms.push(Term { field, value });
+    }
+
+    /// Enforces the limits per event, once the event is known to be valid.
+    #[inline]
+    pub fn finish(&mut self) {
+        if self.terms.len() > TERMS_PER_EVENT_MAX || self.term_bytes > TERM_BYTES_PER_EVENT_MAX {
+            self.enforce_limits();
+        }
+    }
+
+    /// Short values first, so that nobody hides an address behind an enormous password; then long ones in their order.
+    #[inline(never)]
+    fn enforce_limits(&mut self) {
+        const SHORT: u32 = 256;
+        let (mut terms, mut bytes) = (0, 0);
+        let mut admit = |value: Span| {
+            let fits = terms < TERMS_PER_EVENT_MAX && bytes + value.len as usize <= TERM_BYTES_PER_EVENT_MAX;
+            if fits {
+                terms += 1;
+                bytes += value.len as usize;
+            }
+            fits
+        };
+        let mut admitted: Vec<bool> = self.terms.iter().map(|term| term.value.len <= SHORT && admit(term.value)).collect();
+        for (term, admitted) in self.terms.iter().zip(&mut admitted) {
+            *admitted |= term.value.len > SHORT && admit(term.value);
+        }
+        let mut admitted = admitted.into_iter();
+        self.terms.retain(|_| admitted.next().unwrap_or(false));
+        self.term_bytes = bytes;
+    }
+}
+
+/// A value as the index holds it: itself up to [`TERM_VALUE_BYTES_MAX`], else as much of its beginning as leaves room for
+/// `…` and 32 hexadecimal digits of the BLAKE3 of all of it. Who searches for a value shortens it likewise.
+pub fn shorten(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if value.len() <= TERM_VALUE_BYTES_MAX {
+        return value.into();
+    }
+    let tail = format!("…{}", EventId::of_line(value));
+    let mut cut = TERM_VALUE_BYTES_MAX - tail.len();
+    while cut > 0 && value[cut] & 0xC0 == 0x80 {
+        cut -= 1;
+    }
+    [&value[..cut], tail.as_bytes()].concat().into()
+}
