@@ -11,4 +11,5 @@ pub mod journal;
 pub mod os;
 pub mod sources;
 pub mod state;
+pub mod store;
 pub mod telemetry;

@@ -129,7 +129,8 @@ fn assemble(head: &SidecarHead, scale: Scale, sections: &[(String, Vec<u8>)]) ->
     file.extend_from_slice(&MAGIC);
     file.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     file.extend_from_slice(&(directory.len() as u32).to_le_bytes());
-    for number in [head.segment, head.first_seq, head.events, head.raw_bytes, head.journal_len, head.time_min as u64, head.time_max as u64] {
+    for number in [head.segment, head.first_seq, head.events, head.raw_bytes, head.journal_len, head.time_min as u64, head.time_max as u64]
+    {
         file.extend_from_slice(&number.to_le_bytes());
     }
     file.extend_from_slice(&head.digest);

@@ -78,12 +78,7 @@ impl State {
 
     fn try_open(dir: &Path, cache_bytes: u64) -> Result<State, StateError> {
         let open = || -> Result<State, sled::Error> {
-            let db = sled::Config::new()
-                .path(dir)
-                .cache_capacity(cache_bytes)
-                .mode(sled::Mode::LowSpace)
-                .flush_every_ms(None)
-                .open()?;
+            let db = sled::Config::new().path(dir).cache_capacity(cache_bytes).mode(sled::Mode::LowSpace).flush_every_ms(None).open()?;
             let (segments, checkpoints) = (db.open_tree("segments")?, db.open_tree("checkpoints")?);
             // Reads every record once: garbage shows here and not in the middle of a day.
             segments.iter().chain(checkpoints.iter()).chain(db.iter()).try_for_each(|record| record.map(drop))?;

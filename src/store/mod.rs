@@ -1,0 +1,155 @@
+//! The evidence store: the events' journal and its index as one thing.
+//!
+//! Four parts share one [`Shared`] state, and each has one owner:
+//! the [`Committer`] gives events their order and keeps each once (memory only), the [`Writer`] makes it durable, the
+//! [`Sealer`] turns finished segments into their final form, and any number of [`Store`] handles answer questions.
+//! None of them knows of actors; threads are their callers' business, and tests run all of them on one.
+mod commit;
+mod open;
+mod quarantine;
+mod retention;
+mod seal;
+mod view;
+mod writer;
+
+pub use commit::{Committed, Committer};
+pub use open::{OpenError, OpenReport, Parts, open};
+pub use quarantine::{Quarantine, QuarantineRecord};
+pub use retention::{Removed, RetentionPlan};
+pub use seal::{SealError, SealedReport, Sealer};
+pub use view::{Known, Live, Sealed, View};
+pub use writer::{Durable, Fault, Ticket, Writer};
+
+use crate::events::Micros;
+use crate::journal::fs::Fs;
+use crate::journal::log::Log;
+use crate::journal::{fs::File, segment};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+
+/// Limits of the store; the configuration's `[journal]` and `[limits]`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A segment ends at this many bytes of lines.
+    pub segment_raw_bytes: u64,
+    /// … or when its index in memory would outgrow this.
+    pub live_index_bytes: usize,
+    /// … or when it holds this many blocks.
+    pub segment_blocks: u32,
+    /// … or when its UTC day is over and it holds at least this many bytes: not every quiet day deserves a segment.
+    pub day_raw_bytes: u64,
+    pub quarantine_bytes: u64,
+    pub ledger_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            segment_raw_bytes: 64 << 20,
+            live_index_bytes: 12 << 20,
+            segment_blocks: 32 << 10,
+            day_raw_bytes: 4 << 20,
+            quarantine_bytes: 256 << 20,
+            ledger_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Where things lie under the data directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub root: PathBuf,
+    pub journal: PathBuf,
+    pub ledger: PathBuf,
+    pub quarantine: PathBuf,
+    pub state: PathBuf,
+}
+
+impl Layout {
+    pub fn new(root: &Path) -> Layout {
+        let dir = |name| root.join(name);
+        Layout { root: root.to_owned(), journal: dir("journal"), ledger: dir("ledger"), quarantine: dir("quarantine"), state: dir("state") }
+    }
+}
+
+/// What all parts of the store share.
+pub(crate) struct Shared {
+    pub fs: Arc<dyn Fs>,
+    pub layout: Layout,
+    pub limits: Limits,
+    view: RwLock<Arc<View>>,
+    quarantine: Mutex<Quarantine>,
+    ledger: Mutex<Log>,
+}
+
+impl Shared {
+    pub fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Replaces the view by what `change` makes of it.
+    pub fn update_view(&self, change: impl FnOnce(&View) -> View) {
+        let mut view = self.view.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *view = Arc::new(change(&view));
+    }
+
+    pub fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
+        self.quarantine.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn ledger(&self) -> MutexGuard<'_, Log> {
+        self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn open_segment(&self, number: u64) -> io::Result<Arc<dyn File>> {
+        self.fs.open(&self.layout.journal.join(segment::file_name(number)))
+    }
+}
+
+/// A handle for reading: cheap to clone, never in the way of a commit for longer than a look-up.
+#[derive(Clone)]
+pub struct Store(pub(crate) Arc<Shared>);
+
+impl Store {
+    /// The segments as they are now.
+    pub fn view(&self) -> Arc<View> {
+        self.0.view()
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// Bytes an unprivileged writer may still write under the data directory.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.0.fs.free_bytes(&self.0.layout.journal)
+    }
+
+    /// Bytes on disk: (segments, sidecars).
+    pub fn disk_bytes(&self) -> io::Result<(u64, u64)> {
+        let entries = self.0.fs.list(&self.0.layout.journal)?;
+        let sum = |suffix: &str| entries.iter().filter(|entry| entry.name.ends_with(suffix)).map(|entry| entry.len).sum();
+        Ok((sum(".zst"), sum(".idx")))
+    }
+
+    /// The quarantine, locked for the caller.
+    pub fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
+        self.0.quarantine()
+    }
+
+    /// Writes one record of what the daemon or an operator did to the ledger, durably.
+    pub fn record(&self, event: &str, details: serde_json::Value, now: Micros) -> Result<(), crate::journal::log::LogError> {
+        let line = serde_json::json!({ "@timestamp": crate::events::time::format(now), "event": event, "details": details });
+        let record = crate::journal::log::Record { time: now, line: line.to_string().into_bytes() };
+        self.0.ledger().append(&[record], now).map(drop)
+    }
+
+    /// The ledger, locked for the caller.
+    pub fn ledger(&self) -> MutexGuard<'_, Log> {
+        self.0.ledger()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! What was refused, kept with the reason: a log of JSON records, each refused stretch once.
+use crate::events::{EventId, Micros, time};
+use crate::journal::fs::Fs;
+use crate::journal::log::{Log, LogError, Record};
+use crate::sources::{Origin, Reason, Refused};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+/// So many refused stretches are remembered to keep each once; older ones may be kept again.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// One refused stretch as it lies in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRecord {
+    #[serde(rename = "@timestamp")]
+    pub timestamp: String,
+    pub reason: Reason,
+    pub detail: String,
+    pub source: String,
+    pub format: String,
+    pub path: String,
+    /// Offset in the (decompressed) input, bytes.
+    pub offset: u64,
+    /// Length of all that was refused, bytes.
+    pub len: u64,
+    /// BLAKE3 of all that was refused, hexadecimal.
+    pub blake3: String,
+    /// What was refused, or its beginning when it was longer than `kept`: as text, or in hexadecimal when it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hex: Option<String>,
+    pub kept: u64,
+}
+
+impl QuarantineRecord {
+    pub fn new(refused: &Refused, source: &str, format: &str, path: &str, received_at: Micros) -> QuarantineRecord {
+        let text = std::str::from_utf8(&refused.bytes).ok().map(str::to_owned);
+        let hex = text.is_none().then(|| hex(&refused.bytes));
+        QuarantineRecord {
+            timestamp: time::format(received_at),
+            reason: refused.reason,
+            detail: refused.detail.clone(),
+            source: source.into(),
+            format: format.into(),
+            path: path.into(),
+            offset: refused.offset,
+            len: refused.len,
+            blake3: hex_of(&refused.hash),
+            text,
+            hex,
+            kept: refused.bytes.len() as u64,
+        }
+    }
+
+    /// Of a chunk's refusal.
+    pub fn of(refused: &Refused, origin: &Origin) -> QuarantineRecord {
+        Self::new(refused, &origin.source.name, origin.source.format.name(), &origin.path, origin.received_at)
+    }
+
+    /// The refused bytes, when all of them were kept.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        if self.kept != self.len {
+            return None;
+        }
+        match (&self.text, &self.hex) {
+            (Some(text), _) => Some(text.clone().into_bytes()),
+            (None, Some(hex)) => unhex(hex),
+            (None, None) => None,
+        }
+    }
+
+    fn key(&self) -> EventId {
+        EventId::of_line(self.blake3.as_bytes())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hex_of(hash: &[u8; 32]) -> String {
+    hex(hash)
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
+pub struct Quarantine {
+    log: Log,
+    remembered: HashSet<EventId>,
+    order: VecDeque<EventId>,
+    /// Records that are gone since the start because of the size limit.
+    pub evicted: u64,
+}
+
+impl Quarantine {
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path, bytes_max: u64, now: Micros) -> Result<Quarantine, LogError> {
+        let log = Log::open(fs, dir, "quarantine", bytes_max, now)?;
+        let mut quarantine = Quarantine { log, remembered: HashSet::new(), order: VecDeque::new(), evicted: 0 };
+        let mut keys = Vec::new();
+        quarantine.log.for_each(0, |_, line| {
+            keys.extend(serde_json::from_slice::<QuarantineRecord>(line).ok().map(|record| record.key()));
+            true
+        })?;
+        keys.into_iter().for_each(|key| quarantine.remember(key));
+        Ok(quarantine)
+    }
+
+    fn remember(&mut self, key: EventId) {
+        if self.remembered.insert(key) {
+            self.order.push_back(key);
+        }
+        if self.order.len() > REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.remembered.remove(&oldest);
+        }
+    }
+
+    /// Whether a stretch with this BLAKE3 hash is here.
+    pub fn contains(&self, hash: &[u8; 32]) -> bool {
+        self.remembered.contains(&EventId::of_line(hex_of(hash).as_bytes()))
+    }
+
+    /// Stores, durably, those records that are not here yet. Returns how many these were.
+    pub fn put(&mut self, records: &[QuarantineRecord], now: Micros) -> Result<usize, LogError> {
+        let mut new: HashSet<EventId> = HashSet::new();
+        let fresh: Vec<&QuarantineRecord> =
+            records.iter().filter(|record| !self.remembered.contains(&record.key()) && new.insert(record.key())).collect();
+        if fresh.is_empty() {
+            return Ok(0);
+        }
+        let to_line = |record: &&QuarantineRecord| Record {
+            time: time::parse(record.timestamp.as_bytes()).unwrap_or(now),
+            line: serde_json::to_vec(record).expect("a struct of strings and numbers is always JSON"),
+        };
+        let lines: Vec<Record> = fresh.iter().map(to_line).collect();
+        self.log.append(&lines, now)?;
+        fresh.iter().for_each(|record| self.remember(record.key()));
+        self.evicted += self.log.enforce_limit()?;
+        Ok(fresh.len())
+    }
+
+    /// Every record with its number, oldest first, until `visit` returns false.
+    pub fn for_each(&self, from: u64, mut visit: impl FnMut(u64, QuarantineRecord) -> bool) -> Result<(), LogError> {
+        self.log.for_each(from, |seq, line| match serde_json::from_slice(line) {
+            Ok(record) => visit(seq, record),
+            Err(_) => true,
+        })
+    }
+
+    /// The record with this number.
+    pub fn get(&self, seq: u64) -> Result<Option<QuarantineRecord>, LogError> {
+        let mut found = None;
+        self.for_each(seq, |number, record| {
+            found = (number == seq).then_some(record);
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Replaces all records by `keep`. Returns how many went.
+    pub fn replace(&mut self, keep: &[QuarantineRecord], now: Micros) -> Result<u64, LogError> {
+        let before = self.log.purge(now)?;
+        self.remembered.clear();
+        self.order.clear();
+        self.put(keep, now)?;
+        Ok(before - keep.len() as u64)
+    }
+
+    pub fn disk_bytes(&self) -> u64 {
+        self.log.disk_bytes()
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}

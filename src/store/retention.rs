@@ -1,0 +1,168 @@
+//! Which segments go when they are too old or too many, and their removal.
+//!
+//! Whole segments only, oldest first, each with two ages: evidence (`.zst`) and answers (`.idx`, usually kept longer).
+//! The segment that is written never goes.
+use super::view::Sealed;
+use super::{Store, View};
+use crate::events::Micros;
+use crate::events::time::MICROS_PER_DAY;
+use crate::journal::segment;
+use std::io;
+use std::sync::Arc;
+
+/// What the operator allows to be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionPlan {
+    /// Bytes of segments and sidecars on disk.
+    pub disk_budget_bytes: Option<u64>,
+    pub evidence_days: Option<u32>,
+    pub answers_days: Option<u32>,
+}
+
+/// One removal, for the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Removed {
+    pub segment: u64,
+    pub evidence: bool,
+    pub answers: bool,
+    pub events: u64,
+    pub first_seq: u64,
+    /// Running digest at its end, hexadecimal: what the next segment's chain begins with.
+    pub digest: String,
+    pub reason: &'static str,
+}
+
+/// A segment as the decision sees it.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    number: u64,
+    time_max: Micros,
+    evidence_bytes: u64,
+    answers_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Decision {
+    number: u64,
+    evidence: bool,
+    answers: bool,
+    reason: &'static str,
+}
+
+/// Decides, oldest first. `other_bytes` is what is on disk besides the candidates.
+fn decide(plan: RetentionPlan, candidates: &[Candidate], other_bytes: u64, now: Micros) -> Vec<Decision> {
+    let expired = |time_max: Micros, days: Option<u32>| days.is_some_and(|days| time_max < now - i64::from(days) * MICROS_PER_DAY);
+    let mut total: u64 = other_bytes + candidates.iter().map(|candidate| candidate.evidence_bytes + candidate.answers_bytes).sum::<u64>();
+    let mut decisions = Vec::new();
+    for candidate in candidates {
+        let over_budget = plan.disk_budget_bytes.is_some_and(|budget| total > budget);
+        let answers = over_budget || expired(candidate.time_max, plan.answers_days);
+        let evidence = candidate.evidence_bytes > 0 && (answers || expired(candidate.time_max, plan.evidence_days));
+        if evidence || answers {
+            let reason = if over_budget { "disk budget" } else { "age" };
+            decisions.push(Decision { number: candidate.number, evidence, answers, reason });
+            total -= if evidence { candidate.evidence_bytes } else { 0 } + if answers { candidate.answers_bytes } else { 0 };
+        }
+    }
+    decisions
+}
+
+impl Store {
+    /// What retention would remove now.
+    fn plan_retention(&self, plan: RetentionPlan, now: Micros) -> io::Result<Vec<Decision>> {
+        let view = self.view();
+        let entries = self.0.fs.list(&self.0.layout.journal)?;
+        let len_of = |name: String| entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.len);
+        let candidates: Vec<Candidate> = view
+            .sealed
+            .iter()
+            .map(|sealed| Candidate {
+                number: sealed.number,
+                time_max: sealed.sidecar.head().time_max,
+                evidence_bytes: len_of(segment::file_name(sealed.number)),
+                answers_bytes: len_of(segment::sidecar_name(sealed.number)),
+            })
+            .collect();
+        let all: u64 = entries.iter().map(|entry| entry.len).sum();
+        let other = all - candidates.iter().map(|candidate| candidate.evidence_bytes + candidate.answers_bytes).sum::<u64>();
+        Ok(decide(plan, &candidates, other, now))
+    }
+
+    /// Removes what the plan no longer allows. Each removal stands in the ledger before it happens.
+    pub fn retain(&self, plan: RetentionPlan, now: Micros) -> io::Result<Vec<Removed>> {
+        let mut removed = Vec::new();
+        for decision in self.plan_retention(plan, now)? {
+            let view = self.view();
+            let Some(sealed) = view.sealed.iter().find(|sealed| sealed.number == decision.number) else { continue };
+            let head = sealed.sidecar.head();
+            let record = Removed {
+                segment: decision.number,
+                evidence: decision.evidence,
+                answers: decision.answers,
+                events: head.events,
+                first_seq: head.first_seq,
+                digest: head.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+                reason: decision.reason,
+            };
+            let details = serde_json::to_value(&record).map_err(io::Error::other)?;
+            self.record("segment_removed", details, now).map_err(io::Error::other)?;
+            self.remove(&decision)?;
+            removed.push(record);
+        }
+        Ok(removed)
+    }
+
+    fn remove(&self, decision: &Decision) -> io::Result<()> {
+        let dir = &self.0.layout.journal;
+        let mut reopened = None;
+        if decision.evidence {
+            self.0.fs.remove(&dir.join(segment::file_name(decision.number)))?;
+            if !decision.answers {
+                let sidecar = super::seal::open_sidecar(&*self.0.fs, dir, decision.number)?.map_err(io::Error::other)?;
+                reopened = Some(Arc::new(Sealed { number: decision.number, generation: View::FIRST_GENERATION, sidecar, file: None }));
+            }
+        }
+        if decision.answers {
+            self.0.fs.remove(&dir.join(segment::sidecar_name(decision.number)))?;
+        }
+        self.0.fs.sync_dir(dir)?;
+        self.0.update_view(|view| {
+            let mut sealed: Vec<Arc<Sealed>> = view.sealed.iter().filter(|sealed| sealed.number != decision.number).cloned().collect();
+            sealed.extend(reopened);
+            sealed.sort_by_key(|sealed| sealed.number);
+            View { generation: view.generation, sealed, live: view.live.clone() }
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Micros = MICROS_PER_DAY;
+
+    fn candidates() -> Vec<Candidate> {
+        (1..=4).map(|number| Candidate { number, time_max: number as i64 * 10 * DAY, evidence_bytes: 100, answers_bytes: 50 }).collect()
+    }
+
+    #[test]
+    fn segments_go_by_age_and_by_budget_oldest_first() {
+        let all = |numbers: &[u64], evidence, answers, reason| -> Vec<Decision> {
+            numbers.iter().map(|&number| Decision { number, evidence, answers, reason }).collect()
+        };
+        let now = 41 * DAY;
+        let plan = RetentionPlan::default();
+        assert_eq!(decide(plan, &candidates(), 10, now), vec![]);
+        let by_evidence = RetentionPlan { evidence_days: Some(12), ..plan };
+        assert_eq!(decide(by_evidence, &candidates(), 10, now), all(&[1, 2], true, false, "age"));
+        let by_answers = RetentionPlan { evidence_days: Some(12), answers_days: Some(25), ..plan };
+        let mut expected = all(&[1], true, true, "age");
+        expected.extend(all(&[2], true, false, "age"));
+        assert_eq!(decide(by_answers, &candidates(), 10, now), expected);
+        let by_budget = RetentionPlan { disk_budget_bytes: Some(320), ..plan };
+        assert_eq!(decide(by_budget, &candidates(), 10, now), all(&[1, 2], true, true, "disk budget"));
+        let impossible = RetentionPlan { disk_budget_bytes: Some(0), ..plan };
+        assert_eq!(decide(impossible, &candidates(), 10, now).len(), 4);
+    }
+}

@@ -1,0 +1,334 @@
+//! Gives an ended segment its final form: small live blocks rewritten into large ones, the seal, the sidecar.
+//!
+//! Everything is written under temporary names, synced, and renamed; a crash at any point leaves the old or the new.
+use super::view::{Live, Sealed};
+use super::{Shared, View};
+use crate::index::BlockMeta;
+use crate::index::live::LiveIndex;
+use crate::index::sidecar::{self, Sidecar, SidecarError, SidecarHead};
+use crate::journal::block::{Block, Header, Seal};
+use crate::journal::fs::{File, Fs};
+use crate::journal::segment::{self, BlockReader, Damage, ReadError};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+/// Blocks are merged up to so many bytes of lines and so many events.
+const MERGED_RAW_BYTES: u32 = 512 << 10;
+const MERGED_EVENTS: u32 = 4096;
+/// Merging pays when it at least halves the number of blocks.
+const MERGE_FACTOR: usize = 2;
+
+pub(super) struct SealTask {
+    pub live: Arc<Live>,
+    pub file: Arc<dyn File>,
+    /// Length of the segment without its seal, bytes.
+    pub len: u64,
+    pub seal: Seal,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("cannot seal segment {segment}: {source}")]
+    Io { segment: u64, source: io::Error },
+    #[error("cannot seal segment {}: {source}", damage.segment)]
+    Damaged { damage: Damage, source: ReadError },
+    #[error("the sidecar just written cannot be opened: {0}")]
+    Sidecar(#[from] SidecarError),
+}
+
+/// What was sealed, for the log, the metrics and the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct SealedReport {
+    pub head: SidecarHead,
+    pub blocks_before: usize,
+    pub blocks: usize,
+    pub journal_bytes: u64,
+    pub sidecar_bytes: u64,
+    pub seconds: f64,
+}
+
+pub struct Sealer {
+    shared: Arc<Shared>,
+    tasks: mpsc::Receiver<SealTask>,
+}
+
+impl Sealer {
+    pub(super) fn new(shared: Arc<Shared>, tasks: mpsc::Receiver<SealTask>) -> Sealer {
+        Sealer { shared, tasks }
+    }
+
+    /// Seals what comes until the writer is gone. A segment that cannot be sealed stays as it is: complete, its index in
+    /// memory, sealed when the store is opened again.
+    pub fn run(self, mut sealed: impl FnMut(Result<SealedReport, SealError>)) {
+        while let Ok(task) = self.tasks.recv() {
+            sealed(self.seal(task));
+        }
+    }
+
+    /// Seals what waits, without waiting for more.
+    pub fn step(&self) -> Option<Result<SealedReport, SealError>> {
+        self.tasks.try_recv().ok().map(|task| self.seal(task))
+    }
+
+    fn seal(&self, task: SealTask) -> Result<SealedReport, SealError> {
+        let started = std::time::Instant::now();
+        let number = task.live.number;
+        let blocks_before = task.live.read().index.metas().len();
+        let merged = merge_plan(task.live.read().index.metas());
+        let rewritten = match merged {
+            Some(groups) => Some(self.rewrite(&task, &groups)?),
+            None => None,
+        };
+        let file = match rewritten {
+            Some(Rewritten { file, new_block_of_old, metas, len }) => {
+                let mut live = task.live.write();
+                live.index.renumber(&new_block_of_old, metas);
+                live.file = file.clone();
+                task.live.set_durable(live.index.metas().len() as u32, task.seal.next_seq);
+                drop(live);
+                SealedFile { file, len, rewritten: true }
+            }
+            None => {
+                let seal = Header::Seal(task.seal.clone()).encode();
+                let io_error = |source| SealError::Io { segment: number, source };
+                task.file.write_at(&[&seal], task.len).and_then(|()| task.file.sync_data()).map_err(io_error)?;
+                SealedFile { file: task.file.clone(), len: task.len + seal.len() as u64, rewritten: false }
+            }
+        };
+        self.finish(&task, file, blocks_before, started)
+    }
+
+    fn finish(
+        &self,
+        task: &SealTask,
+        file: SealedFile,
+        blocks_before: usize,
+        started: std::time::Instant,
+    ) -> Result<SealedReport, SealError> {
+        let number = task.live.number;
+        let live = task.live.read();
+        let head = sidecar_head(number, &live.index, task.seal.digest, file.len);
+        let bytes = sidecar::build(&live.index, head);
+        let blocks = live.index.metas().len();
+        drop(live);
+        let sidecar_bytes = bytes.len() as u64;
+        let dir = &self.shared.layout.journal;
+        let io_error = |source| SealError::Io { segment: number, source };
+        write_aside(&*self.shared.fs, dir, &segment::sidecar_name(number), &bytes).map_err(io_error)?;
+        if file.rewritten {
+            let name = segment::file_name(number);
+            self.shared.fs.rename(&dir.join(temporary(&name)), &dir.join(&name)).map_err(io_error)?;
+        }
+        let name = segment::sidecar_name(number);
+        self.shared.fs.rename(&dir.join(temporary(&name)), &dir.join(&name)).map_err(io_error)?;
+        self.shared.fs.sync_dir(dir).map_err(io_error)?;
+        let sidecar = open_sidecar(&*self.shared.fs, dir, number).map_err(io_error)??;
+        self.shared.update_view(|view| {
+            let generation = view.generation + 1;
+            let sealed = Arc::new(Sealed { number, generation, sidecar, file: Some(file.file.clone()) });
+            let mut all = view.sealed.clone();
+            all.push(sealed);
+            all.sort_by_key(|sealed| sealed.number);
+            let live = view.live.iter().filter(|live| live.number != number).cloned().collect();
+            View { generation, sealed: all, live }
+        });
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(SealedReport { head, blocks_before, blocks, journal_bytes: file.len, sidecar_bytes, seconds })
+    }
+
+    /// Writes the segment with merged blocks under its temporary name, synced.
+    fn rewrite(&self, task: &SealTask, groups: &[std::ops::Range<usize>]) -> Result<Rewritten, SealError> {
+        let number = task.live.number;
+        let io_error = |source| SealError::Io { segment: number, source };
+        let dir = &self.shared.layout.journal;
+        let old_metas = task.live.read().index.metas().to_vec();
+        let opening_len = old_metas.first().map_or(task.len, |meta| meta.offset);
+        let mut opening = vec![0; opening_len as usize];
+        task.file.read_exact_at(&mut opening, 0).map_err(io_error)?;
+
+        let path = dir.join(temporary(&segment::file_name(number)));
+        let file = create_anew(&*self.shared.fs, &path).map_err(io_error)?;
+        let mut out = Appender { file, len: 0, pending: opening };
+        let mut metas = Vec::with_capacity(groups.len());
+        let mut new_block_of_old = vec![0; old_metas.len()];
+        let mut reader = BlockReader::default();
+        let mut compressor = zstd::bulk::Compressor::new(1).map_err(io_error)?;
+        for (new_number, group) in groups.iter().enumerate() {
+            new_block_of_old[group.clone()].fill(new_number as u32);
+            let merged = merge(&mut reader, &*task.file, &old_metas[group.clone()], &mut compressor).map_err(|(at, source)| {
+                let block = group.start + at;
+                let what = source.to_string();
+                SealError::Damaged {
+                    damage: Damage { segment: number, block: Some(block as u32), offset: old_metas[block].offset, what },
+                    source,
+                }
+            })?;
+            metas.push(out.append(merged).map_err(io_error)?);
+        }
+        let seal = Seal { blocks: metas.len() as u32, ..task.seal.clone() };
+        out.pending.extend_from_slice(&Header::Seal(seal).encode());
+        out.flush().and_then(|()| out.file.sync_data()).map_err(io_error)?;
+        Ok(Rewritten { file: out.file, new_block_of_old, metas, len: out.len })
+    }
+}
+
+struct Rewritten {
+    file: Arc<dyn File>,
+    new_block_of_old: Vec<u32>,
+    metas: Vec<BlockMeta>,
+    len: u64,
+}
+
+struct SealedFile {
+    file: Arc<dyn File>,
+    len: u64,
+    rewritten: bool,
+}
+
+/// Groups of neighbouring blocks to merge; `None` when it would not pay. Blocks without events join their neighbours.
+fn merge_plan(metas: &[BlockMeta]) -> Option<Vec<std::ops::Range<usize>>> {
+    let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
+    let (mut raw, mut events) = (0, 0);
+    for (number, meta) in metas.iter().enumerate() {
+        let fits = raw + meta.raw_len <= MERGED_RAW_BYTES && events + meta.events <= MERGED_EVENTS;
+        match groups.last_mut() {
+            Some(group) if fits => group.end = number + 1,
+            _ => {
+                groups.push(number..number + 1);
+                (raw, events) = (0, 0);
+            }
+        }
+        raw += meta.raw_len;
+        events += meta.events;
+    }
+    (groups.len() * MERGE_FACTOR <= metas.len()).then_some(groups)
+}
+
+struct Merged {
+    header: Block,
+    frame: Vec<u8>,
+}
+
+/// One block of several neighbours. The error names which of them could not be read.
+fn merge(
+    reader: &mut BlockReader,
+    file: &dyn File,
+    metas: &[BlockMeta],
+    compressor: &mut zstd::bulk::Compressor<'static>,
+) -> Result<Merged, (usize, ReadError)> {
+    let mut lines = Vec::new();
+    let mut all = Vec::new();
+    let mut merged: Option<Block> = None;
+    for (at, meta) in metas.iter().enumerate() {
+        let block = reader.read(file, meta, &mut lines).map_err(|error| (at, error))?;
+        all.extend_from_slice(&lines);
+        match &mut merged {
+            None => merged = Some(block),
+            Some(merged) => {
+                if merged.events == 0 {
+                    (merged.time_min, merged.time_max) = (block.time_min, block.time_max);
+                } else if block.events > 0 {
+                    merged.time_min = merged.time_min.min(block.time_min);
+                    merged.time_max = merged.time_max.max(block.time_max);
+                }
+                merged.events += block.events;
+                merged.raw_len += block.raw_len;
+                merged.digest = block.digest;
+                for run in block.runs {
+                    // Within a block only the last word on a checkpoint counts.
+                    if run.checkpoint.is_some() {
+                        merged.runs.iter_mut().filter(|earlier| earlier.stream == run.stream).for_each(|earlier| earlier.checkpoint = None);
+                    }
+                    merged.runs.push(run);
+                }
+                merged.runs.retain(|run| run.events > 0 || run.checkpoint.is_some());
+            }
+        }
+    }
+    let mut header = merged.ok_or((0, ReadError::Mismatch))?;
+    let frame = if all.is_empty() { Vec::new() } else { compressor.compress(&all).map_err(|error| (0, error.into()))? };
+    header.data_len = frame.len() as u32;
+    header.data_crc = crc32fast::hash(&frame);
+    Ok(Merged { header, frame })
+}
+
+/// Appends with few, large writes.
+struct Appender {
+    file: Arc<dyn File>,
+    len: u64,
+    pending: Vec<u8>,
+}
+
+impl Appender {
+    fn append(&mut self, Merged { header: block, frame }: Merged) -> io::Result<BlockMeta> {
+        let offset = self.len + self.pending.len() as u64;
+        let (raw_len, first_seq, events, time_min, time_max) =
+            (block.raw_len, block.first_seq, block.events, block.time_min, block.time_max);
+        let header = Header::Block(block).encode();
+        self.pending.extend_from_slice(&header);
+        self.pending.extend_from_slice(&frame);
+        if self.pending.len() >= 1 << 20 {
+            self.flush()?;
+        }
+        let (header_len, data_len) = (header.len() as u32, frame.len() as u32);
+        Ok(BlockMeta { offset, header_len, data_len, raw_len, first_seq, events, time_min, time_max })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_at(&[&self.pending], self.len)?;
+        self.len += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+pub(super) fn sidecar_head(segment: u64, index: &LiveIndex, digest: [u8; 32], journal_len: u64) -> SidecarHead {
+    let metas = index.metas();
+    let with_events = || metas.iter().filter(|meta| meta.events > 0);
+    SidecarHead {
+        segment,
+        first_seq: metas.first().map_or(0, |meta| meta.first_seq),
+        events: metas.iter().map(|meta| u64::from(meta.events)).sum(),
+        raw_bytes: metas.iter().map(|meta| u64::from(meta.raw_len)).sum(),
+        journal_len,
+        digest,
+        time_min: with_events().map(|meta| meta.time_min).min().unwrap_or(0),
+        time_max: with_events().map(|meta| meta.time_max).max().unwrap_or(0),
+    }
+}
+
+/// Writes a sidecar in place of a missing or stale one.
+pub(super) fn write_sidecar(fs: &dyn Fs, dir: &Path, number: u64, bytes: &[u8]) -> io::Result<()> {
+    let name = segment::sidecar_name(number);
+    write_aside(fs, dir, &name, bytes)?;
+    fs.rename(&dir.join(temporary(&name)), &dir.join(&name))?;
+    fs.sync_dir(dir)
+}
+
+pub(super) fn open_sidecar(fs: &dyn Fs, dir: &Path, number: u64) -> io::Result<Result<Sidecar, SidecarError>> {
+    let path = dir.join(segment::sidecar_name(number));
+    Ok(Sidecar::open(fs.map(&path)?, fs.open(&path)?))
+}
+
+/// `NAME.tmp`
+pub(super) fn temporary(name: &str) -> String {
+    format!("{name}.tmp")
+}
+
+fn write_aside(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let file = create_anew(fs, &dir.join(temporary(name)))?;
+    file.write_at(&[bytes], 0)?;
+    file.sync_data()
+}
+
+/// Creates a file whose name an earlier attempt may have left behind.
+fn create_anew(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
+    match fs.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs.remove(path)?;
+            fs.create(path)
+        }
+        created => created,
+    }
+}

@@ -1,0 +1,389 @@
+//! The store on a simulated disk: crashes at every operation, failed writes and syncs, damage.
+use super::open::{Committed, Parts, open};
+use super::writer::Wait;
+use super::*;
+use crate::events::EventId;
+use crate::events::batch::Extractor;
+use crate::index::ids::IdCache;
+use crate::journal::segment::{BlockReader, lines};
+use crate::journal::simulated::{SimulatedFs, Unsynced};
+use crate::journal::verify;
+use crate::sources::{Chunk, Format, Origin, Source};
+use std::collections::HashSet;
+
+const STREAM: &str = "test/1-1";
+
+fn limits() -> Limits {
+    Limits { segment_raw_bytes: 1_500, day_raw_bytes: u64::MAX, ..Limits::default() }
+}
+
+fn line(n: u64) -> String {
+    let session = n / 3;
+    format!(
+        r#"{{"eventid":"cowrie.login.failed","username":"root","password":"p{}","session":"{session:012x}","src_ip":"192.0.2.{}","sensor":"s{}","timestamp":"2026-03-{:02}T00:00:00.{n:06}Z"}}"#,
+        n % 7,
+        n % 5,
+        n % 2,
+        1 + n / 20,
+    )
+}
+
+/// Lines `from..to` of the endless test log; every eleventh is no JSON.
+fn chunk(from: u64, to: u64) -> Chunk {
+    let text = |n: u64| if n % 11 == 10 { format!("garbage {n}\n") } else { line(n) + "\n" };
+    Chunk {
+        origin: Origin {
+            source: Arc::new(Source { name: "test".into(), format: Format::Cowrie }),
+            stream: STREAM.into(),
+            run: 0,
+            ordinal: 0,
+            path: "/log".into(),
+            offset: from,
+            input_bytes: 0,
+            received_at: 1_774_138_242_000_000,
+            reflowed: false,
+            checkpoint: to.to_le_bytes().to_vec(),
+            permit: None,
+        },
+        data: (from..to).flat_map(|n| text(n).into_bytes()).collect(),
+        refused: vec![],
+    }
+}
+
+fn good(range: std::ops::Range<u64>) -> Vec<String> {
+    range.filter(|n| n % 11 != 10).map(line).collect()
+}
+
+fn start(fs: &SimulatedFs, committed: Committed) -> Result<Parts, OpenError> {
+    open(Arc::new(fs.clone()), Layout::new(Path::new("/data")), limits(), committed, 1, &mut |_| {})
+}
+
+fn position(parts: &Parts) -> u64 {
+    parts.committer.checkpoint(STREAM).map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()))
+}
+
+/// Commits the log from the checkpoint to `end`, `group` chunks per sync. Returns the position acknowledged last.
+fn drive(parts: &mut Parts, end: u64, group: u64, mut acknowledged: impl FnMut(u64)) -> Result<(), String> {
+    let mut extractor = Extractor::new();
+    let mut from = position(parts);
+    let mut chunks = 0;
+    while from < end {
+        let to = (from + 4).min(end);
+        let known = parts.store.known(IdCache::new());
+        let batch = extractor.extract(chunk(from, to), &known);
+        parts.committer.commit(batch, known.generation(), 1).map_err(|error| error.to_string())?;
+        from = to;
+        chunks += 1;
+        if chunks % group == 0 || from == end {
+            if from == end {
+                parts.committer.flush_checkpoints(1);
+            }
+            while let Some(durable) = parts.writer.step(Wait::Never).map_err(|fault| fault.to_string())? {
+                for ticket in durable.tickets {
+                    acknowledged(ticket.origin.offset + 4);
+                }
+            }
+            while let Some(sealed) = parts.sealer.step() {
+                sealed.map_err(|error| error.to_string())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every event that readers see, in order of sequence numbers, with the numbers checked.
+fn contents(store: &Store) -> Vec<String> {
+    let view = store.view();
+    let mut reader = BlockReader::default();
+    let mut block = Vec::new();
+    let mut found = Vec::new();
+    let mut next_seq = 1;
+    let mut take = |file: &dyn File, meta: &crate::index::BlockMeta| {
+        assert_eq!(meta.first_seq, next_seq, "sequence numbers have no gaps");
+        next_seq += u64::from(meta.events);
+        reader.read(file, meta, &mut block).unwrap();
+        found.extend(lines(&block).map(|line| String::from_utf8(line.to_vec()).unwrap()));
+    };
+    for sealed in &view.sealed {
+        use crate::index::part::IndexPart;
+        let file = sealed.file.as_ref().unwrap();
+        sealed.sidecar.blocks().unwrap().iter().for_each(|meta| take(&**file, meta));
+    }
+    for live in &view.live {
+        let inner = live.read();
+        inner.index.metas().iter().take(live.durable_blocks() as usize).for_each(|meta| take(&*inner.file, meta));
+    }
+    found
+}
+
+fn assert_whole(fs: &SimulatedFs, store: &Store, what: &str) {
+    for dir in ["/data/journal", "/data/quarantine", "/data/ledger"] {
+        let verified = verify::verify(fs, Path::new(dir), false, |_| {}).unwrap();
+        assert_eq!(verified.damage, vec![], "{what}: {dir}");
+    }
+    for sealed in &store.view().sealed {
+        sealed.sidecar.verify().unwrap();
+    }
+    let all = contents(store);
+    let ids: Vec<EventId> = all.iter().map(|line| EventId::of_line(line.as_bytes())).collect();
+    let hours: Vec<i32> = all.iter().map(|line| hour_of_line(line)).collect();
+    for (id, hour) in ids.iter().zip(hours) {
+        assert_eq!(store.view().contains(&[*id], &[hour], &mut IdCache::new()).unwrap(), [true]);
+    }
+}
+
+fn hour_of_line(line: &str) -> i32 {
+    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    crate::events::time::hour_of(crate::events::time::parse(value["timestamp"].as_str().unwrap().as_bytes()).unwrap())
+}
+
+fn refused(store: &Store) -> HashSet<String> {
+    let mut texts = HashSet::new();
+    let again = |_, record: QuarantineRecord| {
+        if record.reason == crate::sources::Reason::NotAnObject {
+            assert!(texts.insert(record.text.unwrap()), "refused twice");
+        }
+        true
+    };
+    store.quarantine().for_each(0, again).unwrap();
+    texts
+}
+
+#[test]
+fn events_refusals_and_answers_survive_closing_and_opening() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, Committed::default()).unwrap();
+    drive(&mut parts, 100, 3, |_| {}).unwrap();
+    assert_eq!(contents(&parts.store), good(0..100));
+    drop(parts);
+    let parts = start(&fs, Committed::default()).unwrap();
+    assert_eq!(position(&parts), 100);
+    assert_eq!(contents(&parts.store), good(0..100));
+    assert!(parts.store.view().sealed.len() > 3, "segments were sealed");
+    assert_eq!(refused(&parts.store).len(), 9);
+    assert_whole(&fs, &parts.store, "after opening again");
+    assert!(parts.report.damage.is_empty() && parts.report.torn.is_none() && parts.report.sidecars_rebuilt.is_empty());
+}
+
+#[test]
+fn the_same_input_again_is_all_duplicates() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, Committed::default()).unwrap();
+    drive(&mut parts, 100, 3, |_| {}).unwrap();
+    let before = contents(&parts.store);
+    let mut extractor = Extractor::new();
+    for from in (0..100).step_by(4) {
+        let known = parts.store.known(IdCache::new());
+        let batch = extractor.extract(chunk(from, from + 4), &known);
+        let committed = parts.committer.commit(batch, known.generation(), 1).unwrap();
+        assert_eq!(committed.events, 0);
+    }
+    parts.committer.flush_checkpoints(1);
+    while parts.writer.step(Wait::Never).unwrap().is_some() {}
+    assert_eq!(contents(&parts.store), before);
+    assert_eq!(refused(&parts.store).len(), 9);
+}
+
+#[test]
+fn a_batch_checked_before_a_segment_was_sealed_is_still_checked_against_it() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, Committed::default()).unwrap();
+    let mut extractor = Extractor::new();
+    let known = parts.store.known(IdCache::new());
+    let (first, late) = (extractor.extract(chunk(0, 8), &known), extractor.extract(chunk(4, 12), &known));
+    let generation = known.generation();
+    parts.committer.commit(first, generation, 1).unwrap();
+    parts.committer.roll(1);
+    while parts.writer.step(Wait::Never).unwrap().is_some() {}
+    parts.sealer.step().unwrap().unwrap();
+    assert_eq!(parts.store.view().sealed.len(), 1);
+    let committed = parts.committer.commit(late, generation, 1).unwrap();
+    assert_eq!((committed.events, committed.duplicates), (3, 4));
+    while parts.writer.step(Wait::Never).unwrap().is_some() {}
+    assert_eq!(contents(&parts.store), good(0..12));
+}
+
+/// A crash at every operation of a recorded run, with everything unsynced forgotten, kept, or torn: nothing acknowledged
+/// is missing, nothing is there twice, the chain is whole, and the log can be read on from the checkpoint.
+#[test]
+fn a_crash_at_any_operation_loses_nothing_acknowledged_and_repeats_nothing() {
+    const END: u64 = 60;
+    let run = |fs: &SimulatedFs, group: u64| -> u64 {
+        let mut last = 0;
+        if let Ok(mut parts) = start(fs, Committed::default()) {
+            // The machine stops here: what is left of the run does not matter.
+            let _ = drive(&mut parts, END, group, |position| last = position.min(END));
+        }
+        last
+    };
+    for group in [1, 3] {
+        let whole = SimulatedFs::default();
+        assert_eq!(run(&whole, group), END);
+        for at in 0..whole.operations() {
+            for unsynced in [Unsynced::Lost, Unsynced::Kept, Unsynced::Torn(at * 2 + 1)] {
+                let what = format!("crash after operation {at} of group {group}, {unsynced:?}");
+                let fs = SimulatedFs::default();
+                fs.crash_after(at);
+                let acknowledged = run(&fs, group);
+                let fs = fs.after_crash(unsynced);
+                let mut parts = start(&fs, Committed::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(parts.report.damage, vec![], "{what}");
+                let position = position(&parts);
+                assert!(position >= acknowledged, "{what}: at {position}, acknowledged {acknowledged}");
+                assert_eq!(contents(&parts.store), good(0..position), "{what}");
+                drive(&mut parts, END, group, |_| {}).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(contents(&parts.store), good(0..END), "{what}");
+                assert_eq!(refused(&parts.store).len(), (0..END).filter(|n| n % 11 == 10).count(), "{what}");
+                assert_whole(&fs, &parts.store, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_during_retention_leaves_whole_segments() {
+    let prepare = || {
+        let fs = SimulatedFs::default();
+        let mut parts = start(&fs, Committed::default()).unwrap();
+        drive(&mut parts, 100, 3, |_| {}).unwrap();
+        (fs, parts)
+    };
+    let plan = RetentionPlan { disk_budget_bytes: Some(4_000), answers_days: None, evidence_days: None };
+    let (fs, parts) = prepare();
+    let before = fs.operations();
+    let removed = parts.store.retain(plan, 1_774_138_242_000_000).unwrap();
+    assert!(removed.len() > 2);
+    let operations = fs.operations() - before;
+    assert!(operations > 4);
+    for at in 0..operations {
+        for unsynced in [Unsynced::Lost, Unsynced::Kept] {
+            let (fs, parts) = prepare();
+            fs.crash_after(fs.operations() + at);
+            assert!(parts.store.retain(plan, 1_774_138_242_000_000).is_err());
+            let fs = fs.after_crash(unsynced);
+            let parts = start(&fs, Committed::default()).unwrap();
+            assert_eq!(position(&parts), 100);
+            let verified = verify::verify(&fs, Path::new("/data/journal"), false, |_| {}).unwrap();
+            assert_eq!(verified.damage, vec![]);
+            parts.store.retain(plan, 1_774_138_242_000_000).unwrap();
+        }
+    }
+}
+
+#[test]
+fn evidence_may_go_before_its_answers() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, Committed::default()).unwrap();
+    drive(&mut parts, 100, 3, |_| {}).unwrap();
+    let plan = RetentionPlan { evidence_days: Some(1), ..RetentionPlan::default() };
+    let removed = parts.store.retain(plan, i64::MAX / 2).unwrap();
+    assert!(removed.iter().all(|removed| removed.evidence && !removed.answers) && removed.len() > 2);
+    let check = |store: &Store| {
+        let view = store.view();
+        assert!(view.sealed.iter().all(|sealed| sealed.file.is_none()));
+        let first = line(0);
+        let known = view.contains(&[EventId::of_line(first.as_bytes())], &[hour_of_line(&first)], &mut IdCache::new()).unwrap();
+        assert_eq!(known, [true], "what was once stored is not accepted again");
+    };
+    check(&parts.store);
+    drop(parts);
+    check(&start(&fs, Committed::default()).unwrap().store);
+}
+
+#[test]
+fn after_a_failed_write_or_sync_nothing_in_doubt_is_acknowledged() {
+    for fail in [SimulatedFs::fail_next_write as fn(&SimulatedFs), SimulatedFs::fail_next_sync] {
+        let fs = SimulatedFs::default();
+        let mut parts = start(&fs, Committed::default()).unwrap();
+        drive(&mut parts, 24, 1, |_| {}).unwrap();
+        let mut extractor = Extractor::new();
+        for from in [24, 28] {
+            let known = parts.store.known(IdCache::new());
+            // 24..32 holds no refusal, so that the failure hits the journal and not the quarantine.
+            let batch = extractor.extract(chunk(from, from + 4), &known);
+            parts.committer.commit(batch, known.generation(), 1).unwrap();
+        }
+        fail(&fs);
+        let fault = parts.writer.step(Wait::Never).unwrap_err();
+        let store = parts.store.clone();
+        drop(parts);
+        assert_eq!(contents(&store), good(0..24), "readers never see what is not durable");
+        let committed = Committed { trusted: Some((fault.segment, fault.trusted_len)), saved: None };
+        let mut parts = store.reopen(committed, 2, &mut |_| {}).unwrap();
+        assert_eq!(position(&parts), 24, "the source is asked again from the last acknowledged line");
+        assert!(parts.committer.head().segment() > fault.segment, "the descriptor in doubt is never written again");
+        drive(&mut parts, 100, 2, |_| {}).unwrap();
+        assert_eq!(contents(&parts.store), good(0..100));
+        assert_whole(&fs, &parts.store, "after the fault");
+        drop(parts);
+        assert_eq!(contents(&start(&fs, Committed::default()).unwrap().store), good(0..100));
+    }
+}
+
+#[test]
+fn a_full_disk_stops_intake_and_loses_nothing() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, Committed::default()).unwrap();
+    drive(&mut parts, 20, 1, |_| {}).unwrap();
+    fs.set_free_bytes(100);
+    let mut extractor = Extractor::new();
+    let known = parts.store.known(IdCache::new());
+    parts.committer.commit(extractor.extract(chunk(20, 24), &known), known.generation(), 1).unwrap();
+    let fault = parts.writer.step(Wait::Never).unwrap_err();
+    let store = parts.store.clone();
+    drop(parts);
+    let committed = Committed { trusted: Some((fault.segment, fault.trusted_len)), saved: None };
+    assert!(store.reopen(committed, 2, &mut |_| {}).is_err(), "there is no room for the next segment's opening");
+    assert_eq!(contents(&store), good(0..20), "answers go on");
+    fs.set_free_bytes(1 << 30);
+    let mut parts = store.reopen(committed, 2, &mut |_| {}).unwrap();
+    drive(&mut parts, 60, 1, |_| {}).unwrap();
+    assert_eq!(contents(&parts.store), good(0..60));
+    assert_whole(&fs, &parts.store, "after the disk had room again");
+}
+
+#[test]
+fn damage_below_the_committed_length_is_reported_and_not_taken_for_a_torn_append() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, Committed::default()).unwrap();
+    drive(&mut parts, 8, 1, |_| {}).unwrap();
+    let saved = Some((parts.committer.head().segment(), parts.committer.head().len()));
+    let last = parts.store.view().live[0].read().index.metas()[1];
+    drop(parts);
+    fs.flip(Path::new("/data/journal/00000001.zst"), (last.offset + 20) * 8);
+    let mut parts = start(&fs, Committed { saved, trusted: None }).unwrap();
+    assert_eq!(parts.report.damage.len(), 1);
+    assert_eq!((parts.report.damage[0].segment, parts.report.damage[0].block), (1, Some(1)));
+    assert!(parts.report.torn.is_none());
+    drive(&mut parts, 30, 1, |_| {}).unwrap();
+    let verified = verify::verify(&fs, Path::new("/data/journal"), false, |_| {}).unwrap();
+    assert!(verified.damage.iter().any(|damage| (damage.segment, damage.block) == (1, Some(1))));
+}
+
+#[test]
+fn every_flipped_byte_is_found_and_named_by_segment_and_block() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, Committed::default()).unwrap();
+    drive(&mut parts, 40, 2, |_| {}).unwrap();
+    drop(parts);
+    let all = crate::journal::log::numbers(&fs, Path::new("/data/journal")).unwrap();
+    for &number in &all {
+        let path = Path::new("/data/journal").join(segment::file_name(number));
+        let file = fs.open(&path).unwrap();
+        let blocks = segment::scan(&*file, number, false).unwrap().blocks;
+        for byte in 0..file.len().unwrap() {
+            fs.flip(&path, byte * 8 + byte % 8);
+            let verified = verify::verify(&fs, Path::new("/data/journal"), false, |_| {}).unwrap();
+            fs.flip(&path, byte * 8 + byte % 8);
+            let inside = blocks.iter().position(|block| {
+                let meta = block.meta;
+                (meta.offset..meta.offset + u64::from(meta.header_len) + u64::from(meta.data_len)).contains(&byte)
+            });
+            let named = verified
+                .damage
+                .iter()
+                .any(|damage| damage.segment == number && inside.is_none_or(|block| damage.block == Some(block as u32)));
+            assert!(named, "segment {number}, byte {byte} (block {inside:?}): {:?}", verified.damage);
+        }
+    }
+}
