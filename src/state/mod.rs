@@ -45,6 +45,13 @@ pub struct SegmentRecord {
     pub digest: [u8; 32],
 }
 
+impl SegmentRecord {
+    pub fn of(head: &crate::index::sidecar::SidecarHead) -> SegmentRecord {
+        let (first_seq, events, raw_bytes) = (head.first_seq, head.events, head.raw_bytes);
+        SegmentRecord { first_seq, events, raw_bytes, time_min: head.time_min, time_max: head.time_max, digest: head.digest }
+    }
+}
+
 pub struct State {
     db: sled::Db,
     dir: PathBuf,
@@ -111,8 +118,22 @@ impl State {
         Ok(())
     }
 
-    /// Writes head and checkpoints, then makes all that was written durable.
-    pub fn save(&self, head: HeadRecord, checkpoints: &Checkpoints) -> Result<(), StateError> {
+    /// Writes the head, and the checkpoints when they are given, then makes all that was written durable.
+    pub fn save(&self, head: HeadRecord, checkpoints: Option<&Checkpoints>) -> Result<(), StateError> {
+        if self.head() == Some(head) {
+            return Ok(());
+        }
+        if let Some(checkpoints) = checkpoints {
+            self.put_checkpoints(checkpoints)?;
+        }
+        self.db.insert("head", codec::encode(&head))?;
+        self.db.flush()?;
+        // sled's flush ends in sync_file_range, which is no barrier.
+        std::fs::File::open(self.dir.join("db"))?.sync_all()?;
+        Ok(())
+    }
+
+    fn put_checkpoints(&self, checkpoints: &Checkpoints) -> Result<(), StateError> {
         for (name, value) in checkpoints {
             if self.checkpoints.get(name)?.as_deref() != Some(value) {
                 self.checkpoints.insert(name.as_bytes(), value.as_slice())?;
@@ -124,10 +145,6 @@ impl State {
                 self.checkpoints.remove(name)?;
             }
         }
-        self.db.insert("head", codec::encode(&head))?;
-        self.db.flush()?;
-        // sled's flush ends in sync_file_range, which is no barrier.
-        std::fs::File::open(self.dir.join("db"))?.sync_all()?;
         Ok(())
     }
 
@@ -156,8 +173,9 @@ mod tests {
             assert!(opened.created);
             assert_eq!(opened.state.head(), None);
             opened.state.put_segment(2, &record()).unwrap();
-            opened.state.save(head, &[("gone".to_string(), vec![9])].into()).unwrap();
-            opened.state.save(head, &checkpoints).unwrap();
+            let before = HeadRecord { next_seq: 1, ..head };
+            opened.state.save(before, Some(&[("gone".to_string(), vec![9])].into())).unwrap();
+            opened.state.save(head, Some(&checkpoints)).unwrap();
         }
         let opened = State::open(&path, CACHE_BYTES, 0).unwrap();
         assert!(!opened.created && opened.put_aside.is_none());
@@ -173,7 +191,7 @@ mod tests {
         {
             let opened = State::open(&path, CACHE_BYTES, 0).unwrap();
             (0..500).for_each(|number| opened.state.put_segment(number, &record()).unwrap());
-            opened.state.save(HeadRecord { segment: 1, len: 1, next_seq: 1 }, &Checkpoints::new()).unwrap();
+            opened.state.save(HeadRecord { segment: 1, len: 1, next_seq: 1 }, None).unwrap();
         }
         for file in ["conf", "db"] {
             let path = path.join(file);

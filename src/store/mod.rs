@@ -13,7 +13,7 @@ mod view;
 mod writer;
 
 pub use commit::{Committed, Committer};
-pub use open::{OpenError, OpenReport, Parts, open};
+pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
 pub use quarantine::{Quarantine, QuarantineRecord};
 pub use retention::{Removed, RetentionPlan};
 pub use seal::{SealError, SealedReport, Sealer};

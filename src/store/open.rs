@@ -54,7 +54,7 @@ pub struct OpenReport {
 
 /// What is known from outside the journal about how far it was committed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Committed {
+pub struct CommittedLen {
     /// Segment and length committed when the state was last saved.
     pub saved: Option<(u64, u64)>,
     /// After a fault: segment and length beyond which nothing was acknowledged.
@@ -66,7 +66,7 @@ pub fn open(
     fs: Arc<dyn Fs>,
     layout: Layout,
     limits: Limits,
-    committed: Committed,
+    committed: CommittedLen,
     now: Micros,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Parts, OpenError> {
@@ -85,12 +85,12 @@ pub fn open(
 
 impl Store {
     /// Opens the journal again behind a fault: the committer and the writer of before must be gone. Handles stay valid.
-    pub fn reopen(&self, committed: Committed, now: Micros, progress: &mut dyn FnMut(&str)) -> Result<Parts, OpenError> {
+    pub fn reopen(&self, committed: CommittedLen, now: Micros, progress: &mut dyn FnMut(&str)) -> Result<Parts, OpenError> {
         open_journal(self.0.clone(), committed, now, progress)
     }
 }
 
-fn open_journal(shared: Arc<Shared>, committed: Committed, now: Micros, progress: &mut dyn FnMut(&str)) -> Result<Parts, OpenError> {
+fn open_journal(shared: Arc<Shared>, committed: CommittedLen, now: Micros, progress: &mut dyn FnMut(&str)) -> Result<Parts, OpenError> {
     let dir = shared.layout.journal.clone();
     let io_error = |action: &'static str| {
         let path = dir.clone();
@@ -157,7 +157,7 @@ impl Last {
 
 fn resume_last(
     shared: &Arc<Shared>,
-    committed: Committed,
+    committed: CommittedLen,
     now: Micros,
     report: &mut OpenReport,
     progress: &mut dyn FnMut(&str),

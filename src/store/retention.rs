@@ -26,6 +26,8 @@ pub struct Removed {
     pub evidence: bool,
     pub answers: bool,
     pub events: u64,
+    /// Bytes of disk given back.
+    pub bytes: u64,
     pub first_seq: u64,
     /// Running digest at its end, hexadecimal: what the next segment's chain begins with.
     pub digest: String,
@@ -46,6 +48,7 @@ struct Decision {
     number: u64,
     evidence: bool,
     answers: bool,
+    bytes: u64,
     reason: &'static str,
 }
 
@@ -60,8 +63,9 @@ fn decide(plan: RetentionPlan, candidates: &[Candidate], other_bytes: u64, now: 
         let evidence = candidate.evidence_bytes > 0 && (answers || expired(candidate.time_max, plan.evidence_days));
         if evidence || answers {
             let reason = if over_budget { "disk budget" } else { "age" };
-            decisions.push(Decision { number: candidate.number, evidence, answers, reason });
-            total -= if evidence { candidate.evidence_bytes } else { 0 } + if answers { candidate.answers_bytes } else { 0 };
+            let bytes = if evidence { candidate.evidence_bytes } else { 0 } + if answers { candidate.answers_bytes } else { 0 };
+            decisions.push(Decision { number: candidate.number, evidence, answers, bytes, reason });
+            total -= bytes;
         }
     }
     decisions
@@ -100,6 +104,7 @@ impl Store {
                 evidence: decision.evidence,
                 answers: decision.answers,
                 events: head.events,
+                bytes: decision.bytes,
                 first_seq: head.first_seq,
                 digest: head.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
                 reason: decision.reason,
@@ -149,7 +154,8 @@ mod tests {
     #[test]
     fn segments_go_by_age_and_by_budget_oldest_first() {
         let all = |numbers: &[u64], evidence, answers, reason| -> Vec<Decision> {
-            numbers.iter().map(|&number| Decision { number, evidence, answers, reason }).collect()
+            let bytes = if answers { 150 } else { 100 };
+            numbers.iter().map(|&number| Decision { number, evidence, answers, bytes, reason }).collect()
         };
         let now = 41 * DAY;
         let plan = RetentionPlan::default();

@@ -1,5 +1,5 @@
 //! The store on a simulated disk: crashes at every operation, failed writes and syncs, damage.
-use super::open::{Committed, Parts, open};
+use super::open::{Parts, open};
 use super::writer::Wait;
 use super::*;
 use crate::events::EventId;
@@ -54,7 +54,7 @@ fn good(range: std::ops::Range<u64>) -> Vec<String> {
     range.filter(|n| n % 11 != 10).map(line).collect()
 }
 
-fn start(fs: &SimulatedFs, committed: Committed) -> Result<Parts, OpenError> {
+fn start(fs: &SimulatedFs, committed: CommittedLen) -> Result<Parts, OpenError> {
     open(Arc::new(fs.clone()), Layout::new(Path::new("/data")), limits(), committed, 1, &mut |_| {})
 }
 
@@ -152,11 +152,11 @@ fn refused(store: &Store) -> HashSet<String> {
 #[test]
 fn events_refusals_and_answers_survive_closing_and_opening() {
     let fs = SimulatedFs::default();
-    let mut parts = start(&fs, Committed::default()).unwrap();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
     drive(&mut parts, 100, 3, |_| {}).unwrap();
     assert_eq!(contents(&parts.store), good(0..100));
     drop(parts);
-    let parts = start(&fs, Committed::default()).unwrap();
+    let parts = start(&fs, CommittedLen::default()).unwrap();
     assert_eq!(position(&parts), 100);
     assert_eq!(contents(&parts.store), good(0..100));
     assert!(parts.store.view().sealed.len() > 3, "segments were sealed");
@@ -168,7 +168,7 @@ fn events_refusals_and_answers_survive_closing_and_opening() {
 #[test]
 fn the_same_input_again_is_all_duplicates() {
     let fs = SimulatedFs::default();
-    let mut parts = start(&fs, Committed::default()).unwrap();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
     drive(&mut parts, 100, 3, |_| {}).unwrap();
     let before = contents(&parts.store);
     let mut extractor = Extractor::new();
@@ -187,7 +187,7 @@ fn the_same_input_again_is_all_duplicates() {
 #[test]
 fn a_batch_checked_before_a_segment_was_sealed_is_still_checked_against_it() {
     let fs = SimulatedFs::default();
-    let mut parts = start(&fs, Committed::default()).unwrap();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
     let mut extractor = Extractor::new();
     let known = parts.store.known(IdCache::new());
     let (first, late) = (extractor.extract(chunk(0, 8), &known), extractor.extract(chunk(4, 12), &known));
@@ -210,7 +210,7 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged_and_repeats_nothing() {
     const END: u64 = 60;
     let run = |fs: &SimulatedFs, group: u64| -> u64 {
         let mut last = 0;
-        if let Ok(mut parts) = start(fs, Committed::default()) {
+        if let Ok(mut parts) = start(fs, CommittedLen::default()) {
             // The machine stops here: what is left of the run does not matter.
             let _ = drive(&mut parts, END, group, |position| last = position.min(END));
         }
@@ -226,7 +226,7 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged_and_repeats_nothing() {
                 fs.crash_after(at);
                 let acknowledged = run(&fs, group);
                 let fs = fs.after_crash(unsynced);
-                let mut parts = start(&fs, Committed::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
+                let mut parts = start(&fs, CommittedLen::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert_eq!(parts.report.damage, vec![], "{what}");
                 let position = position(&parts);
                 assert!(position >= acknowledged, "{what}: at {position}, acknowledged {acknowledged}");
@@ -244,7 +244,7 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged_and_repeats_nothing() {
 fn a_crash_during_retention_leaves_whole_segments() {
     let prepare = || {
         let fs = SimulatedFs::default();
-        let mut parts = start(&fs, Committed::default()).unwrap();
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
         drive(&mut parts, 100, 3, |_| {}).unwrap();
         (fs, parts)
     };
@@ -261,7 +261,7 @@ fn a_crash_during_retention_leaves_whole_segments() {
             fs.crash_after(fs.operations() + at);
             assert!(parts.store.retain(plan, 1_774_138_242_000_000).is_err());
             let fs = fs.after_crash(unsynced);
-            let parts = start(&fs, Committed::default()).unwrap();
+            let parts = start(&fs, CommittedLen::default()).unwrap();
             assert_eq!(position(&parts), 100);
             let verified = verify::verify(&fs, Path::new("/data/journal"), false, |_| {}).unwrap();
             assert_eq!(verified.damage, vec![]);
@@ -273,7 +273,7 @@ fn a_crash_during_retention_leaves_whole_segments() {
 #[test]
 fn evidence_may_go_before_its_answers() {
     let fs = SimulatedFs::default();
-    let mut parts = start(&fs, Committed::default()).unwrap();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
     drive(&mut parts, 100, 3, |_| {}).unwrap();
     let plan = RetentionPlan { evidence_days: Some(1), ..RetentionPlan::default() };
     let removed = parts.store.retain(plan, i64::MAX / 2).unwrap();
@@ -287,14 +287,14 @@ fn evidence_may_go_before_its_answers() {
     };
     check(&parts.store);
     drop(parts);
-    check(&start(&fs, Committed::default()).unwrap().store);
+    check(&start(&fs, CommittedLen::default()).unwrap().store);
 }
 
 #[test]
 fn after_a_failed_write_or_sync_nothing_in_doubt_is_acknowledged() {
     for fail in [SimulatedFs::fail_next_write as fn(&SimulatedFs), SimulatedFs::fail_next_sync] {
         let fs = SimulatedFs::default();
-        let mut parts = start(&fs, Committed::default()).unwrap();
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
         drive(&mut parts, 24, 1, |_| {}).unwrap();
         let mut extractor = Extractor::new();
         for from in [24, 28] {
@@ -308,7 +308,7 @@ fn after_a_failed_write_or_sync_nothing_in_doubt_is_acknowledged() {
         let store = parts.store.clone();
         drop(parts);
         assert_eq!(contents(&store), good(0..24), "readers never see what is not durable");
-        let committed = Committed { trusted: Some((fault.segment, fault.trusted_len)), saved: None };
+        let committed = CommittedLen { trusted: Some((fault.segment, fault.trusted_len)), saved: None };
         let mut parts = store.reopen(committed, 2, &mut |_| {}).unwrap();
         assert_eq!(position(&parts), 24, "the source is asked again from the last acknowledged line");
         assert!(parts.committer.head().segment() > fault.segment, "the descriptor in doubt is never written again");
@@ -316,14 +316,14 @@ fn after_a_failed_write_or_sync_nothing_in_doubt_is_acknowledged() {
         assert_eq!(contents(&parts.store), good(0..100));
         assert_whole(&fs, &parts.store, "after the fault");
         drop(parts);
-        assert_eq!(contents(&start(&fs, Committed::default()).unwrap().store), good(0..100));
+        assert_eq!(contents(&start(&fs, CommittedLen::default()).unwrap().store), good(0..100));
     }
 }
 
 #[test]
 fn a_full_disk_stops_intake_and_loses_nothing() {
     let fs = SimulatedFs::default();
-    let mut parts = start(&fs, Committed::default()).unwrap();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
     drive(&mut parts, 20, 1, |_| {}).unwrap();
     fs.set_free_bytes(100);
     let mut extractor = Extractor::new();
@@ -332,7 +332,7 @@ fn a_full_disk_stops_intake_and_loses_nothing() {
     let fault = parts.writer.step(Wait::Never).unwrap_err();
     let store = parts.store.clone();
     drop(parts);
-    let committed = Committed { trusted: Some((fault.segment, fault.trusted_len)), saved: None };
+    let committed = CommittedLen { trusted: Some((fault.segment, fault.trusted_len)), saved: None };
     assert!(store.reopen(committed, 2, &mut |_| {}).is_err(), "there is no room for the next segment's opening");
     assert_eq!(contents(&store), good(0..20), "answers go on");
     fs.set_free_bytes(1 << 30);
@@ -345,13 +345,13 @@ fn a_full_disk_stops_intake_and_loses_nothing() {
 #[test]
 fn damage_below_the_committed_length_is_reported_and_not_taken_for_a_torn_append() {
     let fs = SimulatedFs::default();
-    let mut parts = start(&fs, Committed::default()).unwrap();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
     drive(&mut parts, 8, 1, |_| {}).unwrap();
     let saved = Some((parts.committer.head().segment(), parts.committer.head().len()));
     let last = parts.store.view().live[0].read().index.metas()[1];
     drop(parts);
     fs.flip(Path::new("/data/journal/00000001.zst"), (last.offset + 20) * 8);
-    let mut parts = start(&fs, Committed { saved, trusted: None }).unwrap();
+    let mut parts = start(&fs, CommittedLen { saved, trusted: None }).unwrap();
     assert_eq!(parts.report.damage.len(), 1);
     assert_eq!((parts.report.damage[0].segment, parts.report.damage[0].block), (1, Some(1)));
     assert!(parts.report.torn.is_none());
@@ -363,7 +363,7 @@ fn damage_below_the_committed_length_is_reported_and_not_taken_for_a_torn_append
 #[test]
 fn every_flipped_byte_is_found_and_named_by_segment_and_block() {
     let fs = SimulatedFs::default();
-    let mut parts = start(&fs, Committed::default()).unwrap();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
     drive(&mut parts, 40, 2, |_| {}).unwrap();
     drop(parts);
     let all = crate::journal::log::numbers(&fs, Path::new("/data/journal")).unwrap();

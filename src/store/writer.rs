@@ -48,6 +48,8 @@ pub struct Durable {
 pub struct Fault {
     pub segment: u64,
     pub trusted_len: u64,
+    /// It was the sync that failed.
+    pub in_sync: bool,
     pub source: io::Error,
 }
 
@@ -58,6 +60,7 @@ pub struct Writer {
     /// Bytes of the segment that are durable.
     durable_len: u64,
     next_seq: u64,
+    syncing: bool,
     jobs: mpsc::Receiver<Job>,
     seals: mpsc::Sender<SealTask>,
 }
@@ -77,7 +80,7 @@ impl Writer {
         jobs: mpsc::Receiver<Job>,
         seals: mpsc::Sender<SealTask>,
     ) -> Writer {
-        Writer { shared, file, segment, durable_len, next_seq, jobs, seals }
+        Writer { shared, file, segment, durable_len, next_seq, syncing: false, jobs, seals }
     }
 
     /// Writes and syncs until the committer is gone or a fault ends it; `durable` is called after every sync.
@@ -106,7 +109,9 @@ impl Writer {
             group.push(job);
         }
         let started = Instant::now();
-        self.write(&mut group).map_err(|source| Fault { segment: self.segment, trusted_len: self.durable_len, source })?;
+        if let Err(source) = self.write(&mut group) {
+            return Err(Fault { segment: self.segment, trusted_len: self.durable_len, in_sync: self.syncing, source });
+        }
         Ok(Some(Durable {
             tickets: group.into_iter().filter_map(|job| job.ticket).collect(),
             segment: self.segment,
@@ -126,7 +131,9 @@ impl Writer {
             let pieces: Vec<&[u8]> = blocks.iter().flat_map(|block| [&block.header[..], &block.frame[..]]).collect();
             assert_eq!(first.offset, self.durable_len, "blocks are appended without gaps");
             self.file.write_at(&pieces, first.offset)?;
+            self.syncing = true;
             self.file.sync_data()?;
+            self.syncing = false;
             self.durable_len = last.offset + (last.header.len() + last.frame.len()) as u64;
             self.next_seq = last.next_seq;
             last.live.set_durable(last.blocks, last.next_seq);

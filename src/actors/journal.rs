@@ -1,0 +1,606 @@
+//! Commits batches in the order of their runs, and keeps the store's threads going.
+//!
+//! Owns: the committer, the writer's and the sealer's threads, the state in sled, the order of every run.
+//! Talks to: the owners of runs (ingest), which learn what became durable and when to begin again.
+//! Lost on restart: nothing that was acknowledged. The store is opened again from the disk and every run is voided: its
+//! owner opens a new one from the committed checkpoint.
+//! Invariant: nothing is acknowledged before it is durable.
+use super::answers_ping;
+use super::intake::Intake;
+use crate::events::batch::Batch;
+use crate::events::{Micros, time};
+use crate::journal::block::Checkpoints;
+use crate::state::{HeadRecord, SegmentRecord, State};
+use crate::store::{
+    CommittedLen, Committed, Committer, Durable, Fault, Parts, RetentionPlan, SealError, SealedReport, Sealer, Store, Writer,
+};
+use crate::telemetry::Telemetry;
+use crate::telemetry::events::{
+    BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, HeadAnchored, JournalFault, LinesRefused, SegmentRemoved, SegmentSealed,
+};
+use crate::telemetry::metrics::JournalOperation;
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseActFuture, Supervised, WrapFuture,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Opens a run: from now on chunks of this number are committed in the order of their ordinals, and those of an earlier
+/// run of the same owner are not.
+#[derive(Message)]
+#[rtype(result = "Option<OpenedRun>")]
+pub struct OpenRun {
+    /// Checkpoints whose name begins with this are the owner's.
+    pub prefix: String,
+    pub owner: Recipient<RunEvent>,
+    /// The owner's run before this one.
+    pub replaces: Option<u64>,
+}
+
+/// A run, and where its streams stand. `None` instead: the journal is not available now, ask again.
+pub struct OpenedRun {
+    pub run: u64,
+    pub checkpoints: Checkpoints,
+}
+
+/// The owner has no more to say.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CloseRun(pub u64);
+
+/// What the owner of a run is told.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub enum RunEvent {
+    /// Chunks are durable.
+    Durable { run: u64, chunks: u64, input_bytes: u64, committed: Committed },
+    /// Chunks were lost on their way: open a new run and go on from the committed checkpoints.
+    Void { run: u64 },
+}
+
+/// A batch to be committed; `generation` is that of the view it was checked against.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Commit {
+    pub batch: Batch,
+    pub generation: u64,
+}
+
+/// Chunks of this run, or of all, will not come.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct RunsLost {
+    pub run: Option<u64>,
+}
+
+/// Makes everything durable and ends the threads. True: all of it is.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct Drain;
+
+/// What a reload may change.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct Reconfigure {
+    pub retention: RetentionPlan,
+    pub min_free_bytes: u64,
+}
+
+/// From the threads; `epoch` tells those of before a restart.
+#[derive(Message)]
+#[rtype(result = "()")]
+enum FromThread {
+    Durable(u64, Durable),
+    WriterEnded(u64, Result<(), Fault>),
+    Sealed(Result<SealedReport, SealError>),
+}
+
+/// What status and metrics read; never the mailbox.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct JournalSnapshot {
+    pub available: bool,
+    /// Why not, or what is wrong though it is.
+    pub trouble: Option<String>,
+    pub segment: u64,
+    pub next_seq: u64,
+    pub durable_seq: u64,
+    pub runs: usize,
+    pub batches_waiting: usize,
+    pub checkpoints: usize,
+    pub free_bytes: u64,
+    pub paused: bool,
+    pub faults: u64,
+}
+
+/// What the actor is given.
+pub struct JournalConfig {
+    pub store: Store,
+    pub state: Arc<State>,
+    pub retention: RetentionPlan,
+    pub min_free_bytes: u64,
+    pub intake: Intake,
+    pub telemetry: Telemetry,
+    pub snapshot: watch::Sender<JournalSnapshot>,
+}
+
+struct Run {
+    owner: Recipient<RunEvent>,
+    next: u64,
+    waiting: BTreeMap<u64, Commit>,
+}
+
+/// The store's threads, to be joined before it is opened again.
+#[derive(Default)]
+struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    fn join(self) {
+        // A thread that panicked has nothing to give back.
+        self.0.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+pub struct JournalActor {
+    config: JournalConfig,
+    /// `None` while the store is being opened again.
+    committer: Option<Committer>,
+    threads: Threads,
+    epoch: u64,
+    parts: Option<(Committer, Writer, Sealer)>,
+    runs: HashMap<u64, Run>,
+    next_run: u64,
+    durable: HeadRecord,
+    reopen_attempts: u32,
+    trusted: Option<(u64, u64)>,
+    draining: Option<tokio::sync::oneshot::Sender<bool>>,
+    paused_since: Option<Instant>,
+    last_retention: Option<Instant>,
+    last_anchor: Option<Instant>,
+    saving: bool,
+    snapshot: JournalSnapshot,
+}
+
+const TICK: Duration = Duration::from_secs(1);
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const ANCHOR_EVERY: Duration = Duration::from_secs(3600);
+
+impl JournalActor {
+    /// Takes the parts of an open store; its threads start with the actor.
+    pub fn new(config: JournalConfig, parts: Parts) -> JournalActor {
+        let Parts { committer, writer, sealer, .. } = parts;
+        let head = committer.head();
+        let durable = HeadRecord { segment: head.segment(), len: head.len(), next_seq: head.next_seq() };
+        JournalActor {
+            config,
+            committer: None,
+            threads: Threads::default(),
+            epoch: 0,
+            parts: Some((committer, writer, sealer)),
+            runs: HashMap::new(),
+            next_run: 1,
+            durable,
+            reopen_attempts: 0,
+            trusted: None,
+            draining: None,
+            paused_since: None,
+            last_retention: None,
+            last_anchor: None,
+            saving: false,
+            snapshot: JournalSnapshot::default(),
+        }
+    }
+
+    fn start_threads(&mut self, committer: Committer, writer: Writer, sealer: Sealer, address: &Addr<Self>) {
+        self.epoch += 1;
+        let epoch = self.epoch;
+        let to_actor = address.clone();
+        let write = move || {
+            let ended = writer.run(|durable| to_actor.do_send(FromThread::Durable(epoch, durable)));
+            to_actor.do_send(FromThread::WriterEnded(epoch, ended));
+        };
+        let to_actor = address.clone();
+        let seal = move || sealer.run(|sealed| to_actor.do_send(FromThread::Sealed(sealed)));
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(body);
+        match (spawn("journal-writer", Box::new(write)), spawn("journal-sealer", Box::new(seal))) {
+            (Ok(writer), Ok(sealer)) => {
+                self.threads = Threads(vec![writer, sealer]);
+                self.committer = Some(committer);
+                self.snapshot.available = true;
+                self.snapshot.trouble = None;
+            }
+            // No thread to be had: as after any other panic, the actor is restarted and tries again.
+            (writer, sealer) => panic!("cannot start the journal's threads: {:?}", writer.err().or(sealer.err())),
+        }
+    }
+
+    /// Forgets all that is not durable, and opens the store again.
+    fn reopen(&mut self, ctx: &mut Context<Self>) {
+        // Without a committer the writer ends when it has done what it had.
+        self.committer = None;
+        self.parts = None;
+        self.snapshot.available = false;
+        self.void_runs(None);
+        let threads = std::mem::take(&mut self.threads);
+        let store = self.config.store.clone();
+        let committed = CommittedLen { saved: Some((self.durable.segment, self.durable.len)), trusted: self.trusted };
+        let wait = match self.reopen_attempts {
+            0 => Duration::ZERO,
+            attempt => Duration::from_millis(250 << attempt.min(6)).mul_f64(0.5 + 0.5 * rand::random::<f64>()),
+        };
+        self.reopen_attempts += 1;
+        let opened = async move {
+            tokio::time::sleep(wait).await;
+            tokio::task::spawn_blocking(move || {
+                threads.join();
+                store.reopen(committed, time::now(), &mut |_| {})
+            })
+            .await
+        };
+        ctx.spawn(opened.into_actor(self).map(|opened, actor, ctx| {
+            let trouble = match opened {
+                Ok(Ok(parts)) => return actor.reopened(parts, &ctx.address()),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            let event = JournalFault { operation: JournalOperation::Write, segment: actor.durable.segment, error: &trouble };
+            actor.config.telemetry.emit(&event);
+            actor.snapshot.trouble = Some(trouble);
+            actor.publish();
+            actor.reopen(ctx);
+        }));
+        self.publish();
+    }
+
+    fn reopened(&mut self, parts: Parts, address: &Addr<Self>) {
+        for damage in &parts.report.damage {
+            let event = CorruptionFound { segment: damage.segment, offset: damage.offset, detail: &damage.what };
+            self.config.telemetry.emit(&event);
+        }
+        self.reopen_attempts = 0;
+        self.trusted = None;
+        let head = parts.committer.head();
+        self.durable = HeadRecord { segment: head.segment(), len: head.len(), next_seq: head.next_seq() };
+        self.start_threads(parts.committer, parts.writer, parts.sealer, address);
+        self.publish();
+    }
+
+    /// Tells the owners of these runs to begin again.
+    fn void_runs(&mut self, only: Option<u64>) {
+        let numbers: Vec<u64> = self.runs.keys().copied().filter(|&run| only.is_none_or(|only| only == run)).collect();
+        for number in numbers {
+            if let Some(run) = self.runs.remove(&number) {
+                run.owner.do_send(RunEvent::Void { run: number });
+            }
+        }
+    }
+
+    fn commit_ready(&mut self, number: u64, ctx: &mut Context<Self>) {
+        let (Some(committer), Some(run)) = (&mut self.committer, self.runs.get_mut(&number)) else { return };
+        let now = time::now();
+        while let Some(entry) = run.waiting.first_entry()
+            && *entry.key() == run.next
+        {
+            let Commit { batch, generation } = entry.remove();
+            report_refused(&self.config.telemetry, &batch);
+            run.next += 1;
+            if let Err(error) = committer.commit(batch, generation, now) {
+                let error = error.to_string();
+                let event = JournalFault { operation: JournalOperation::Read, segment: self.durable.segment, error: &error };
+                self.config.telemetry.emit(&event);
+                self.snapshot.faults += 1;
+                return self.reopen(ctx);
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, durable: Durable) {
+        self.durable = HeadRecord { segment: durable.segment, len: durable.len, next_seq: durable.next_seq };
+        let mut by_run: BTreeMap<u64, (u64, u64, Committed)> = BTreeMap::new();
+        for ticket in durable.tickets {
+            let committed = ticket.committed;
+            self.config.telemetry.emit(&BatchCommitted {
+                source: &ticket.origin.source.name,
+                sequence: committed.first_seq,
+                events: u64::from(committed.events),
+                duplicates: u64::from(committed.duplicates),
+                input_bytes: ticket.origin.input_bytes,
+                latency: ticket.committed_at.elapsed(),
+            });
+            let (chunks, bytes, sum) = by_run.entry(ticket.origin.run).or_default();
+            *chunks += 1;
+            *bytes += ticket.origin.input_bytes;
+            sum.events += committed.events;
+            sum.duplicates += committed.duplicates;
+            sum.refused += committed.refused;
+        }
+        for (run, (chunks, input_bytes, committed)) in by_run {
+            if let Some(known) = self.runs.get(&run) {
+                known.owner.do_send(RunEvent::Durable { run, chunks, input_bytes, committed });
+            }
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = time::now();
+        if let Some(committer) = &mut self.committer {
+            committer.flush_checkpoints(now);
+        }
+        self.watch_disk();
+        self.save_state(ctx);
+        if self.last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
+            self.last_retention = Some(Instant::now());
+            self.enforce_retention(now, ctx);
+        }
+        if self.last_anchor.is_none_or(|last| last.elapsed() >= ANCHOR_EVERY) {
+            self.last_anchor = Some(Instant::now());
+            self.anchor();
+        }
+        self.publish();
+    }
+
+    fn watch_disk(&mut self) {
+        let Ok(free) = self.config.store.free_bytes() else { return };
+        self.snapshot.free_bytes = free;
+        let min = self.config.min_free_bytes;
+        match self.paused_since {
+            None if free < min => {
+                self.paused_since = Some(Instant::now());
+                self.config.intake.pause(true);
+                self.config.telemetry.emit(&DiskLow { free_bytes: free, min_free_bytes: min });
+            }
+            Some(since) if free >= min => {
+                self.paused_since = None;
+                self.config.intake.pause(false);
+                self.config.telemetry.emit(&DiskRecovered { free_bytes: free, paused: since.elapsed() });
+            }
+            _ => {}
+        }
+    }
+
+    /// Copies head and checkpoints into sled, off this thread, when the last copy is done.
+    fn save_state(&mut self, ctx: &mut Context<Self>) {
+        let Some(committer) = &self.committer else { return };
+        if self.saving {
+            return;
+        }
+        let head = self.durable;
+        // Checkpoints of what is not durable yet are nobody's business.
+        let checkpoints = (committer.head().next_seq() == head.next_seq).then(|| committer.checkpoints());
+        let state = self.config.state.clone();
+        self.saving = true;
+        let saved = tokio::task::spawn_blocking(move || state.save(head, checkpoints.as_ref()));
+        ctx.spawn(saved.into_actor(self).map(|saved, actor, _| {
+            actor.saving = false;
+            if let Ok(Err(error)) = saved {
+                // A view only: the journal goes on, and the next tick tries again.
+                actor.snapshot.trouble = Some(error.to_string());
+            }
+        }));
+    }
+
+    fn enforce_retention(&mut self, now: Micros, ctx: &mut Context<Self>) {
+        let plan = self.config.retention;
+        if plan == RetentionPlan::default() {
+            return;
+        }
+        let (store, state) = (self.config.store.clone(), self.config.state.clone());
+        let removed = tokio::task::spawn_blocking(move || {
+            let removed = store.retain(plan, now)?;
+            removed.iter().filter(|removed| removed.answers).for_each(|removed| drop(state.remove_segment(removed.segment)));
+            std::io::Result::Ok(removed)
+        });
+        ctx.spawn(removed.into_actor(self).map(|removed, actor, _| match removed {
+            Ok(Ok(removed)) => removed.iter().for_each(|removed| {
+                let what = if removed.answers { "evidence and answers" } else { "evidence" };
+                let event = SegmentRemoved { segment: removed.segment, what, rule: removed.reason, bytes: removed.bytes };
+                actor.config.telemetry.emit(&event);
+            }),
+            Ok(Err(error)) => {
+                let error = error.to_string();
+                actor.config.telemetry.emit(&JournalFault { operation: JournalOperation::Retention, segment: 0, error: &error });
+            }
+            Err(_) => {}
+        }));
+    }
+
+    fn anchor(&self) {
+        if let Some(committer) = &self.committer {
+            let head = committer.head();
+            let digest = hex(&head.seal().digest);
+            self.config.telemetry.emit(&HeadAnchored { segment: head.segment(), sequence: head.next_seq() - 1, digest: &digest });
+        }
+    }
+
+    fn sealed(&mut self, sealed: Result<SealedReport, SealError>) {
+        match sealed {
+            Ok(report) => {
+                let head = report.head;
+                self.config.telemetry.emit(&SegmentSealed {
+                    segment: head.segment,
+                    events: head.events,
+                    raw_bytes: head.raw_bytes,
+                    journal_bytes: report.journal_bytes,
+                    sidecar_bytes: report.sidecar_bytes,
+                    digest: &hex(&head.digest),
+                    duration: Duration::from_secs_f64(report.seconds),
+                });
+                let record = SegmentRecord::of(&head);
+                if let Err(error) = self.config.state.put_segment(head.segment, &record) {
+                    self.snapshot.trouble = Some(error.to_string());
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                self.config.telemetry.emit(&JournalFault { operation: JournalOperation::Seal, segment: self.durable.segment, error: &error });
+                self.snapshot.trouble = Some(error);
+                self.snapshot.faults += 1;
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        if let Some(committer) = &self.committer {
+            self.snapshot.segment = committer.head().segment();
+            self.snapshot.next_seq = committer.head().next_seq();
+            self.snapshot.checkpoints = committer.head().checkpoints().len();
+        }
+        self.snapshot.durable_seq = self.durable.next_seq;
+        self.snapshot.runs = self.runs.len();
+        self.snapshot.batches_waiting = self.runs.values().map(|run| run.waiting.len()).sum();
+        self.snapshot.paused = self.paused_since.is_some();
+        self.config.snapshot.send_replace(self.snapshot.clone());
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One line per kind of refusal in the batch.
+fn report_refused(telemetry: &Telemetry, batch: &Batch) {
+    let mut by_reason: BTreeMap<_, (u64, &crate::sources::Refused)> = BTreeMap::new();
+    for refused in &batch.refused {
+        by_reason.entry(refused.reason).or_insert((0, refused)).0 += 1;
+    }
+    for (reason, (count, first)) in by_reason {
+        let (source, path) = (batch.origin.source.name.as_str(), &*batch.origin.path);
+        telemetry.emit(&LinesRefused { source, path, offset: first.offset, reason, count, detail: &first.detail });
+    }
+}
+
+impl Actor for JournalActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match self.parts.take() {
+            Some((committer, writer, sealer)) => self.start_threads(committer, writer, sealer, &ctx.address()),
+            None => self.reopen(ctx),
+        }
+        ctx.run_interval(TICK, |actor, ctx| actor.tick(ctx));
+        self.publish();
+    }
+}
+
+impl Supervised for JournalActor {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.committer = None;
+        self.saving = false;
+        self.snapshot.available = false;
+        self.void_runs(None);
+    }
+}
+
+impl Handler<OpenRun> for JournalActor {
+    type Result = MessageResult<OpenRun>;
+
+    fn handle(&mut self, message: OpenRun, _: &mut Self::Context) -> Self::Result {
+        if let Some(replaced) = message.replaces {
+            self.runs.remove(&replaced);
+        }
+        let Some(committer) = &self.committer else { return MessageResult(None) };
+        let run = self.next_run;
+        self.next_run += 1;
+        self.runs.insert(run, Run { owner: message.owner, next: 0, waiting: BTreeMap::new() });
+        let mut checkpoints = committer.checkpoints();
+        checkpoints.retain(|name, _| !message.prefix.is_empty() && name.starts_with(&message.prefix));
+        MessageResult(Some(OpenedRun { run, checkpoints }))
+    }
+}
+
+impl Handler<CloseRun> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, CloseRun(run): CloseRun, _: &mut Self::Context) {
+        self.runs.remove(&run);
+    }
+}
+
+impl Handler<Commit> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, commit: Commit, ctx: &mut Self::Context) {
+        fail::fail_point!("journal::commit");
+        let number = commit.batch.origin.run;
+        // Of a voided run: its source has gone back behind it.
+        let Some(run) = self.runs.get_mut(&number) else { return };
+        run.waiting.insert(commit.batch.origin.ordinal, commit);
+        self.commit_ready(number, ctx);
+    }
+}
+
+impl Handler<RunsLost> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, RunsLost { run }: RunsLost, _: &mut Self::Context) {
+        self.void_runs(run);
+    }
+}
+
+impl Handler<FromThread> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, message: FromThread, ctx: &mut Self::Context) {
+        match message {
+            FromThread::Durable(epoch, durable) if epoch == self.epoch => self.acknowledge(durable),
+            FromThread::WriterEnded(epoch, ended) if epoch == self.epoch => match (ended, self.draining.take()) {
+                (Ok(()), Some(drained)) => drop(drained.send(true)),
+                (Ok(()), None) => {}
+                (Err(fault), drained) => {
+                    let operation = if fault.in_sync { JournalOperation::Sync } else { JournalOperation::Write };
+                    let error = fault.to_string();
+                    self.config.telemetry.emit(&JournalFault { operation, segment: fault.segment, error: &error });
+                    self.snapshot.faults += 1;
+                    self.snapshot.trouble = Some(error);
+                    self.trusted = Some((fault.segment, fault.trusted_len));
+                    match drained {
+                        Some(drained) => drop(drained.send(false)),
+                        None => self.reopen(ctx),
+                    }
+                }
+            },
+            FromThread::Durable(..) | FromThread::WriterEnded(..) => {}
+            FromThread::Sealed(sealed) => self.sealed(sealed),
+        }
+    }
+}
+
+impl Handler<Drain> for JournalActor {
+    type Result = ResponseActFuture<Self, bool>;
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        match self.committer.take() {
+            Some(mut committer) => {
+                committer.flush_checkpoints(time::now());
+                let (checkpoints, head) = (committer.checkpoints(), committer.head().next_seq());
+                self.draining = Some(sender);
+                drop(committer);
+                let threads = std::mem::take(&mut self.threads);
+                let drained = receiver.into_actor(self).map(|drained, actor, _| (drained.unwrap_or(false), actor.durable, actor.config.state.clone()));
+                Box::pin(drained.then(move |(drained, durable, state), actor, _| {
+                    let last = tokio::task::spawn_blocking(move || {
+                        threads.join();
+                        state.save(durable, (head == durable.next_seq).then_some(&checkpoints))
+                    });
+                    last.into_actor(actor).map(move |saved, _, _| drained && matches!(saved, Ok(Ok(()))))
+                }))
+            }
+            None => Box::pin(std::future::ready(false).into_actor(self)),
+        }
+    }
+}
+
+impl Handler<Reconfigure> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, new: Reconfigure, _: &mut Self::Context) {
+        self.config.retention = new.retention;
+        self.config.min_free_bytes = new.min_free_bytes;
+        self.last_retention = None;
+    }
+}
+
+answers_ping!(JournalActor);

@@ -1,0 +1,94 @@
+//! Turns the other actors' snapshots into figures, once a second.
+//!
+//! Owns nothing that matters; talks to nobody's mailbox. Lost on restart: nothing.
+use super::answers_ping;
+use super::extraction::Waiting;
+use super::ingest::IngestSnapshot;
+use super::intake::Intake;
+use super::journal::JournalSnapshot;
+use crate::store::Store;
+use crate::telemetry::Telemetry;
+use crate::telemetry::events::PhaseChanged;
+use crate::telemetry::metrics::{Phase, Queue};
+use actix::{Actor, AsyncContext, Context, Supervised};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Everything there is to look at.
+#[derive(Clone)]
+pub struct Observed {
+    pub store: Store,
+    pub intake: Intake,
+    pub waiting: Waiting,
+    pub journal: watch::Receiver<JournalSnapshot>,
+    pub ingests: Arc<RwLock<Vec<watch::Receiver<IngestSnapshot>>>>,
+    pub telemetry: Telemetry,
+}
+
+impl Observed {
+    pub fn ingests(&self) -> Vec<IngestSnapshot> {
+        let ingests = self.ingests.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        ingests.iter().map(|snapshot| snapshot.borrow().clone()).collect()
+    }
+}
+
+pub struct MetricsActor {
+    observed: Observed,
+    phase: Phase,
+}
+
+/// More than this behind, and a backlog is being worked off.
+const BULK_BYTES: u64 = 4 << 20;
+
+impl MetricsActor {
+    pub fn new(observed: Observed) -> MetricsActor {
+        MetricsActor { observed, phase: Phase::Live }
+    }
+
+    fn measure(&mut self) {
+        fail::fail_point!("metrics::measure");
+        let metrics = &self.observed.telemetry.metrics;
+        let journal = self.observed.journal.borrow().clone();
+        let (used, total) = self.observed.intake.usage();
+        metrics.set_queue(Queue::InFlight, used, total);
+        metrics.set_queue(Queue::Extraction, self.observed.waiting.load(Ordering::Relaxed) as u64, total >> 19);
+        metrics.set_queue(Queue::Commit, journal.batches_waiting as u64, total >> 19);
+        let view = self.observed.store.view();
+        metrics.set_queue(Queue::Seal, view.live.len().saturating_sub(1) as u64, 2);
+        let ingests = self.observed.ingests();
+        metrics.set_chunks_in_flight(ingests.iter().map(|ingest| ingest.chunks_in_flight).sum());
+        if let Ok((segments, sidecars)) = self.observed.store.disk_bytes() {
+            let count = view.sealed.len() + view.live.len();
+            metrics.set_journal(count as u64, segments, sidecars, journal.durable_seq.saturating_sub(1));
+        }
+        metrics.set_quarantine_bytes(self.observed.store.quarantine().disk_bytes());
+        let (probes, hits) = self.observed.store.take_probes();
+        metrics.sidecars_probed(probes, hits);
+        let backlog = ingests.iter().map(|ingest| backlog(ingest)).sum();
+        let phase = if backlog > BULK_BYTES { Phase::Bulk } else { Phase::Live };
+        if phase != self.phase {
+            self.phase = phase;
+            self.observed.telemetry.emit(&PhaseChanged { phase, backlog_bytes: backlog });
+        }
+    }
+}
+
+/// Bytes on disk that the source has yet to read.
+fn backlog(ingest: &IngestSnapshot) -> u64 {
+    let progress = &ingest.progress;
+    if ingest.finished { 0 } else { progress.bytes_behind + progress.bytes_total.saturating_sub(progress.bytes_read) }
+}
+
+impl Actor for MetricsActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(Duration::from_secs(1), |actor, _| actor.measure());
+    }
+}
+
+impl Supervised for MetricsActor {}
+
+answers_ping!(MetricsActor);
