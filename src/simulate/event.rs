@@ -66,7 +66,12 @@ pub struct LineWriter {
 
 impl Default for LineWriter {
     fn default() -> LineWriter {
-        LineWriter { minute: i64::MIN, minute_text: *b"0000-00-00T00:00:", fields: Vec::with_capacity(4096), message: Vec::with_capacity(512) }
+        LineWriter {
+            minute: i64::MIN,
+            minute_text: *b"0000-00-00T00:00:",
+            fields: Vec::with_capacity(4096),
+            message: Vec::with_capacity(512),
+        }
     }
 }
 
@@ -230,7 +235,8 @@ mod tests {
     #[test]
     fn stamps_are_those_of_the_time_module() {
         let mut writer = LineWriter::default();
-        for time in [0, 1, 1_774_138_242_831_494, 1_774_138_242_831_495, 1_774_138_259_999_999, 1_774_138_260_000_000, 951_826_332_000_007] {
+        for time in [0, 1, 1_774_138_242_831_494, 1_774_138_242_831_495, 1_774_138_259_999_999, 1_774_138_260_000_000, 951_826_332_000_007]
+        {
             assert_eq!(std::str::from_utf8(&writer.stamp(time)).unwrap(), time::format(time));
         }
     }

@@ -113,7 +113,9 @@ pub const LINES: &[LineMaker] = &[
     |out, time, session| padded(out, time, session, 900_000),
     |out, time, session| padded(out, time, session, 2 << 20),
     // identity and time
-    line!("{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"9999-12-31T23:59:59.999999Z\",\"session\":\"{session}\",\"was\":\"{time}\"}}"),
+    line!(
+        "{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"9999-12-31T23:59:59.999999Z\",\"session\":\"{session}\",\"was\":\"{time}\"}}"
+    ),
     line!("{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"1969-07-20T20:17:40Z\",\"session\":\"{session}\",\"was\":\"{time}\"}}"),
     line!("{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":1774138242.5,\"session\":\"{session}\",\"was\":\"{time}\"}}"),
     line!("{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"yesterday\",\"session\":\"{session}\",\"was\":\"{time}\"}}"),
@@ -128,11 +130,21 @@ pub const LINES: &[LineMaker] = &[
     line!(
         "{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"src_ip\":\"not an address\",\"src_port\":\"-1\",\"dst_port\":1e999,\"message\":{{\"a\":[null]}}}}"
     ),
-    line!("{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":12345678901234567890123,\"message\":[\"a\",[\"b\"]]}}"),
-    line!("\u{feff}{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"after a byte order mark\"}}"),
-    line!("{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"carriage return at the end\"}}\r"),
-    line!("\0\0\0\0\0\0\0\0{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"after a run of NULs\"}}"),
-    line!("{{\"event\\u0069d\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"\\u0069nput\":\"escaped keys\"}}"),
+    line!(
+        "{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":12345678901234567890123,\"message\":[\"a\",[\"b\"]]}}"
+    ),
+    line!(
+        "\u{feff}{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"after a byte order mark\"}}"
+    ),
+    line!(
+        "{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"carriage return at the end\"}}\r"
+    ),
+    line!(
+        "\0\0\0\0\0\0\0\0{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"after a run of NULs\"}}"
+    ),
+    line!(
+        "{{\"event\\u0069d\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"\\u0069nput\":\"escaped keys\"}}"
+    ),
 ];
 
 /// Every line of [`LINES`] and one with every value of [`values`], ready to be fed to a decoder; last one of 10 MiB.
@@ -146,12 +158,17 @@ pub fn lines() -> Vec<Vec<u8>> {
     }
     for value in values() {
         let mut line = Vec::new();
-        for (key, after) in [("{\"eventid\":\"cowrie.login.failed\",\"username\":\"", "\","), ("\"password\":\"", "\","), ("\"message\":\"", "\",")] {
+        for (key, after) in
+            [("{\"eventid\":\"cowrie.login.failed\",\"username\":\"", "\","), ("\"password\":\"", "\","), ("\"message\":\"", "\",")]
+        {
             line.extend_from_slice(key.as_bytes());
             line.extend_from_slice(&value);
             line.extend_from_slice(after.as_bytes());
         }
-        let _ = write!(line, "\"sensor\":\"hive\",\"timestamp\":\"{time}\",\"src_ip\":\"192.0.2.1\",\"session\":\"{session}\",\"protocol\":\"ssh\"}}");
+        let _ = write!(
+            line,
+            "\"sensor\":\"hive\",\"timestamp\":\"{time}\",\"src_ip\":\"192.0.2.1\",\"session\":\"{session}\",\"protocol\":\"ssh\"}}"
+        );
         lines.push(line);
     }
     let mut line = Vec::new();

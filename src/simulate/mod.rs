@@ -5,8 +5,11 @@
 mod event;
 mod generator;
 pub mod hostile;
+mod lexicon;
 mod log_writer;
+mod plan;
 mod random;
+mod session;
 mod vocabulary;
 
 pub use generator::Generator;

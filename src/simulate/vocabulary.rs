@@ -6,26 +6,154 @@ use super::random::mix;
 use std::io::Write as _;
 
 pub const USERNAMES: &[&str] = &[
-    "root", "admin", "user", "ubuntu", "test", "oracle", "postgres", "git", "pi", "guest", "deploy", "ftpuser", "mysql", "debian", "dev",
-    "support", "hadoop", "jenkins", "ec2-user", "www-data", "minecraft", "steam", "tomcat", "ansible", "docker", "elastic", "nagios", "backup",
-    "operator", "validator", "node", "miner", "trader", "gitlab", "grafana", "zabbix", "vagrant", "odoo", "weblogic", "centos", "ubnt", "sysadmin",
-    "administrator", "student", "demo", "web", "www", "ftp", "mail", "service", "default", "tech", "cisco", "camera", "dvr", "", "nobody",
-    "developer", "esuser", "kafka", "redis", "mongo", "nginx", "teamspeak", "factorio", "palworld", "vpn", "openvpn", "squid", "asterisk", "sip",
+    "root",
+    "admin",
+    "user",
+    "ubuntu",
+    "test",
+    "oracle",
+    "postgres",
+    "git",
+    "pi",
+    "guest",
+    "deploy",
+    "ftpuser",
+    "mysql",
+    "debian",
+    "dev",
+    "support",
+    "hadoop",
+    "jenkins",
+    "ec2-user",
+    "www-data",
+    "minecraft",
+    "steam",
+    "tomcat",
+    "ansible",
+    "docker",
+    "elastic",
+    "nagios",
+    "backup",
+    "operator",
+    "validator",
+    "node",
+    "miner",
+    "trader",
+    "gitlab",
+    "grafana",
+    "zabbix",
+    "vagrant",
+    "odoo",
+    "weblogic",
+    "centos",
+    "ubnt",
+    "sysadmin",
+    "administrator",
+    "student",
+    "demo",
+    "web",
+    "www",
+    "ftp",
+    "mail",
+    "service",
+    "default",
+    "tech",
+    "cisco",
+    "camera",
+    "dvr",
+    "",
+    "nobody",
+    "developer",
+    "esuser",
+    "kafka",
+    "redis",
+    "mongo",
+    "nginx",
+    "teamspeak",
+    "factorio",
+    "palworld",
+    "vpn",
+    "openvpn",
+    "squid",
+    "asterisk",
+    "sip",
 ];
 
 pub const PASSWORDS: &[&str] = &[
-    "123456", "admin", "password", "root", "1234", "12345678", "12345", "123", "qwerty", "111111", "ubuntu", "test", "123456789", "user",
-    "P@ssw0rd", "toor", "changeme", "1", "000000", "abc123", "pass", "letmein", "raspberry", "admin123", "root123", "guest", "welcome1", "qwe123",
-    "", "1q2w3e4r", "Passw0rd!", "test123", "oracle", "postgres", "deploy", "123123", "654321", "dragon", "iloveyou", "monkey", "master",
-    "support", "ubnt", "service", "system", "vizxv", "juantech", "klv123", "hi3518", "default", "7ujMko0admin", "server", "linux", "cloud",
-    "honeypot", "Aa123456", "!QAZ2wsx", "zaq12wsx", "q1w2e3r4t5", "p@55w0rd", "a\\b\\c", "pa\"ss", "пароль", "contraseña", "密码123", "mot de passe",
+    "123456",
+    "admin",
+    "password",
+    "root",
+    "1234",
+    "12345678",
+    "12345",
+    "123",
+    "qwerty",
+    "111111",
+    "ubuntu",
+    "test",
+    "123456789",
+    "user",
+    "P@ssw0rd",
+    "toor",
+    "changeme",
+    "1",
+    "000000",
+    "abc123",
+    "pass",
+    "letmein",
+    "raspberry",
+    "admin123",
+    "root123",
+    "guest",
+    "welcome1",
+    "qwe123",
+    "",
+    "1q2w3e4r",
+    "Passw0rd!",
+    "test123",
+    "oracle",
+    "postgres",
+    "deploy",
+    "123123",
+    "654321",
+    "dragon",
+    "iloveyou",
+    "monkey",
+    "master",
+    "support",
+    "ubnt",
+    "service",
+    "system",
+    "vizxv",
+    "juantech",
+    "klv123",
+    "hi3518",
+    "default",
+    "7ujMko0admin",
+    "server",
+    "linux",
+    "cloud",
+    "honeypot",
+    "Aa123456",
+    "!QAZ2wsx",
+    "zaq12wsx",
+    "q1w2e3r4t5",
+    "p@55w0rd",
+    "a\\b\\c",
+    "pa\"ss",
+    "пароль",
+    "contraseña",
+    "密码123",
+    "mot de passe",
 ];
 
 /// Passwords beyond the list are one of these, a separator and a number: a tail without end, as real dictionaries have.
 const PASSWORD_STEMS: &[&str] = &[
     "summer", "winter", "spring", "autumn", "server", "cloud", "admin", "root", "secret", "falcon", "tiger", "dragon", "hunter", "silver",
-    "matrix", "galaxy", "rocket", "shadow", "coffee", "pepper", "orange", "violet", "cobalt", "granite", "harbor", "meadow", "quartz", "ridge",
-    "saffron", "timber", "umbra", "vertex", "willow", "xenon", "yonder", "zephyr", "basalt", "cinder", "delta", "ember", "fjord", "glacier",
+    "matrix", "galaxy", "rocket", "shadow", "coffee", "pepper", "orange", "violet", "cobalt", "granite", "harbor", "meadow", "quartz",
+    "ridge", "saffron", "timber", "umbra", "vertex", "willow", "xenon", "yonder", "zephyr", "basalt", "cinder", "delta", "ember", "fjord",
+    "glacier",
 ];
 const PASSWORD_JOINTS: &[&str] = &["", "@", "_", "!", ".", "#", "-", "$"];
 
@@ -42,12 +170,24 @@ pub struct Client {
 }
 
 const KEX_MODERN: &[&str] = &[
-    "mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384",
-    "ecdh-sha2-nistp521", "diffie-hellman-group14-sha256", "ext-info-c",
+    "mlkem768x25519-sha256",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group14-sha256",
+    "ext-info-c",
 ];
 const KEX_LIBRARY: &[&str] = &[
-    "curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384", "diffie-hellman-group16-sha512",
-    "diffie-hellman-group14-sha256", "diffie-hellman-group-exchange-sha256", "ext-info-c",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group14-sha256",
+    "diffie-hellman-group-exchange-sha256",
+    "ext-info-c",
 ];
 const KEX_OLD: &[&str] = &["diffie-hellman-group-exchange-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1"];
 const KEYS_MODERN: &[&str] = &["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ssh-rsa"];
@@ -55,22 +195,15 @@ const KEYS_OLD: &[&str] = &["ssh-rsa", "ssh-dss"];
 const CIPHERS_MODERN: &[&str] =
     &["chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"];
 const CIPHERS_OLD: &[&str] = &["aes128-ctr", "aes256-ctr", "aes256-cbc", "aes128-cbc", "blowfish-cbc", "arcfour", "3des-cbc"];
-const MACS_MODERN: &[&str] = &["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512", "hmac-sha1"];
+const MACS_MODERN: &[&str] =
+    &["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512", "hmac-sha1"];
 const MACS_OLD: &[&str] = &["hmac-sha1", "hmac-sha1-96", "hmac-md5", "hmac-md5-96", "hmac-ripemd160"];
 const NONE: &[&str] = &["none"];
 const ZLIB: &[&str] = &["none", "zlib@openssh.com", "zlib"];
 
 macro_rules! client {
     ($version:literal, $kex:ident, $keys:ident, $ciphers:ident, $macs:ident, $compression:ident, $weight:literal) => {
-        Client {
-            version: $version,
-            kex: $kex,
-            keys: $keys,
-            ciphers: $ciphers,
-            macs: $macs,
-            compression: $compression,
-            weight: $weight,
-        }
+        Client { version: $version, kex: $kex, keys: $keys, ciphers: $ciphers, macs: $macs, compression: $compression, weight: $weight }
     };
 }
 
@@ -92,7 +225,12 @@ pub const CLIENTS: &[Client] = &[
 
 /// What port scanners send instead of an SSH version; Cowrie logs it all the same.
 pub const ALIEN_VERSIONS: &[&str] = &[
-    "GET / HTTP/1.1", "\u{16}\u{3}\u{1}\u{0}\u{ee}\u{1}\u{0}\u{0}\u{ea}\u{3}\u{3}", "OPTIONS rtsp://0.0.0.0 RTSP/1.0", "HELP", "MGLNDD_22", "*1\\r\\n$4\\r\\nPING",
+    "GET / HTTP/1.1",
+    "\u{16}\u{3}\u{1}\u{0}\u{ee}\u{1}\u{0}\u{0}\u{ea}\u{3}\u{3}",
+    "OPTIONS rtsp://0.0.0.0 RTSP/1.0",
+    "HELP",
+    "MGLNDD_22",
+    "*1\\r\\n$4\\r\\nPING",
 ];
 
 /// Commands of robots: each inner list is one login's work, one `exec` channel per command. `{host}` and `{file}` are filled in.
@@ -104,7 +242,9 @@ pub const ROBOT_SCRIPTS: &[&[&str]] = &[
     &["cat /proc/cpuinfo | grep 'model name' | sort -u; free -m; df -h /"],
     &["lspci | grep -i -E 'vga|3d|nvidia'; nproc --all"],
     &["hostname; echo ---; uname -a; echo ---; id; echo ---; ls -la /; ps aux | head -20; ss -tlnp | head; tail -5 ~/.bash_history"],
-    &["export LC_ALL=C; arch=$(uname -m); os=$(. /etc/os-release 2>/dev/null; echo \"$ID $VERSION_ID\"); mem=$(awk '/MemTotal/{print $2}' /proc/meminfo); echo \"$arch|$os|$mem\""],
+    &[
+        "export LC_ALL=C; arch=$(uname -m); os=$(. /etc/os-release 2>/dev/null; echo \"$ID $VERSION_ID\"); mem=$(awk '/MemTotal/{print $2}' /proc/meminfo); echo \"$arch|$os|$mem\"",
+    ],
     &["/system resource print", "ip addr show", "cat /etc/issue", "pgrep -fa miner", "ls -la ~/.config ~/.mozilla", "getent hosts {host}"],
     &["for d in /tmp /var/tmp /dev/shm \"$HOME\"; do t=\"$d/.p$$\"; echo ok > \"$t\" 2>/dev/null && rm -f \"$t\" && echo \"$d\"; done"],
     &["ps -ef | grep -v grep | grep -E 'xmrig|kinsing|kdevtmpfsi' | awk '{print $2}' | xargs -r kill -9"],
@@ -130,10 +270,54 @@ pub const KEY_INSTALL: &str = "mkdir -p ~/.ssh && echo \"ssh-rsa AAAAB3NzaC1yc2E
 
 /// What people type when they believe they are in.
 pub const TYPED: &[&str] = &[
-    "ls", "ls -la", "pwd", "whoami", "id", "w", "uname -a", "cat /etc/passwd", "cd /tmp", "cd /", "ps aux", "ifconfig", "ip a", "netstat -antp",
-    "history", "free -h", "df -h", "top", "exit", "sudo su", "passwd", "cat /etc/os-release", "apt update", "python3 --version", "which gcc",
-    "ls /home", "cat .bash_history", "nano x.sh", "clear", "last", "uptime", "docker ps", "wget", "curl ifconfig.example", "crontab -l", "", "help",
-    "sl", "cat /proc/meminfo", "echo $SHELL", "env", "mount", "lscpu", "cd ..", "rm -rf x.sh", "find / -name id_rsa 2>/dev/null", "vim", "ssh localhost",
+    "ls",
+    "ls -la",
+    "pwd",
+    "whoami",
+    "id",
+    "w",
+    "uname -a",
+    "cat /etc/passwd",
+    "cd /tmp",
+    "cd /",
+    "ps aux",
+    "ifconfig",
+    "ip a",
+    "netstat -antp",
+    "history",
+    "free -h",
+    "df -h",
+    "top",
+    "exit",
+    "sudo su",
+    "passwd",
+    "cat /etc/os-release",
+    "apt update",
+    "python3 --version",
+    "which gcc",
+    "ls /home",
+    "cat .bash_history",
+    "nano x.sh",
+    "clear",
+    "last",
+    "uptime",
+    "docker ps",
+    "wget",
+    "curl ifconfig.example",
+    "crontab -l",
+    "",
+    "help",
+    "sl",
+    "cat /proc/meminfo",
+    "echo $SHELL",
+    "env",
+    "mount",
+    "lscpu",
+    "cd ..",
+    "rm -rf x.sh",
+    "find / -name id_rsa 2>/dev/null",
+    "vim",
+    "ssh localhost",
 ];
 
 /// What a loader of 2017 types into a telnet shell: (command line, the commands Cowrie found in it).
@@ -155,7 +339,11 @@ pub const LOADER_2017: &[(&str, &[&str])] = &[
 /// Where tunnels are asked to lead: (host, port, what is sent through, as Python prints bytes).
 pub const TUNNELS: &[(&str, u16, &str)] = &[
     ("whoami.example.com", 80, "b'GET /json HTTP/1.1\\r\\nHost: whoami.example.com\\r\\nAccept: */*\\r\\n\\r\\n'"),
-    ("www.example.org", 443, "b'\\x16\\x03\\x01\\x02\\x00\\x01\\x00\\x01\\xfc\\x03\\x03\\xd2\\x8b\\x11\\x0fN\\xa1(~\\x9e\\x07|G\\x81\\xdb\\x1e\\x13\\x02\\x13\\x03\\x13\\x01\\xc0,\\xc00\\x00\\x9f'"),
+    (
+        "www.example.org",
+        443,
+        "b'\\x16\\x03\\x01\\x02\\x00\\x01\\x00\\x01\\xfc\\x03\\x03\\xd2\\x8b\\x11\\x0fN\\xa1(~\\x9e\\x07|G\\x81\\xdb\\x1e\\x13\\x02\\x13\\x03\\x13\\x01\\xc0,\\xc00\\x00\\x9f'",
+    ),
     ("smtp.example.net", 25, "b'EHLO mail.example.org\\r\\n'"),
     ("203.0.113.25", 587, "b'EHLO [192.0.2.77]\\r\\n'"),
     ("198.51.100.43", 443, "b'\\x16\\x03\\x03\\x00\\xb8\\x01\\x00\\x00\\xb4\\x03\\x03g\\x12'"),
@@ -166,9 +354,18 @@ pub const TUNNELS: &[(&str, u16, &str)] = &[
 ];
 
 /// Hosts and files that droppers fetch.
-pub const DROP_HOSTS: &[&str] =
-    &["203.0.113.66", "198.51.100.9", "cdn.example.net", "192.0.2.180", "dl.example.org", "203.0.113.201", "[2001:db8:bad::1]", "files.invalid"];
-pub const DROP_FILES: &[&str] = &["bins.sh", "go", "kthreadd", "update", "x86_64", "logo.png", "sshd", "a.sh", "redtail", "miner.tgz", "load.sh", "i"];
+pub const DROP_HOSTS: &[&str] = &[
+    "203.0.113.66",
+    "198.51.100.9",
+    "cdn.example.net",
+    "192.0.2.180",
+    "dl.example.org",
+    "203.0.113.201",
+    "[2001:db8:bad::1]",
+    "files.invalid",
+];
+pub const DROP_FILES: &[&str] =
+    &["bins.sh", "go", "kthreadd", "update", "x86_64", "logo.png", "sshd", "a.sh", "redtail", "miner.tgz", "load.sh", "i"];
 
 pub const ENVIRONMENT: &[(&str, &str)] = &[("LANG", "en_US.UTF-8"), ("LC_CTYPE", "C.UTF-8"), ("LANG", "C"), ("TERM_PROGRAM", "tmux")];
 pub const ARCHITECTURES: &[&str] = &["linux-x64-lsb", "linux-arm64-lsb", "linux-arm-lsb", "linux-mips-msb"];

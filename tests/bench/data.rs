@@ -106,8 +106,7 @@ impl Copies {
         let mut files = Vec::new();
         list(&corpus.join("cowrie"), &mut files)?;
         files.sort();
-        let mut copies =
-            Copies { bytes: Vec::new(), lines: Vec::new(), patches: Vec::new(), next: 0, copy: 0, left_out: 0 };
+        let mut copies = Copies { bytes: Vec::new(), lines: Vec::new(), patches: Vec::new(), next: 0, copy: 0, left_out: 0 };
         for file in files {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             if name.contains(".csv") || !name.contains("cowrie.json") {
