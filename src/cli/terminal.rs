@@ -86,11 +86,12 @@ impl Colour {
 /// Backslashes stay as they are, so a literal `\x1b` typed by an attacker looks like an escape character: harmless, and commands stay
 /// readable. JSON output tells the two apart.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    let Some(first) = first_harmful(text) else { return Cow::Borrowed(text) };
+    if is_harmless(text) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len() + 16);
-    out.push_str(&text[..first]);
     let mut marks = 0;
-    for character in text[first..].chars() {
+    for character in text.chars() {
         marks = if character.width() == Some(0) { marks + 1 } else { 0 };
         if is_harmful(character) || marks > MARKS_MAX {
             push_visible(&mut out, character);
@@ -119,7 +120,7 @@ pub fn escape_bytes(bytes: &[u8]) -> Cow<'_, str> {
 /// JSON that means the same and holds nothing a terminal obeys: harmful characters become `\uXXXX`, which is what they stand for inside a
 /// string; between values, where JSON allows only blanks, line ends become blanks. Bytes that are not UTF-8 become U+FFFD.
 pub fn escape_json(json: &[u8]) -> Cow<'_, [u8]> {
-    if std::str::from_utf8(json).is_ok_and(|text| first_harmful(text).is_none()) {
+    if std::str::from_utf8(json).is_ok_and(is_harmless) {
         return Cow::Borrowed(json);
     }
     let mut out = String::with_capacity(json.len() + 64);
@@ -150,15 +151,15 @@ pub fn escape_json(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
-fn first_harmful(text: &str) -> Option<usize> {
+fn is_harmless(text: &str) -> bool {
     // Nearly all text is printable ASCII.
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return None;
+        return true;
     }
     let mut marks = 0;
-    text.char_indices().find_map(|(at, character)| {
+    text.chars().all(|character| {
         marks = if character.width() == Some(0) { marks + 1 } else { 0 };
-        (is_harmful(character) || marks > MARKS_MAX).then_some(at)
+        !is_harmful(character) && marks <= MARKS_MAX
     })
 }
 
