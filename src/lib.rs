@@ -9,6 +9,7 @@ pub mod events;
 pub mod index;
 pub mod journal;
 pub mod os;
+pub mod simulate;
 pub mod sources;
 pub mod state;
 pub mod store;

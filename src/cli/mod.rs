@@ -1,1 +1,6 @@
-
+//! The command line: what may be typed ([`args`]), its manual ([`pages`]), and how answers look ([`terminal`], [`format`], [`transcript`]).
+pub mod args;
+pub mod format;
+pub mod pages;
+pub mod terminal;
+pub mod transcript;

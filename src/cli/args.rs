@@ -1,0 +1,493 @@
+//! Every command and option, once: the parser, the help, the manual pages and the shell completions all come from these types.
+//!
+//! A command's long help ends with examples that `tests/cli_args.rs` parses, so that none of them rots.
+use crate::events::{Field, Micros, time};
+use crate::simulate::{self, Shape, Simulation};
+use crate::sources::{Format, Reason};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint};
+use std::path::PathBuf;
+
+/// What `honeyguide` was asked to do.
+#[derive(Parser, Debug)]
+#[command(
+    name = "honeyguide",
+    version,
+    about = "Keeps what honeypots caught as evidence and answers questions about it",
+    long_about = "Honeyguide follows the logs of honeypots, keeps every event once in a tamper-evident journal, and answers in \
+                  milliseconds who attacked, with what, and what they typed.\n\n\
+                  All commands work on one data directory. While a daemon runs on it they ask the daemon; otherwise they open the \
+                  directory themselves.",
+    after_long_help = EXAMPLES,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    propagate_version = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Global {
+    /// Data directory [default: `data_dir` of the configuration; `demo` uses ./honeyguide-demo]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Global options")]
+    pub data: Option<PathBuf>,
+    /// Configuration file [default: /etc/honeyguide/honeyguide.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Answer in JSON, for programs
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+const EXAMPLES: &str = "\
+Exit codes:
+  0   done
+  1   failed
+  2   the command line or the configuration is wrong
+  3   done, but something was refused or found damaged
+  70  an actor failed more often than its restart budget allows (run, demo)
+
+Examples:
+  honeyguide demo
+  honeyguide load /var/log/cowrie
+  honeyguide search username:root since:2026-03-01
+  honeyguide top password --limit 20
+  honeyguide session c7ae63583837
+
+`honeyguide COMMAND --help` explains each command with examples.";
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the daemon: follow the configured logs until told to stop
+    #[command(after_long_help = "\
+Logs in JSON lines go to standard output. SIGTERM and Ctrl-C drain and stop; SIGHUP reads the configuration again, and a configuration
+that is wrong changes nothing.
+
+Examples:
+  honeyguide run
+  honeyguide run --config /etc/honeyguide/honeyguide.toml
+  honeyguide run --data /var/lib/honeyguide")]
+    Run,
+    /// See it work: a daemon on a log that grows before your eyes
+    Demo(Demo),
+    /// Check the configuration and say what would run, without running it
+    #[command(after_long_help = "\
+Names every source with the files its patterns match now, and every key that is not known, with its line and the nearest known key.
+Exits with 2 when `run` would refuse to start.
+
+Examples:
+  honeyguide check
+  honeyguide check --config ./honeyguide.toml
+  honeyguide check --json")]
+    Check,
+    /// Load logs and archives into the journal, once
+    Load(Load),
+    /// Find events
+    Search(Search),
+    /// Count the values of a field, most frequent first
+    Top(Top),
+    /// Tell what happened in one session
+    Session(SessionArgs),
+    /// Show what one line is taken for: decoding, identity, time, terms
+    Explain(Explain),
+    /// Show what the daemon is doing, or what the data directory holds
+    #[command(after_long_help = "\
+Examples:
+  honeyguide status
+  honeyguide status --json
+  honeyguide status --data ./honeyguide-demo")]
+    Status,
+    /// Check every byte of the journal against its digests
+    #[command(after_long_help = "\
+Reads all segments, follows the chain of digests from the first to the last, and compares every sidecar with the journal. Damage is named
+by segment and block, and the exit code is then 3.
+
+Examples:
+  honeyguide verify
+  honeyguide verify --json
+  honeyguide verify --data /mnt/backup/honeyguide")]
+    Verify,
+    /// Tell whether every byte of some files is in the journal, so that they may be deleted
+    Ingested(Ingested),
+    /// Look at what was refused, try it again, or remove it
+    Quarantine(Quarantine),
+    /// Make a log that looks like Cowrie's, from a seed
+    Simulate(Box<Simulate>),
+    /// Build sidecars and state again from the journal
+    #[command(after_long_help = "\
+The journal is the truth; indexes and state are views of it. This removes them and makes them anew. It is never needed in normal use: what
+is missing or stale is rebuilt when it is noticed. The daemon must not be running.
+
+Examples:
+  honeyguide rebuild
+  honeyguide rebuild --data /var/lib/honeyguide")]
+    Rebuild,
+    /// Print the manual pages
+    Man(Man),
+    /// Print completions for a shell
+    Completions(Completions),
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Without --log it writes a simulated Cowrie log into the demo's own directory, rotates it, and follows it as it would a real one. With --log
+it follows the logs in DIR, which it only reads. Ctrl-C drains and stops; the data stays for search, top and session.
+
+Examples:
+  honeyguide demo
+  honeyguide demo --rate 2000 --seconds 30
+  honeyguide demo --log /var/log/cowrie --data ./my-honeypot")]
+pub struct Demo {
+    /// Follow the Cowrie logs in this directory instead of simulated ones
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "rate")]
+    pub log: Option<PathBuf>,
+    /// Simulated events per second
+    #[arg(long, value_name = "N", default_value_t = 200.0, value_parser = rate)]
+    pub rate: f64,
+    /// Stop after this many seconds
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Takes files and directories (their files whose name says log, JSON or archive; not hidden ones), plain or compressed with gzip, bzip2, zstd
+or xz. What is in the journal already is counted as duplicate and not stored again, so loading twice does no harm. Refused lines go to
+quarantine and make the exit code 3.
+
+Examples:
+  honeyguide load /var/log/cowrie
+  honeyguide load cowrie.json.2026-03-23.gz cowrie.json.2026-03-24.gz
+  honeyguide load --format cowrie --json /srv/logs | tail -1")]
+pub struct Load {
+    /// Files and directories
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Format of the lines [default: recognised]
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub format: Option<Format>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = search_help())]
+pub struct Search {
+    /// Conditions; an event must meet them all
+    #[arg(value_name = "QUERY", required = true)]
+    pub query: Vec<String>,
+    /// Show at most this many events
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u64,
+    /// Newest first [default: oldest first]
+    #[arg(long)]
+    pub newest: bool,
+    /// Print the original lines byte for byte, even to a terminal
+    #[arg(long)]
+    pub raw: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  honeyguide top src_ip
+  honeyguide top password --limit 100
+  honeyguide top command --json | jq -r '.[].value'")]
+pub struct Top {
+    /// Field whose values to count
+    #[arg(value_name = "FIELD", value_parser = field_parser(), hide_possible_values = false)]
+    pub field: Field,
+    /// Show at most this many values
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Prints who came, with what client, what they tried, typed, fetched and tunnelled, and when. Ids that several sensors used are told apart
+by sensor.
+
+Examples:
+  honeyguide session c7ae63583837
+  honeyguide session c7ae63583837 --json")]
+pub struct SessionArgs {
+    /// Session id, as it stands in the events
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Nothing is stored; no data directory is needed. `-` reads lines from standard input.
+
+Examples:
+  honeyguide explain '{\"eventid\":\"cowrie.login.failed\",\"username\":\"root\"}'
+  tail -1 /var/log/cowrie/cowrie.json | honeyguide explain -
+  honeyguide explain --json -")]
+pub struct Explain {
+    /// One line of a log, or `-`
+    #[arg(value_name = "LINE")]
+    pub line: String,
+    /// Format of the line [default: recognised]
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub format: Option<Format>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Exits with 0 when every byte of every file is durable in the journal (or was refused and is durable in quarantine), with 1 when not; so a
+cron job may delete what is safe to delete.
+
+Examples:
+  honeyguide ingested /var/log/cowrie/cowrie.json.2026-03-23
+  honeyguide ingested /var/log/cowrie/cowrie.json.2026-03-23 && rm /var/log/cowrie/cowrie.json.2026-03-23")]
+pub struct Ingested {
+    /// Files
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::FilePath)]
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+Nothing that was refused is lost: it waits here with the reason, the file and the offset it came from, until it is retried or removed.
+
+Examples:
+  honeyguide quarantine list
+  honeyguide quarantine show 17
+  honeyguide quarantine retry --all"
+)]
+pub struct Quarantine {
+    #[command(subcommand)]
+    pub action: QuarantineAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum QuarantineAction {
+    /// List refused input, newest first
+    #[command(after_long_help = "\
+Examples:
+  honeyguide quarantine list
+  honeyguide quarantine list --reason not_an_object --limit 5
+  honeyguide quarantine list --json")]
+    List {
+        /// Only what was refused for this reason
+        #[arg(long, value_name = "REASON", value_parser = reason_parser())]
+        reason: Option<Reason>,
+        /// Show at most this many
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u64,
+    },
+    /// Show one refusal and its bytes
+    #[command(after_long_help = "\
+Examples:
+  honeyguide quarantine show 17
+  honeyguide quarantine show 17 --raw > refused.bin")]
+    Show {
+        /// Number from `quarantine list`
+        #[arg(value_name = "NUMBER")]
+        number: u64,
+        /// Print the bytes as they are, even to a terminal
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Decode refused input again; what is accepted now moves to the journal
+    #[command(after_long_help = "\
+Examples:
+  honeyguide quarantine retry 17 18
+  honeyguide quarantine retry --all")]
+    Retry(Selection),
+    /// Remove refused input for good
+    #[command(after_long_help = "\
+Examples:
+  honeyguide quarantine purge 17
+  honeyguide quarantine purge --reason line_too_long
+  honeyguide quarantine purge --all")]
+    Purge(Selection),
+}
+
+/// Which refusals to act on: exactly one way of saying so.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("selection").required(true).args(["numbers", "reason", "all"]))]
+pub struct Selection {
+    /// Numbers from `quarantine list`
+    #[arg(value_name = "NUMBER")]
+    pub numbers: Vec<u64>,
+    /// All that was refused for this reason
+    #[arg(long, value_name = "REASON", value_parser = reason_parser())]
+    pub reason: Option<Reason>,
+    /// All of it
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    group = ArgGroup::new("length").args(["events", "sessions", "live"]),
+    after_long_help = "\
+The same options give the same bytes on every machine. All addresses are from ranges that no host has, so nothing here points at anybody.
+
+Examples:
+  honeyguide simulate --events 1000000 > cowrie.json
+  honeyguide simulate --seed 7 --sessions 500 --shape legacy --start 2017-10-07T00:00:00Z
+  honeyguide simulate --live --rate 500 --log ./logs --rotate-bytes 16777216
+  honeyguide simulate --hostile --events 5000 > hostile.json"
+)]
+pub struct Simulate {
+    /// Number that all randomness comes from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Make this many events [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub events: Option<u64>,
+    /// Make this many sessions, each to its end
+    #[arg(long, value_name = "N")]
+    pub sessions: Option<u64>,
+    /// Go on for ever at the pace of the clock, with the time of now
+    #[arg(long, conflicts_with = "start")]
+    pub live: bool,
+    /// Events per second of the log's own time
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = rate)]
+    pub rate: f64,
+    /// Stop a live log after this many seconds
+    #[arg(long, value_name = "N", requires = "live")]
+    pub seconds: Option<u64>,
+    /// Time of the first event [default: 2026-01-01T00:00:00Z]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub start: Option<Micros>,
+    /// Number of honeypots
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub sensors: u32,
+    /// Which years' logs to imitate
+    #[arg(long, value_name = "SHAPE", default_value = "modern", value_parser = shape_parser())]
+    pub shape: Shape,
+    /// Mix in strings and lines meant to break readers
+    #[arg(long)]
+    pub hostile: bool,
+    /// Write a growing, daily rotated cowrie.json in this directory [default: standard output]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub log: Option<PathBuf>,
+    /// Rotate the log at this size too, bytes
+    #[arg(long, value_name = "BYTES", requires = "log", value_parser = clap::value_parser!(u64).range(1024..))]
+    pub rotate_bytes: Option<u64>,
+    /// Let readers of the log see half-written lines
+    #[arg(long, requires = "log")]
+    pub torn: bool,
+}
+
+/// Events made by `simulate` when neither a number of events nor of sessions is given.
+pub const SIMULATED_EVENTS: u64 = 10_000;
+
+impl Simulate {
+    /// What to simulate; `now` is where a live log starts.
+    pub fn simulation(&self, now: Micros) -> Simulation {
+        Simulation {
+            seed: self.seed,
+            start: if self.live { now } else { self.start.unwrap_or(simulate::START) },
+            events_per_second: self.rate,
+            sensors: self.sensors,
+            shape: self.shape,
+            hostile: self.hostile,
+            sessions: self.sessions,
+            ..Simulation::default()
+        }
+    }
+
+    /// How many events at most; `None` is no limit.
+    pub fn events_limit(&self) -> Option<u64> {
+        match (self.events, self.sessions, self.live) {
+            (Some(events), _, _) => Some(events),
+            (None, None, false) => Some(SIMULATED_EVENTS),
+            (None, ..) => None,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  honeyguide man | man -l -
+  honeyguide man --dir /usr/local/share/man/man1")]
+pub struct Man {
+    /// Write one page per command into this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  honeyguide completions bash > /etc/bash_completion.d/honeyguide
+  honeyguide completions zsh > ~/.zfunc/_honeyguide
+  honeyguide completions fish > ~/.config/fish/completions/honeyguide.fish")]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", action = ArgAction::Set)]
+    pub shell: clap_complete::Shell,
+}
+
+fn search_help() -> String {
+    let mut help = String::from(
+        "\
+Conditions:
+  FIELD:VALUE        the field has exactly this value
+  FIELD:\"A B\"        a value with spaces, quoted once more for the shell: 'command:\"uname -a\"'
+  FIELD:PREFIX*      * stands for any characters
+  since:TIME         not before 2026-03-22, 2026-03-22T10:00:00Z or 24h ago
+  until:TIME         before that time
+
+Fields:
+",
+    );
+    for field in Field::ALL {
+        help.push_str(&format!("  {:<18} {}\n", field.name(), field.about()));
+    }
+    help.push_str(
+        "
+Times are UTC. With --json the original lines are printed; on a terminal their control characters are escaped.
+
+Examples:
+  honeyguide search src_ip:198.51.100.7
+  honeyguide search eventid:cowrie.login.success username:root since:2026-03-01 until:2026-04-01
+  honeyguide search 'command:\"wget *\"' --newest --limit 20
+  honeyguide search url:*.sh --json | jq -r .url",
+    );
+    help
+}
+
+fn field_parser() -> impl TypedValueParser<Value = Field> {
+    PossibleValuesParser::new(Field::ALL.iter().map(|field| PossibleValue::new(field.name()).help(field.about())))
+        .map(|name| Field::parse(&name).expect("only names of fields are possible"))
+}
+
+fn reason_parser() -> impl TypedValueParser<Value = Reason> {
+    PossibleValuesParser::new(Reason::ALL.map(|reason| PossibleValue::new(reason.name())))
+        .map(|name| Reason::ALL.into_iter().find(|reason| reason.name() == name).expect("only names of reasons are possible"))
+}
+
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new([PossibleValue::new("cowrie").help("Cowrie's JSON log (jsonlog)")]).map(|_| Format::Cowrie)
+}
+
+fn shape_parser() -> impl TypedValueParser<Value = Shape> {
+    PossibleValuesParser::new([PossibleValue::new("modern").help("Cowrie of 2026"), PossibleValue::new("legacy").help("Cowrie of 2017")])
+        .map(|name| if name == "legacy" { Shape::Legacy } else { Shape::Modern })
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (1e-4..=1e6).contains(&rate) => Ok(rate),
+        _ => Err("give a number of events per second from 0.0001 to 1000000".to_owned()),
+    }
+}
+
+fn parse_time(text: &str) -> Result<Micros, String> {
+    let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    time::parse(whole.as_bytes()).ok_or_else(|| "give a time such as 2026-03-22 or 2026-03-22T10:00:00Z".to_owned())
+}
