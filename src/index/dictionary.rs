@@ -426,7 +426,7 @@ mod tests {
             let dictionary = Dictionary::new(&table, &pages, SCALE).unwrap();
             prop_assert_eq!(dictionary.terms_len(), model.len() as u64);
             for (value, entry) in &model {
-                prop_assert_eq!(dictionary.get(value).unwrap().as_ref(), Some(entry));
+                prop_assert_eq!(dictionary.get(value).unwrap(), Some(entry.clone()));
             }
             prop_assert_eq!(dictionary.get(&absent).unwrap(), model.get(&absent).cloned());
             let range = ValueRange { from: from.as_bytes(), to: to.as_ref().map(|to| to.as_bytes()) };
