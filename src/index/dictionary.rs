@@ -426,8 +426,7 @@ mod tests {
             let dictionary = Dictionary::new(&table, &pages, SCALE).unwrap();
             prop_assert_eq!(dictionary.terms_len(), model.len() as u64);
             for (value, entry) in &model {
-                let found = dictionary.get(value).unwrap();
-                prop_assert_eq!(found.as_ref(), Some(entry));
+                prop_assert_eq!(dictionary.get(value).unwrap(), Some(entry.clone()));
             }
             prop_assert_eq!(dictionary.get(&absent).unwrap(), model.get(&absent).cloned());
             let range = ValueRange { from: from.as_bytes(), to: to.as_ref().map(|to| to.as_bytes()) };
@@ -461,9 +460,7 @@ mod tests {
     fn pages_split_where_separators_say() {
         let summary = TermSummary { count: 1, first: 5, last: 5 };
         let model: Model = (0..3_000u32)
-            .map(|n| {
-                (format!("value-{n:05}").into_bytes(), TermEntry { summary, cells: vec![(0, 1)], blocks: [n % 300].into_iter().collect() })
-            })
+            .map(|n| (format!("value-{n:05}").into_bytes(), TermEntry { summary, cells: vec![(0, 1)], blocks: [n % 300].into_iter().collect() }))
             .collect();
         let (table, pages) = build(&model);
         let dictionary = Dictionary::new(&table, &pages, SCALE).unwrap();

@@ -340,6 +340,11 @@ impl IndexPart for LiveIndex {
         Ok(self.blocks.clone())
     }
 
+    fn time_span(&self) -> Option<(Micros, Micros)> {
+        let blocks = || self.blocks.iter().filter(|block| block.events > 0);
+        Some((blocks().map(|block| block.time_min).min()?, blocks().map(|block| block.time_max).max()?))
+    }
+
     fn cells(&self) -> Result<CellTable, SidecarError> {
         Ok(CellTable { sensors: self.sensors.clone(), cells: self.cells.clone() })
     }
@@ -401,5 +406,49 @@ impl IndexPart for LiveIndex {
     fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
         self.sessions.iter().for_each(|session| each(&session_entry(session)));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{assert_part_says_what_events_say, blocks};
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn says_what_its_events_say(blocks in blocks(0..300, 5)) {
+            let live = blocks.live();
+            assert_part_says_what_events_say(&live, &blocks, &|block| block);
+            prop_assert_eq!(live.blocks().unwrap(), blocks.metas.clone());
+            prop_assert_eq!(live.events(), blocks.head(1).events);
+            let ids: Vec<EventId> = blocks.events().map(|(_, _, line, _)| EventId::of_line(line)).collect();
+            prop_assert!(ids.iter().all(|&id| live.contains(id)) && !live.contains(EventId::of_line(b"absent")));
+            let mut known = vec![false; ids.len() + 1];
+            prop_assert_eq!(live.mark_known(&[&ids[..], &[EventId([9; 16])]].concat(), &mut known), ids.len());
+            prop_assert!(known[..ids.len()].iter().all(|&known| known) && !known[ids.len()]);
+        }
+
+        #[test]
+        fn follows_blocks_that_were_rewritten(blocks in blocks(1..300, 5), merged in 1..9u32) {
+            let mut live = blocks.live();
+            let new_block_of_old: Vec<u32> = (0..blocks.metas.len() as u32).map(|old| old / merged).collect();
+            let new_metas: Vec<BlockMeta> = blocks.metas.iter().copied().step_by(merged as usize).collect();
+            live.renumber(&new_block_of_old, new_metas.clone());
+            assert_part_says_what_events_say(&live, &blocks, &|block| block / merged);
+            prop_assert_eq!(live.blocks().unwrap(), new_metas);
+            prop_assert_eq!(live.heap_bytes, live.postings().map(Postings::heap_bytes).sum::<usize>() + live.sensors.iter().map(|name| name.len()).sum::<usize>());
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_what_is_held() {
+        let mut live = LiveIndex::new();
+        assert_eq!(live.memory_bytes(), 0);
+        let meta = BlockMeta { offset: 0, header_len: 1, data_len: 1, raw_len: 1, first_seq: 0, events: 1_000, time_min: 0, time_max: 0 };
+        let terms = BlockTerms { ids: (0..1_000u32).map(|n| EventId::of_line(&n.to_le_bytes())).collect(), ..BlockTerms::default() };
+        live.merge(0, meta, &terms);
+        assert!((16_000..40_000).contains(&live.memory_bytes()), "{}", live.memory_bytes());
     }
 }

@@ -7,8 +7,13 @@ mod encoding;
 pub mod ids;
 pub mod live;
 pub mod part;
+pub mod query;
+#[cfg(test)]
+mod sample;
+pub mod search;
 mod sessions;
 pub mod sidecar;
+pub mod top;
 
 use crate::events::{EventId, Field, Micros, id};
 use std::hash::{BuildHasher, Hasher};

@@ -77,6 +77,9 @@ impl ValueRange<'_> {
 pub trait IndexPart {
     fn blocks(&self) -> Result<Vec<BlockMeta>, SidecarError>;
 
+    /// Smallest and largest time of its events; `None` without events.
+    fn time_span(&self) -> Option<(Micros, Micros)>;
+
     fn cells(&self) -> Result<CellTable, SidecarError>;
 
     /// Events by the hour (since 1970) they are indexed under, ascending.

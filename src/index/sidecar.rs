@@ -537,6 +537,10 @@ impl IndexPart for Sidecar {
             .ok_or_else(|| self.damaged(BLOCKS))
     }
 
+    fn time_span(&self) -> Option<(Micros, Micros)> {
+        (self.head.events > 0).then_some((self.head.time_min, self.head.time_max))
+    }
+
     fn cells(&self) -> Result<CellTable, SidecarError> {
         read_cells(self.section(&self.places.cells))
             .filter(|table| table.cells.len() == self.scale.cells as usize)
@@ -683,4 +687,145 @@ fn read_cells(bytes: &[u8]) -> Option<CellTable> {
         table.cells.push(CellRow { sensor, day: i32::try_from(day).ok()?, events: reader.varint()? });
     }
     Some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Blocks, MemoryFile, ask_everything, assert_part_says_what_events_say, blocks, open};
+    use super::*;
+    use crate::events::time::hour_of;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn says_what_its_events_say(blocks in blocks(0..400, 5), segment: u64) {
+            let sidecar = blocks.sidecar(segment);
+            assert_part_says_what_events_say(&sidecar, &blocks, &|block| block);
+            prop_assert_eq!(sidecar.blocks().unwrap(), blocks.metas.clone());
+            prop_assert_eq!(sidecar.head(), &blocks.head(segment));
+            sidecar.verify().unwrap();
+        }
+
+        #[test]
+        fn knows_its_ids_and_no_others(blocks in blocks(1..400, 5), every in 1..5usize) {
+            let sidecar = blocks.sidecar(3);
+            let (mut ids, mut hours, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+            for (number, (_, _, line, event)) in blocks.events().enumerate() {
+                let held = number % every == 0;
+                ids.push(if held { EventId::of_line(line) } else { EventId::of_line(&number.to_le_bytes()) });
+                hours.push(hour_of(event.time));
+                expected.push(held);
+            }
+            let mut cache = IdCache::new();
+            let mut known = vec![false; ids.len()];
+            let found = sidecar.mark_known(&ids, &hours, &mut known, &mut cache).unwrap();
+            prop_assert_eq!(&known, &expected);
+            prop_assert_eq!(found, known.iter().filter(|&&known| known).count());
+            prop_assert_eq!(sidecar.mark_known(&ids, &hours, &mut known, &mut cache).unwrap(), 0);
+            for (&id, &held) in ids.iter().zip(&expected).take(20) {
+                prop_assert_eq!(sidecar.contains(id, &mut cache).unwrap(), held);
+                prop_assert!(!held || sidecar.may_contain(id));
+            }
+            let mut untouched = vec![false; ids.len()];
+            prop_assert_eq!(sidecar.mark_known(&ids, &[1, 2, super::super::HOUR_UNKNOWN], &mut untouched, &mut cache).unwrap(), 0);
+        }
+
+        #[test]
+        fn garbled_sidecars_are_asked_without_panic(blocks in blocks(60..300, 5), places: Vec<(prop::sample::Index, u8)>) {
+            let mut bytes = build(&blocks.live(), blocks.head(1));
+            let front = read_front(&bytes).unwrap().sections[0].range.start;
+            for (at, byte) in places {
+                let at = front + at.index(bytes.len() - front);
+                bytes[at] = byte;
+            }
+            let ids: Vec<EventId> = blocks.events().map(|(_, _, line, _)| EventId::of_line(line)).collect();
+            if let Ok(sidecar) = open(bytes) {
+                ask_everything(&sidecar, &ids);
+            }
+        }
+    }
+
+    fn small() -> (Blocks, Vec<u8>) {
+        let lines = (0..90u32).map(|n| {
+            format!(r#"{{"session":"{:012x}","sensor":"node","src_ip":"10.0.1.{n}","timestamp":"2026-03-22T00:10:{:02}Z"}}"#, n / 3, n % 60).into_bytes()
+        });
+        let blocks = Blocks::new(lines.collect::<Vec<_>>().chunks(30).map(<[_]>::to_vec).collect(), 1);
+        let bytes = build(&blocks.live(), blocks.head(1));
+        (blocks, bytes)
+    }
+
+    #[test]
+    fn every_flipped_byte_is_found_by_verify() {
+        let (blocks, bytes) = small();
+        let ids: Vec<EventId> = blocks.events().map(|(_, _, line, _)| EventId::of_line(line)).collect();
+        for at in 0..bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut bytes = bytes.clone();
+                bytes[at] ^= flip;
+                let Ok(sidecar) = open(bytes) else { continue };
+                assert!(sidecar.verify().is_err(), "byte {at} xor {flip:#x}");
+                if flip == 0xff {
+                    ask_everything(&sidecar, &ids);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let (_, bytes) = small();
+        for len in 0..bytes.len() {
+            assert!(open(bytes[..len].to_vec()).is_err(), "length {len}");
+        }
+        assert!(open([&bytes[..], b"more"].concat()).is_err());
+        assert!(matches!(open(Vec::new()), Err(SidecarError::NotASidecar)));
+    }
+
+    #[test]
+    fn unknown_versions_are_named() {
+        let (_, mut bytes) = small();
+        bytes[8] = 9;
+        assert!(matches!(open(bytes), Err(SidecarError::Version { found: 9 })));
+    }
+
+    #[test]
+    fn a_file_shorter_than_its_map_is_an_error_not_an_absent_event() {
+        let (blocks, bytes) = small();
+        let map: Arc<dyn Mapped> = Arc::new(bytes.clone());
+        let sidecar = Sidecar::open(map, Arc::new(MemoryFile(bytes[..bytes.len() - 100].to_vec()))).unwrap();
+        let ids: Vec<EventId> = blocks.events().map(|(_, _, line, _)| EventId::of_line(line)).collect();
+        let failed = ids.iter().filter(|&&id| sidecar.contains(id, &mut IdCache::new()).is_err()).count();
+        assert!(failed > 0);
+    }
+
+    #[test]
+    fn the_same_events_give_the_same_file() {
+        let (blocks, bytes) = small();
+        assert!(bytes == build(&blocks.live(), blocks.head(1)));
+    }
+
+    #[test]
+    fn many_huge_terms_in_one_event_are_kept_and_found() {
+        let mut terms = super::super::BlockTerms { sensors: vec![(*b"node").into()], ..Default::default() };
+        terms.cells.push(super::super::Cell { sensor: 0, day: 0 });
+        terms.cell_events.push(1);
+        let value = |number: u32| vec![b'a' + (number % 20) as u8; 4_000 + number as usize];
+        for number in 0..64u32 {
+            let (start, value) = (terms.values.len() as u32, value(number));
+            terms.values.extend_from_slice(&value);
+            let hash = super::super::term_hash(Field::Command, &value);
+            terms.terms.push(super::super::BlockTerm { hash, start, len: value.len() as u32, field: Field::Command, first: 7, last: 9 });
+            terms.counts.push(super::super::TermCount { term: number, cell: 0, count: 1 });
+        }
+        let meta = BlockMeta { offset: 0, header_len: 1, data_len: 1, raw_len: 1, first_seq: 1, events: 1, time_min: 7, time_max: 9 };
+        let mut live = LiveIndex::new();
+        live.merge(0, meta, &terms);
+        let head = SidecarHead { segment: 1, first_seq: 1, events: 1, raw_bytes: 1, journal_len: 1, digest: [1; 32], time_min: 7, time_max: 9 };
+        let sidecar = open(build(&live, head)).unwrap();
+        for number in 0..64 {
+            let entry = sidecar.term(Field::Command, &value(number)).unwrap().unwrap();
+            assert_eq!((entry.summary, entry.cells), (TermSummary { count: 1, first: 7, last: 9 }, vec![(0, 1)]));
+        }
+    }
 }

@@ -1,0 +1,325 @@
+//! Starts the other actors, sink side first, watches them, applies a new configuration, and drains them in the reverse order.
+//!
+//! Owns: the arbiters (threads) and the addresses. Talks to: everyone. Lost on restart: nothing; the others live on.
+//! Invariant: the watchdog is fed only when every actor has answered lately.
+use super::extraction::ExtractionActor;
+use super::ingest::{self, IngestActor, IngestConfig, IngestSnapshot};
+use super::journal::{self, JournalActor, JournalConfig, Reconfigure};
+use super::metrics::{MetricsActor, Observed};
+use super::supervised::{Budget, start};
+use super::{Ping, answers_ping};
+use crate::config::{Settings, SourceSettings};
+use crate::os::notify;
+use crate::sources::archive::{ArchiveSettings, Expansion};
+use crate::sources::framing;
+use crate::sources::reader::{FilesReader, Reader, TailReader};
+use crate::sources::tail::{Start, Tail, TailSettings};
+use crate::sources::{CHUNK_BYTES, Format, Source};
+use crate::store::{Parts, RetentionPlan};
+use crate::telemetry::Telemetry;
+use crate::telemetry::events::ActorStalled;
+use crate::telemetry::metrics::Actor as Kind;
+use actix::{
+    Actor, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseActFuture, Supervised,
+    WrapFuture,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Begins to read files once; the answer follows the progress.
+#[derive(Message)]
+#[rtype(result = "watch::Receiver<IngestSnapshot>")]
+pub struct Load {
+    pub files: Vec<PathBuf>,
+    pub format: Format,
+}
+
+/// A configuration that was validated takes the place of the old one, as far as that is possible in place.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reload(pub Settings);
+
+/// Makes durable what has been read, within the deadline. True: all of it is.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct Drain(pub Duration);
+
+struct Child {
+    kind: Kind,
+    name: String,
+    ping: Recipient<Ping>,
+    answered: Instant,
+    asked: bool,
+}
+
+struct Follower {
+    settings: Option<SourceSettings>,
+    address: Addr<IngestActor>,
+    snapshot: watch::Receiver<IngestSnapshot>,
+}
+
+pub struct SupervisorActor {
+    settings: Settings,
+    budget: Budget,
+    telemetry: Telemetry,
+    observed: Observed,
+    journal: Addr<JournalActor>,
+    extraction: Addr<ExtractionActor>,
+    arbiters: Arbiters,
+    children: Vec<Child>,
+    followers: Vec<Follower>,
+    loads: u64,
+    started: bool,
+}
+
+/// One thread for commits, one for reading and decoding's bookkeeping; the work itself runs on threads that may block.
+struct Arbiters {
+    journal: Arbiter,
+    intake: Arbiter,
+}
+
+/// What the supervisor is given.
+pub struct SupervisorConfig {
+    pub settings: Settings,
+    pub parts: Parts,
+    pub journal: JournalConfig,
+    pub observed: Observed,
+    pub budget: Budget,
+}
+
+impl SupervisorActor {
+    /// Starts journal, extraction and metrics; sources follow when the supervisor runs.
+    pub fn new(config: SupervisorConfig) -> SupervisorActor {
+        let SupervisorConfig { settings, parts, journal, observed, budget } = config;
+        let telemetry = observed.telemetry.clone();
+        let arbiters = Arbiters { journal: Arbiter::new(), intake: Arbiter::new() };
+        let journal = start(&arbiters.journal.handle(), &budget, Kind::Journal, "journal", move |_| JournalActor::new(journal, parts));
+        let workers = settings.limits.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
+        let (store, waiting, to_journal) = (observed.store.clone(), observed.waiting.clone(), journal.clone());
+        let extraction = start(&arbiters.intake.handle(), &budget, Kind::Extraction, "extraction", move |_| {
+            ExtractionActor::new(store, to_journal, workers, waiting)
+        });
+        let figures = observed.clone();
+        let metrics = start(&arbiters.intake.handle(), &budget, Kind::Metrics, "metrics", move |_| MetricsActor::new(figures));
+        let mut supervisor = SupervisorActor {
+            settings,
+            budget,
+            telemetry,
+            observed,
+            journal: journal.clone(),
+            extraction: extraction.clone(),
+            arbiters,
+            children: Vec::new(),
+            followers: Vec::new(),
+            loads: 0,
+            started: false,
+        };
+        supervisor.watch(Kind::Journal, "journal", journal.recipient());
+        supervisor.watch(Kind::Extraction, "extraction", extraction.recipient());
+        supervisor.watch(Kind::Metrics, "metrics", metrics.recipient());
+        supervisor
+    }
+
+    fn watch(&mut self, kind: Kind, name: &str, ping: Recipient<Ping>) {
+        self.children.push(Child { kind, name: name.into(), ping, answered: Instant::now(), asked: false });
+    }
+
+    /// Chunks as large as the memory budget allows, so that several are on their way at once.
+    fn chunk_bytes(&self) -> usize {
+        (self.settings.limits.in_flight_bytes / 8).clamp(64 << 10, CHUNK_BYTES)
+    }
+
+    fn expansion(&self) -> Expansion {
+        let limits = &self.settings.limits;
+        Expansion { ratio_max: limits.archive_ratio, bytes_max: limits.archive_bytes, ..Expansion::default() }
+    }
+
+    fn spawn_ingest(&mut self, name: &str, prefix: String, opener: ingest::Opener, settings: Option<SourceSettings>) {
+        let (sender, snapshot) = watch::channel(IngestSnapshot { source: name.into(), ..IngestSnapshot::default() });
+        let config = IngestConfig {
+            source: name.into(),
+            prefix,
+            opener,
+            intake: self.observed.intake.clone(),
+            chunk_bytes: self.chunk_bytes(),
+            journal: self.journal.clone(),
+            extraction: self.extraction.clone(),
+            snapshot: sender,
+        };
+        let address = start(&self.arbiters.intake.handle(), &self.budget, Kind::Ingest, name, move |_| IngestActor::new(config));
+        self.watch(Kind::Ingest, name, address.clone().recipient());
+        self.followers.push(Follower { settings, address, snapshot });
+        self.publish_followers();
+    }
+
+    fn publish_followers(&self) {
+        let mut ingests = self.observed.ingests.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *ingests = self.followers.iter().map(|follower| follower.snapshot.clone()).collect();
+    }
+
+    fn follow(&mut self, settings: SourceSettings) {
+        let name = settings.name.as_str().to_owned();
+        self.telemetry.metrics.register_source(&settings.name);
+        let source = Arc::new(Source { name: name.clone(), format: settings.format });
+        let tail_settings = TailSettings {
+            allowed_roots: settings.roots.clone(),
+            start: match settings.start {
+                crate::config::Start::Beginning => Start::Beginning,
+                crate::config::Start::End => Start::End,
+            },
+            limits: framing::Limits { chunk_bytes: self.chunk_bytes(), ..framing::Limits::default() },
+            expansion: self.expansion(),
+            open_files_max: self.settings.limits.open_files,
+            ..TailSettings::new(settings.patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect())
+        };
+        let telemetry = self.telemetry.clone();
+        let store = self.observed.store.clone();
+        let opener: ingest::Opener = Box::new(move |checkpoints| {
+            let (told_source, telemetry, store) = (source.name.clone(), telemetry.clone(), store.clone());
+            let told = Box::new(move |notice: &_| crate::telemetry::notices::tell(&telemetry, &store, &told_source, notice));
+            let tail = Tail::open(source.clone(), tail_settings.clone(), checkpoints);
+            // The patterns were compiled when the configuration was validated.
+            Box::new(TailReader::new(tail.expect("validated patterns open"), told)) as Box<dyn Reader>
+        });
+        self.spawn_ingest(&name, format!("{name}/"), opener, Some(settings));
+    }
+
+    fn unfollow(&mut self, keep: &[SourceSettings]) {
+        let (kept, gone): (Vec<Follower>, Vec<Follower>) =
+            self.followers.drain(..).partition(|follower| follower.settings.as_ref().is_none_or(|settings| keep.contains(settings)));
+        self.followers = kept;
+        for follower in gone {
+            let name = follower.settings.as_ref().map(|settings| settings.name.as_str().to_owned()).unwrap_or_default();
+            self.children.retain(|child| child.kind != Kind::Ingest || child.name != name);
+            follower.address.do_send(ingest::Stop);
+        }
+        self.publish_followers();
+    }
+
+    fn beat(&mut self, ctx: &mut Context<Self>) {
+        let stall = Duration::from_secs(self.settings.supervision.stall_seconds);
+        let mut healthy = true;
+        for (index, child) in self.children.iter_mut().enumerate() {
+            let silent = child.answered.elapsed();
+            if silent > stall {
+                healthy = false;
+                self.telemetry.emit(&ActorStalled { actor: child.kind, name: &child.name, silent });
+            }
+            if std::mem::replace(&mut child.asked, true) {
+                continue;
+            }
+            let (ping, name) = (child.ping.send(Ping), child.name.clone());
+            ctx.spawn(ping.into_actor(self).map(move |answer, actor, _| {
+                if let Some(child) = actor.children.get_mut(index).filter(|child| child.name == name) {
+                    child.asked = false;
+                    if answer.is_ok() {
+                        child.answered = Instant::now();
+                    }
+                }
+            }));
+        }
+        if healthy {
+            notify::watchdog();
+        }
+        self.forget_finished_loads();
+    }
+
+    fn forget_finished_loads(&mut self) {
+        let done: Vec<String> = self
+            .followers
+            .iter()
+            .filter(|follower| follower.settings.is_none() && follower.snapshot.borrow().finished)
+            .map(|follower| follower.snapshot.borrow().source.clone())
+            .collect();
+        for name in done {
+            self.followers.retain(|follower| {
+                let finished = follower.settings.is_none() && follower.snapshot.borrow().source == name;
+                if finished {
+                    follower.address.do_send(ingest::Stop);
+                }
+                !finished
+            });
+            self.children.retain(|child| child.name != name);
+            self.publish_followers();
+        }
+    }
+}
+
+/// What retention follows from the configuration.
+pub fn retention_plan(settings: &Settings) -> RetentionPlan {
+    let days = |days: Option<u64>| days.map(|days| days.min(u64::from(u32::MAX)) as u32);
+    RetentionPlan {
+        disk_budget_bytes: settings.journal.disk_budget_bytes,
+        evidence_days: days(settings.journal.evidence_days),
+        answers_days: days(settings.journal.answers_days),
+    }
+}
+
+impl Actor for SupervisorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if !std::mem::replace(&mut self.started, true) {
+            self.settings.sources.clone().into_iter().for_each(|source| self.follow(source));
+        }
+        let every = Duration::from_secs(self.settings.supervision.heartbeat_seconds);
+        self.beat(ctx);
+        ctx.run_interval(notify::watchdog_interval().map_or(every, |interval| every.min(interval / 2)), |actor, ctx| actor.beat(ctx));
+    }
+}
+
+impl Supervised for SupervisorActor {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.children.iter_mut().for_each(|child| child.asked = false);
+    }
+}
+
+impl Handler<Load> for SupervisorActor {
+    type Result = MessageResult<Load>;
+
+    fn handle(&mut self, Load { files, format }: Load, _: &mut Self::Context) -> Self::Result {
+        self.loads += 1;
+        let source = Arc::new(Source { name: "load".into(), format });
+        let limits = framing::Limits { chunk_bytes: self.chunk_bytes(), ..framing::Limits::default() };
+        let settings = ArchiveSettings { limits, expansion: self.expansion(), run: 0 };
+        let opener: ingest::Opener =
+            Box::new(move |_| Box::new(FilesReader::new(source.clone(), settings, &files)) as Box<dyn Reader>);
+        self.spawn_ingest(&format!("load-{}", self.loads), String::new(), opener, None);
+        let follower = self.followers.last().expect("spawned in the line above");
+        MessageResult(follower.snapshot.clone())
+    }
+}
+
+impl Handler<Reload> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, Reload(new): Reload, _: &mut Self::Context) {
+        self.unfollow(&new.sources);
+        let followed: Vec<SourceSettings> = self.followers.iter().filter_map(|follower| follower.settings.clone()).collect();
+        let added: Vec<SourceSettings> = new.sources.iter().filter(|source| !followed.contains(source)).cloned().collect();
+        added.into_iter().for_each(|source| self.follow(source));
+        self.journal.do_send(Reconfigure { retention: retention_plan(&new), min_free_bytes: new.journal.min_free_bytes });
+        self.settings = new;
+    }
+}
+
+impl Handler<Drain> for SupervisorActor {
+    type Result = ResponseActFuture<Self, bool>;
+
+    fn handle(&mut self, Drain(deadline): Drain, _: &mut Self::Context) -> Self::Result {
+        let ingests: Vec<Addr<IngestActor>> = self.followers.iter().map(|follower| follower.address.clone()).collect();
+        let journal = self.journal.clone();
+        let drained = async move {
+            let half = deadline / 2;
+            let reading_stopped = tokio::time::timeout(half, futures_util::future::join_all(ingests.iter().map(|ingest| ingest.send(ingest::Drain))));
+            let all_sent = reading_stopped.await.is_ok();
+            let durable = tokio::time::timeout(deadline - half, journal.send(journal::Drain)).await;
+            all_sent && matches!(durable, Ok(Ok(true)))
+        };
+        Box::pin(drained.into_actor(self))
+    }
+}
+
+answers_ping!(SupervisorActor);

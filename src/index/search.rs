@@ -1,0 +1,567 @@
+//! Search over sealed and live segments: which blocks can match, in which order to read them, which lines do.
+//!
+//! Terms lead to block sets; those are intersected, and only blocks in the intersection are read, in the order of their
+//! times. A line counts only if its decoder says that it has every term: block sets are candidates, never answers. The
+//! search stops as soon as no unread block can hold an event that comes before the last one wanted. What was stored
+//! after the first page of a search began does not appear on later pages ([`Page::last_seq`]), so that paging neither
+//! skips nor repeats.
+use super::BlockMeta;
+use super::blocks::BlockSet;
+use super::part::{IndexPart, ValueRange};
+use super::query::{Clause, Pattern, Query};
+use super::session_key;
+use super::sidecar::SidecarError;
+use crate::events::{Field, Micros, TERM_VALUE_BYTES_MAX};
+use memchr::memmem;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Bytes of lines that wait for their turn; of those beyond only the place is kept, and the block read again.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+/// A literal shorter than this is in nearly every line; one longer need not stand in the line as one piece.
+const NEEDLE_BYTES: std::ops::RangeInclusive<usize> = 2..=1024;
+
+/// Reads the terms of a line, as the index got them.
+pub trait LineTerms {
+    /// Calls `out` with every term of the event and answers the time it is indexed by; `None` if it is no event.
+    fn terms(&mut self, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros>;
+
+    /// Whether values of `field` that are plain ASCII stand in the line as they are, up to JSON's escapes.
+    fn verbatim(&self, _field: Field) -> bool {
+        true
+    }
+}
+
+/// The lines of one block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockLines {
+    /// Lines in the order of their sequence numbers, each ended by `\n`.
+    pub bytes: Vec<u8>,
+    /// (events, when they were received), in the same order.
+    pub runs: Vec<(u32, Micros)>,
+}
+
+/// One segment, sealed or live, that stays readable for as long as it is held.
+pub trait Segment: Send + Sync {
+    /// Lets `ask` put its questions to the index, under its lock if it is live: nothing slow may happen in there.
+    fn with_index(&self, ask: &mut dyn FnMut(&dyn IndexPart) -> Result<(), SidecarError>) -> Result<(), SidecarError>;
+
+    /// Replaces `lines` by the block's.
+    fn read_block(&self, block: &BlockMeta, lines: &mut BlockLines) -> std::io::Result<()>;
+}
+
+/// All segments at one moment.
+#[derive(Clone, Default)]
+pub struct View {
+    pub segments: Vec<Arc<dyn Segment>>,
+    /// The highest sequence number stored at that moment.
+    pub last_seq: u64,
+}
+
+/// Where an event stands in the order of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub time: Micros,
+    pub seq: u64,
+}
+
+/// Which part of the answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub limit: usize,
+    pub newest_first: bool,
+    /// Go on behind this event: the `last` of the page before.
+    pub after: Option<Position>,
+    /// Ignore what was stored later: the `last_seq` of the first page. `None` on the first page.
+    pub last_seq: Option<u64>,
+}
+
+/// A line that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit<'a> {
+    /// Without its newline.
+    pub line: &'a [u8],
+    pub time: Micros,
+    pub seq: u64,
+}
+
+/// How a search went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub hits: usize,
+    /// The last event answered and the sequence number to pin: what the next [`Page`] needs.
+    pub last: Option<Position>,
+    pub last_seq: u64,
+    /// The limit (or the receiver) ended the search: there may be more.
+    pub more: bool,
+    pub blocks_read: usize,
+    pub lines_parsed: usize,
+}
+
+/// Why a search failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    #[error(transparent)]
+    Index(#[from] SidecarError),
+    #[error("cannot read the block of event {first_seq}: {source}")]
+    Block { first_seq: u64, source: std::io::Error },
+}
+
+/// A block that may hold hits. Ordered by the earliest place in the answer that one of its events can have.
+struct Candidate {
+    bound: (i64, u64),
+    segment: usize,
+    block: BlockMeta,
+}
+
+struct Waiting {
+    position: Position,
+    candidate: usize,
+    line: Option<Box<[u8]>>,
+}
+
+/// Answers `query`: calls `each` with the hits of the page, in order, as soon as each one's turn is certain.
+pub fn search(
+    view: &View,
+    query: &Query,
+    page: Page,
+    decoder: &mut dyn LineTerms,
+    each: &mut dyn FnMut(Hit<'_>) -> ControlFlow<()>,
+) -> Result<Outcome, SearchError> {
+    search_within(view, query, page, decoder, each, WAITING_BYTES_MAX)
+}
+
+fn search_within(
+    view: &View,
+    query: &Query,
+    page: Page,
+    decoder: &mut dyn LineTerms,
+    each: &mut dyn FnMut(Hit<'_>) -> ControlFlow<()>,
+    waiting_bytes_max: usize,
+) -> Result<Outcome, SearchError> {
+    let last_seq = page.last_seq.unwrap_or(view.last_seq).min(view.last_seq);
+    let candidates = candidates(view, query, page, last_seq)?;
+    let matcher = Matcher::new(query, decoder);
+    let mut outcome = Outcome { hits: 0, last: page.after, last_seq, more: false, blocks_read: 0, lines_parsed: 0 };
+    let mut answer = Answer { page, view, candidates: &candidates, each, waiting: BTreeMap::new(), waiting_bytes: 0, waiting_bytes_max, again: None };
+    let mut lines = BlockLines::default();
+    for (index, candidate) in candidates.iter().enumerate() {
+        if answer.release(Some(candidate.bound), &mut outcome)?.is_break() {
+            return Ok(outcome);
+        }
+        read(view, candidate, &mut lines)?;
+        outcome.blocks_read += 1;
+        let mut received = lines.runs.iter().flat_map(|&(events, at)| std::iter::repeat_n(at, events as usize));
+        for (seq, line) in (candidate.block.first_seq..=last_seq).zip(lines_of(&lines.bytes)) {
+            let received_at = received.next().unwrap_or_default();
+            if !matcher.may_match(line) {
+                continue;
+            }
+            outcome.lines_parsed += 1;
+            if let Some(time) = matcher.matches(line, received_at, decoder) {
+                answer.add(Position { time, seq }, index, line, &outcome);
+            }
+        }
+    }
+    let _ = answer.release(None, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// Hits found whose turn has not come: a block not yet read may hold an earlier one.
+struct Answer<'a> {
+    page: Page,
+    view: &'a View,
+    candidates: &'a [Candidate],
+    each: &'a mut dyn FnMut(Hit<'_>) -> ControlFlow<()>,
+    waiting: BTreeMap<(i64, u64), Waiting>,
+    waiting_bytes: usize,
+    waiting_bytes_max: usize,
+    /// A block read again for a line that was not kept: (its first event, its lines).
+    again: Option<(u64, BlockLines)>,
+}
+
+impl Answer<'_> {
+    fn add(&mut self, position: Position, candidate: usize, line: &[u8], outcome: &Outcome) {
+        let key = self.page.key(position);
+        if self.page.after.is_some_and(|after| key <= self.page.key(after)) {
+            return;
+        }
+        // One more than the page holds tells whether there is more.
+        let room = (self.page.limit - outcome.hits).saturating_add(1);
+        if self.waiting.len() >= room {
+            match self.waiting.last_entry() {
+                Some(last) if *last.key() > key => {
+                    let dropped = last.remove();
+                    self.waiting_bytes -= dropped.line.map_or(0, |line| line.len());
+                }
+                _ => return,
+            }
+        }
+        let keep = self.waiting_bytes + line.len() <= self.waiting_bytes_max;
+        self.waiting_bytes += if keep { line.len() } else { 0 };
+        self.waiting.insert(key, Waiting { position, candidate, line: keep.then(|| line.into()) });
+    }
+
+    /// Answers the hits that come before `bound`, or all of them.
+    fn release(&mut self, bound: Option<(i64, u64)>, outcome: &mut Outcome) -> Result<ControlFlow<()>, SearchError> {
+        while let Some(first) = self.waiting.first_entry() {
+            if bound.is_some_and(|bound| *first.key() >= bound) {
+                break;
+            }
+            if outcome.hits == self.page.limit {
+                outcome.more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            let Waiting { position, candidate, line } = first.remove();
+            self.waiting_bytes -= line.as_ref().map_or(0, |line| line.len());
+            let line = match &line {
+                Some(line) => line,
+                None => line_again(self.view, &self.candidates[candidate], position.seq, &mut self.again)?,
+            };
+            let flow = (self.each)(Hit { line, time: position.time, seq: position.seq });
+            outcome.hits += 1;
+            outcome.last = Some(position);
+            if flow.is_break() {
+                outcome.more = true;
+                return Ok(flow);
+            }
+        }
+        // A page that is full need not learn from blocks whether more follows: their being there is answer enough.
+        if bound.is_some() && outcome.hits == self.page.limit {
+            outcome.more = true;
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Page {
+    /// Ascending in the order of the answer: `!` turns the order of integers round without overflow.
+    fn key(&self, position: Position) -> (i64, u64) {
+        if self.newest_first { (!position.time, !position.seq) } else { (position.time, position.seq) }
+    }
+}
+
+fn read(view: &View, candidate: &Candidate, lines: &mut BlockLines) -> Result<(), SearchError> {
+    let block = &candidate.block;
+    view.segments[candidate.segment].read_block(block, lines).map_err(|source| SearchError::Block { first_seq: block.first_seq, source })
+}
+
+/// The line of event `seq`, whose bytes were not kept.
+fn line_again<'l>(
+    view: &View,
+    candidate: &Candidate,
+    seq: u64,
+    again: &'l mut Option<(u64, BlockLines)>,
+) -> Result<&'l [u8], SearchError> {
+    let first_seq = candidate.block.first_seq;
+    if again.as_ref().is_none_or(|held| held.0 != first_seq) {
+        let mut lines = again.take().map(|held| held.1).unwrap_or_default();
+        read(view, candidate, &mut lines)?;
+        *again = Some((first_seq, lines));
+    }
+    Ok(again.as_ref().and_then(|held| lines_of(&held.1.bytes).nth((seq - first_seq) as usize)).unwrap_or_default())
+}
+
+fn lines_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    memchr::memchr_iter(b'\n', bytes).map(move |end| {
+        let line = &bytes[start..end];
+        start = end + 1;
+        line
+    })
+}
+
+/// The blocks that may hold hits, in the order in which they must be read.
+fn candidates(view: &View, query: &Query, page: Page, last_seq: u64) -> Result<Vec<Candidate>, SearchError> {
+    let mut candidates = Vec::new();
+    for (segment, part) in view.segments.iter().enumerate() {
+        part.with_index(&mut |index| {
+            if index.time_span().is_none_or(|(min, max)| !query.overlaps(min, max)) {
+                return Ok(());
+            }
+            let Some(set) = candidate_blocks(index, query)? else { return Ok(()) };
+            for (number, block) in (0u32..).zip(index.blocks()?) {
+                let wanted = set.as_ref().is_none_or(|set| set.contains(number));
+                let behind = page.after.is_none_or(|after| {
+                    if page.newest_first { block.time_min <= after.time } else { block.time_max >= after.time }
+                });
+                let stored = block.events > 0 && block.first_seq <= last_seq;
+                if wanted && behind && stored && query.overlaps(block.time_min, block.time_max) {
+                    let time = if page.newest_first { block.time_max } else { block.time_min };
+                    let end = block.first_seq.saturating_add(u64::from(block.events) - 1);
+                    let seq = if page.newest_first { end } else { block.first_seq };
+                    candidates.push(Candidate { bound: page.key(Position { time, seq }), segment, block });
+                }
+            }
+            Ok(())
+        })?;
+    }
+    candidates.sort_by_key(|candidate| candidate.bound);
+    Ok(candidates)
+}
+
+/// `None` when no block can match, `Some(None)` when every block can.
+fn candidate_blocks(index: &dyn IndexPart, query: &Query) -> Result<Option<Option<BlockSet>>, SidecarError> {
+    let mut set: Option<BlockSet> = None;
+    // Single terms cost a page, wildcards a dictionary: if the former leave nothing, the latter are not read.
+    let exact = |clause: &&Clause| matches!(clause.pattern, Pattern::Exact(_));
+    let (exacts, wildcards): (Vec<_>, Vec<_>) = query.clauses.iter().partition(exact);
+    for clause in exacts.into_iter().chain(wildcards) {
+        let blocks = clause_blocks(index, clause)?;
+        match &mut set {
+            Some(set) => set.intersect(&blocks),
+            None => set = Some(blocks),
+        }
+        if set.as_ref().is_some_and(BlockSet::is_empty) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(set))
+}
+
+fn clause_blocks(index: &dyn IndexPart, clause: &Clause) -> Result<BlockSet, SidecarError> {
+    let mut blocks = BlockSet::new();
+    match (&clause.pattern, clause.field) {
+        (Pattern::Exact(value), Field::Session) => {
+            index.session(session_key(value))?.iter().for_each(|entry| blocks.union(&entry.blocks));
+        }
+        (Pattern::Exact(value), field) => {
+            if let Some(entry) = index.term(field, value)? {
+                blocks = entry.blocks;
+            }
+        }
+        // A session whose key does not hold its name may be called anything.
+        (pattern, Field::Session) => index.each_session(&mut |entry| {
+            if entry.name().is_none_or(|name| pattern.matches(name.as_bytes())) {
+                blocks.union(&entry.blocks);
+            }
+        })?,
+        (pattern, field) => {
+            let end = after_prefix(pattern.prefix());
+            let range = ValueRange { from: pattern.prefix(), to: end.as_deref() };
+            if range == ValueRange::ALL {
+                index.will_need(field);
+            }
+            index.each_entry(field, range, &mut |value| pattern.matches(value), &mut |_, entry| blocks.union(&entry.blocks))?;
+        }
+    }
+    Ok(blocks)
+}
+
+/// The first value behind all that begin with `prefix`; `None` if there is none.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|&byte| byte < 0xff)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
+/// Decides whether a line matches, if possible without parsing it.
+struct Matcher<'q> {
+    query: &'q Query,
+    /// What must stand in the raw line, and whether JSON may write it with `\/`.
+    needles: Vec<(memmem::Finder<'q>, bool)>,
+}
+
+impl<'q> Matcher<'q> {
+    fn new(query: &'q Query, decoder: &dyn LineTerms) -> Matcher<'q> {
+        let plain = |&byte: &u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        let verbatim = query.clauses.iter().filter(|clause| decoder.verbatim(clause.field));
+        let needles = verbatim.map(|clause| clause.pattern.longest_literal());
+        let needles = needles.filter(|needle| NEEDLE_BYTES.contains(&needle.len()) && needle.iter().all(plain));
+        Matcher { query, needles: needles.map(|needle| (memmem::Finder::new(needle), needle.contains(&b'/'))).collect() }
+    }
+
+    /// `false` is certain.
+    fn may_match(&self, line: &[u8]) -> bool {
+        // The value of a long line may be a hash that does not stand in it.
+        line.len() > TERM_VALUE_BYTES_MAX
+            || self.needles.iter().all(|(needle, slash)| {
+                // Whoever writes JSON may write any character as an escape.
+                needle.find(line).is_some() || memmem::find(line, b"\\u").is_some() || *slash && memmem::find(line, b"\\/").is_some()
+            })
+    }
+
+    /// The event's time if it has every term and lies in the time range.
+    fn matches(&self, line: &[u8], received_at: Micros, decoder: &mut dyn LineTerms) -> Option<Micros> {
+        let mut found = 0u32;
+        let time = decoder.terms(line, received_at, &mut |field, value| {
+            for (number, clause) in self.query.clauses.iter().enumerate() {
+                if clause.field == field && clause.pattern.matches(value) {
+                    found |= 1 << number;
+                }
+            }
+        })?;
+        (found.count_ones() as usize == self.query.clauses.len() && self.query.covers(time)).then_some(time)
+    }
+}
+
+const _: () = assert!(super::query::CLAUSES_MAX <= u32::BITS as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Blocks, SampleDecoder, blocks, decode, view};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn segments() -> impl Strategy<Value = Vec<Blocks>> {
+        proptest::collection::vec(blocks(0..120, 0), 1..5).prop_map(|segments| {
+            let mut first_seq = 1;
+            let renumbered = segments.into_iter().map(|blocks| {
+                let blocks = Blocks::new(blocks.lines, first_seq);
+                first_seq += blocks.head(0).events;
+                blocks
+            });
+            renumbered.collect()
+        })
+    }
+
+    fn query() -> impl Strategy<Value = String> {
+        let value = prop_oneof![
+            (0..3u8, 0..12u8).prop_map(|(a, b)| format!("src_ip:10.0.{a}.{b}")),
+            (0..45u32).prop_map(|n| if n < 35 { format!("session:{n:012x}") } else { format!("session:odd-{n}") }),
+            "password:\"[ab/\u{e9}*]{1,4}\"",
+            "command:\"[a-c *]{1,4}\"",
+            Just("session:00000000000*".to_owned()),
+            Just("session:odd*".to_owned()),
+            Just("eventid:cowrie.*".to_owned()),
+            Just("eventid:*input".to_owned()),
+            Just("src_ip:10.*.2.*".to_owned()),
+            Just("sensor:node1".to_owned()),
+            Just("dst_port:22".to_owned()),
+            (0..72u32).prop_map(|hours| format!("since:{hours}h")),
+            (0..72u32).prop_map(|hours| format!("until:{hours}h")),
+            Just("since:2026-03-21 until:2026-03-21".to_owned()),
+        ];
+        proptest::collection::vec(value, 0..4).prop_map(|words| words.join(" "))
+    }
+
+    /// (time, seq, line) of every hit, in order, without any index.
+    fn naive(segments: &[Blocks], query: &Query, newest_first: bool) -> Vec<(Micros, u64, Vec<u8>)> {
+        let mut hits = Vec::new();
+        for (_, seq, line, event) in segments.iter().flat_map(Blocks::events) {
+            let has = |clause: &Clause| match clause.field {
+                Field::Session => event.session.as_ref().is_some_and(|session| clause.pattern.matches(session)),
+                field => event.terms.iter().any(|term| term.0 == field && clause.pattern.matches(&term.1)),
+            };
+            if query.covers(event.time) && query.clauses.iter().all(has) {
+                hits.push((event.time, seq, line.to_vec()));
+            }
+        }
+        hits.sort();
+        if newest_first {
+            hits.reverse();
+        }
+        hits
+    }
+
+    fn run(view: &View, query: &Query, page: Page, waiting: usize) -> (Vec<(Micros, u64, Vec<u8>)>, Outcome) {
+        let mut hits = Vec::new();
+        let mut each = |hit: Hit<'_>| {
+            hits.push((hit.time, hit.seq, hit.line.to_vec()));
+            ControlFlow::Continue(())
+        };
+        let outcome = search_within(view, query, page, &mut SampleDecoder, &mut each, waiting).unwrap();
+        assert_eq!(outcome.hits, hits.len());
+        (hits, outcome)
+    }
+
+    const ALL: Page = Page { limit: usize::MAX, newest_first: false, after: None, last_seq: None };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        #[test]
+        fn finds_what_a_scan_of_all_events_finds(segments in segments(), text in query(), newest_first: bool, limit in 0..30usize, waiting in 0..2_000usize) {
+            let view = view(&segments);
+            let query = Query::parse(&text, super::super::sample::RECEIVED_AT).unwrap();
+            let expected = naive(&segments, &query, newest_first);
+            let (hits, outcome) = run(&view, &query, Page { newest_first, ..ALL }, waiting);
+            prop_assert_eq!(&hits, &expected, "{}", text);
+            prop_assert!(!outcome.more);
+            let (hits, outcome) = run(&view, &query, Page { newest_first, limit, ..ALL }, waiting);
+            prop_assert_eq!(&hits[..], &expected[..limit.min(expected.len())]);
+            prop_assert!(outcome.more || expected.len() <= limit);
+        }
+
+        #[test]
+        fn pages_join_without_gap_or_repeat_while_events_arrive(segments in segments(), text in query(), newest_first: bool, limit in 1..30usize) {
+            let query = Query::parse(&text, super::super::sample::RECEIVED_AT).unwrap();
+            let before = &segments[..segments.len().div_ceil(2)];
+            let expected = naive(before, &query, newest_first);
+            let (mut found, mut page) = (Vec::new(), Page { newest_first, limit, ..ALL });
+            let mut pages = 0;
+            loop {
+                // The first page is asked for before the later segments exist.
+                let view = view(if pages == 0 { before } else { &segments });
+                let (hits, outcome) = run(&view, &query, page, 1_000);
+                found.extend(hits);
+                page = Page { after: outcome.last, last_seq: Some(outcome.last_seq), ..page };
+                pages += 1;
+                if !outcome.more {
+                    break;
+                }
+            }
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    fn lines(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+        let line = |n: u32| format!(r#"{{"session":"{:012x}","src_ip":"10.0.0.{}","timestamp":"2026-03-2{}T00:{:02}:00Z"}}"#, n, n % 7, n / 60 % 10, n % 60);
+        range.map(|n| line(n).into_bytes()).collect()
+    }
+
+    #[test]
+    fn stops_reading_when_the_page_is_full() {
+        let all = lines(0..600);
+        let segments = [Blocks::new(all.chunks(20).map(<[_]>::to_vec).collect(), 1)];
+        let view = view(&segments);
+        let query = Query::parse("src_ip:10.0.0.3", 0).unwrap();
+        for newest_first in [false, true] {
+            let (hits, outcome) = run(&view, &query, Page { limit: 5, newest_first, ..ALL }, 1 << 20);
+            assert_eq!((hits.len(), outcome.more), (5, true));
+            assert!(outcome.blocks_read <= 3, "{}", outcome.blocks_read);
+        }
+        let session = Query::parse("session:000000000101", 0).unwrap();
+        let (hits, outcome) = run(&view, &session, ALL, 1 << 20);
+        assert_eq!((hits.len(), outcome.blocks_read, outcome.lines_parsed), (1, 1, 1));
+        let day = Query::parse("since:2026-03-23 until:2026-03-23", 0).unwrap();
+        let (hits, outcome) = run(&view, &day, ALL, 1 << 20);
+        assert_eq!((hits.len(), outcome.blocks_read), (60, 3));
+    }
+
+    #[test]
+    fn ends_when_the_receiver_has_enough() {
+        let view = view(&[Blocks::new(vec![lines(0..50)], 1)]);
+        let query = Query::parse("", 0).unwrap();
+        let mut seen = 0;
+        let mut each = |_: Hit<'_>| {
+            seen += 1;
+            if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let outcome = search(&view, &query, ALL, &mut SampleDecoder, &mut each).unwrap();
+        assert_eq!((outcome.hits, outcome.more), (3, true));
+    }
+
+    #[test]
+    fn values_written_with_escapes_are_found() {
+        let lines: Vec<Vec<u8>> = [r#"{"password":"\u0061bc\u002fd"}"#, r#"{"password":"abc\/d"}"#, r#"{"password":"abc/d"}"#, r#"{"password":"abcd"}"#]
+            .map(|line| line.as_bytes().to_vec())
+            .into();
+        assert!(decode(&lines[0]).is_some_and(|event| event.terms.contains(&(Field::Password, b"abc/d".to_vec()))));
+        let view = view(&[Blocks::new(vec![lines], 1)]);
+        for text in ["password:abc/d", "password:*bc/*"] {
+            let (hits, _) = run(&view, &Query::parse(text, 0).unwrap(), ALL, 1 << 20);
+            assert_eq!(hits.iter().map(|hit| hit.1).collect::<Vec<_>>(), [1, 2, 3], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_the_next_value_without_it() {
+        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(after_prefix(b"a\xff\xff"), Some(b"b".to_vec()));
+        assert_eq!(after_prefix(b"\xff"), None);
+        assert_eq!(after_prefix(b""), None);
+    }
+}
