@@ -10,6 +10,8 @@ pub mod id;
 pub mod json;
 mod refusals;
 mod tally;
+#[cfg(test)]
+mod tests;
 pub mod time;
 
 pub use batch::{Batch, Extractor, Known};
