@@ -100,7 +100,7 @@ impl Summary {
                 Some(Value::String(text)) => time::parse(text.as_bytes()),
                 _ => None,
             };
-            let time = own.filter(|&own| own >= time::EARLIEST && own <= RECEIVED_AT + time::MICROS_PER_DAY).unwrap_or(RECEIVED_AT);
+            let time = own.filter(|own| (time::EARLIEST..=RECEIVED_AT + time::MICROS_PER_DAY).contains(own)).unwrap_or(RECEIVED_AT);
             let sensor = text("sensor").unwrap_or_default();
             let cell = (sensor.clone(), time::day_of(time));
             let mut terms = BTreeSet::new();
