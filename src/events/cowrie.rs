@@ -130,3 +130,151 @@ fn escaped_member(name: Literal<'_>) -> Member {
     json::unescape(name.raw, &mut text);
     member(&text)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::events::batch::Extractor;
+    use crate::events::{Field, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX, decoder, time};
+    use crate::sources::Format;
+
+    /// The terms of a line as `field=value`, or why it is refused.
+    fn terms(line: &[u8]) -> Result<Vec<String>, String> {
+        let [explanation] = &Extractor::new().explain(Format::Cowrie, line, time::EARLIEST)[..] else { panic!("one event") };
+        let explained = explanation.event.as_ref().map_err(|refusal| refusal.detail.clone())?;
+        Ok(explained.terms.iter().map(|(field, value)| format!("{}={}", field.name(), str::from_utf8(value).unwrap())).collect())
+    }
+
+    #[test]
+    fn reads_ten_years_of_drift() {
+        for (line, expected) in [
+            // Key order is anything; ports are numbers; `session` comes first.
+            (
+                r#"{"timestamp":"2026-03-22T00:10:42.831494Z","dst_port":22,"eventid":"cowrie.session.connect","session":"c7ae63583837","src_ip":"192.0.2.1"}"#,
+                &["session=c7ae63583837", "dst_port=22", "eventid=cowrie.session.connect", "src_ip=192.0.2.1"][..],
+            ),
+            (
+                r#"{"dst_port":"2222","dst_ip":"mail.example.org","src_ip":"5f3c9a hashed"}"#,
+                &["dst_port=2222", "dst_ip=mail.example.org", "src_ip=5f3c9a hashed"],
+            ),
+            (r#"{"dst_ip":"2001:db8::1"}"#, &["dst_ip=2001:db8::1"]),
+            // Duration: float, string, integer, absent; message: string or list.
+            (r#"{"eventid":"cowrie.session.closed","duration":12.5,"message":"m"}"#, &["eventid=cowrie.session.closed"]),
+            (r#"{"eventid":"cowrie.session.closed","duration":"12.5"}"#, &["eventid=cowrie.session.closed"]),
+            (r#"{"eventid":"cowrie.session.closed","duration_ms":12500}"#, &["eventid=cowrie.session.closed"]),
+            (
+                r#"{"eventid":"cowrie.session.params","arch":"linux-x64-lsb","message":["a",{"b":[1]}]}"#,
+                &["eventid=cowrie.session.params", "arch=linux-x64-lsb"],
+            ),
+            // Whatever was typed is a command.
+            (r#"{"eventid":"cowrie.command.input","input":"ls"}"#, &["eventid=cowrie.command.input", "command=ls"]),
+            (r#"{"eventid":"cowrie.session.input","input":"ls"}"#, &["eventid=cowrie.session.input", "command=ls"]),
+            (r#"{"eventid":"never.seen","input":""}"#, &["eventid=never.seen", "command="]),
+            (
+                r#"{"cve":"CVE-2026-24061","username":"-f root","attempted_command":"id"}"#,
+                &["cve=CVE-2026-24061", "username=-f root", "command=id"],
+            ),
+            // Empty where somebody typed it; no password with a key.
+            (r#"{"username":"","password":"","src_ip":"","sensor":"","session":"","version":""}"#, &["username=", "password="]),
+            (
+                r#"{"username":"root","fingerprint":"d1:28","key":"ssh-ed25519 A","type":"ssh-ed25519"}"#,
+                &["username=root", "fingerprint=d1:28"],
+            ),
+            (
+                r#"{"ja4":"t13","ja4h":"ge11","hassh":"57","hasshAlgorithms":"a,b","version":"SSH-2.0-Go","kexAlgs":["x"]}"#,
+                &["ja4=t13", "ja4h=ge11", "hassh=57", "version=SSH-2.0-Go"],
+            ),
+            (
+                r#"{"url":"http://x/","shasum":"e3b0","filename":"a.sh","destfile":"/tmp/a","outfile":"var/x","protocol":"ssh","sensor":"s1"}"#,
+                &["url=http://x/", "shasum=e3b0", "filename=a.sh", "destfile=/tmp/a", "protocol=ssh", "sensor=s1"],
+            ),
+            // Other types than expected.
+            (
+                r#"{"username":null,"password":["a"],"input":{"a":1},"src_ip":true,"session":7,"version":-1.5e3}"#,
+                &["session=7", "version=-1.5e3"],
+            ),
+            // Escapes, also in names; NUL; surrogates with and without a partner.
+            (r#"{"user\u006eame":"a\"b\\","password":"\u0000\u001b[2J"}"#, &["username=a\"b\\", "password=\0\u{1b}[2J"]),
+            (r#"{"input":"\ud83d\ude00 \udc80"}"#, &["command=😀 \u{FFFD}"]),
+            (r#"  { }  "#, &[]),
+        ] {
+            assert_eq!(terms(line.as_bytes()).unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn takes_invalid_utf8_and_shows_a_lossy_view() {
+        assert_eq!(terms(b"{\"username\":\"a\xFFb\",\"x\xFE\":1}").unwrap(), ["username=a\u{FFFD}b"]);
+        assert_eq!(terms(b"{\"username\":\"a\xE2\x82\\n\"}").unwrap(), ["username=a\u{FFFD}\n"]);
+    }
+
+    #[test]
+    fn refuses_what_is_no_object_and_says_where() {
+        for (line, detail) in [
+            (&b"Traceback (most recent call last):"[..], "expected an object at column 1"),
+            (b"\"text\"", "expected an object at column 1"),
+            (b"{\"username\":\"a\x1b[0m\"}", "control character in a string at column 15"),
+            (b"{\"username\":NaN}", "expected a value at column 13"),
+            (b"{\"a\":1}{\"a\":2}", "something behind the object at column 8"),
+            (b"{\"a\":\"torn at midni", "ends too early at column 20"),
+            (b"\0\0\0{\"a\":1}", "expected an object at column 1"),
+        ] {
+            assert_eq!(terms(line).unwrap_err(), detail);
+        }
+    }
+
+    #[test]
+    fn reads_the_time_however_it_is_spelt() {
+        for (line, expected) in [
+            (r#"{"timestamp":"2026-03-22T00:10:42.831494Z"}"#, Some(1_774_138_242_831_494)),
+            (r#"{"timestamp":"2026-03-22 00:10:42.831494+00:00"}"#, Some(1_774_138_242_831_494)),
+            (r#"{"timestamp":"2026-03-22T00:10:42\u002e831494"}"#, Some(1_774_138_242_831_494)),
+            (r#"{"timestamp":"yesterday"}"#, None),
+            (r#"{"timestamp":1774138242}"#, None),
+            (r#"{"eventid":"x"}"#, None),
+        ] {
+            let explanations = Extractor::new().explain(Format::Cowrie, line.as_bytes(), 7);
+            let explained = explanations[0].event.as_ref().unwrap();
+            assert_eq!(explained.time, expected, "{line}");
+            assert_eq!(explained.indexed_by, 7, "nothing received in 1970 can have happened later: {line}");
+        }
+    }
+
+    #[test]
+    fn a_long_value_becomes_a_prefix_and_a_hash() {
+        let long = "é".repeat(3_000);
+        let found = terms(format!(r#"{{"input":"{long}","username":"{}"}}"#, "u".repeat(TERM_VALUE_BYTES_MAX)).as_bytes()).unwrap();
+        let value = found[0].strip_prefix("command=").unwrap();
+        assert!(value.len() <= TERM_VALUE_BYTES_MAX && value.len() > TERM_VALUE_BYTES_MAX - 4);
+        let (prefix, hash) = value.split_once('…').unwrap();
+        assert!(long.starts_with(prefix));
+        assert_eq!(hash, crate::events::EventId::of_line(long.as_bytes()).to_string());
+        assert_eq!(value.as_bytes(), &*decoder::shorten(long.as_bytes()));
+        assert_eq!(found[1].len(), "username=".len() + TERM_VALUE_BYTES_MAX);
+        let found = terms(format!(r#"{{"dst_port":{}}}"#, "1".repeat(5_000)).as_bytes()).unwrap();
+        assert_eq!(found[0].len(), "dst_port=".len() + TERM_VALUE_BYTES_MAX);
+    }
+
+    #[test]
+    fn nobody_hides_an_address_behind_an_enormous_password() {
+        let huge = "x".repeat(TERM_VALUE_BYTES_MAX);
+        let line = format!(r#"{{"username":"{huge}","password":"{huge}","input":"{huge}","eventid":"e","src_ip":"192.0.2.1"}}"#);
+        let found = terms(line.as_bytes()).unwrap();
+        assert_eq!(found[1..], ["eventid=e", "src_ip=192.0.2.1"]);
+        assert!(found.iter().map(String::len).sum::<usize>() < TERM_BYTES_PER_EVENT_MAX);
+
+        let many: Vec<String> = (0..100_000).map(|at| format!(r#""input":"{at}""#)).collect();
+        let found = terms(format!("{{{}}}", many.join(",")).as_bytes());
+        assert_eq!(found.unwrap_err(), "line longer than 1048576 bytes");
+        let found = terms(format!("{{{}}}", many[..50_000].join(",")).as_bytes()).unwrap();
+        assert_eq!(found.len(), TERMS_PER_EVENT_MAX);
+        assert_eq!(found[63], "command=63");
+    }
+
+    #[test]
+    fn every_field_has_a_member() {
+        let line: Vec<String> =
+            Field::ALL.iter().map(|field| format!(r#""{}":"v""#, if *field == Field::Command { "input" } else { field.name() })).collect();
+        let found = terms(format!("{{{}}}", line.join(",")).as_bytes()).unwrap();
+        assert_eq!(found.len(), Field::ALL.len());
+    }
+}

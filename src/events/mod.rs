@@ -3,6 +3,7 @@
 //! Nothing here knows of files, journals or actors.
 pub mod array;
 pub mod batch;
+mod blake3_lanes;
 pub mod cowrie;
 pub mod decoder;
 pub mod field;
@@ -10,6 +11,8 @@ pub mod id;
 pub mod json;
 mod refusals;
 mod tally;
+#[cfg(test)]
+mod tests;
 pub mod time;
 
 pub use batch::{Batch, Extractor, Known};

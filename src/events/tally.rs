@@ -190,11 +190,11 @@ impl Tally {
         for place in 0..block.events.len() {
             let at = if one_cell { place } else { self.by_cell[place] as usize };
             self.at = at;
-            super::poison("tally::event", || &block.data[block.events[at].line.start as usize..block.events[at].line.end as usize]);
             let event = &block.events[at];
             let cell = self.cell_of_event[at];
             let line = &block.data[event.line.start as usize..event.line.end as usize];
             for term in &block.terms[event.terms.start as usize..event.terms.end as usize] {
+                super::poison("tally::event", || line);
                 let value = term.value.of(line, block.arena);
                 let last = last_of_field[term.field as usize];
                 let index = match out.terms.get(last as usize) {

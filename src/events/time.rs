@@ -29,30 +29,37 @@ pub fn hour_of(time: Micros) -> i32 {
 ///
 /// Returns `None` for anything else; no allocation.
 pub fn parse(text: &[u8]) -> Option<Micros> {
-    if text.len() < 19 {
-        return None;
-    }
-    let digits = |from: usize, to: usize| -> Option<i64> {
-        text[from..to].iter().try_fold(0i64, |sum, &byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+    // An array, so that nothing below is checked for bounds again.
+    let (text, mut rest) = text.split_first_chunk::<19>()?;
+    let mut stray = 0u8;
+    let mut digit = |at: usize| {
+        let digit = text[at].wrapping_sub(b'0');
+        stray |= u8::from(digit > 9);
+        i64::from(digit)
     };
     let separators = text[4] == b'-' && text[7] == b'-' && matches!(text[10], b'T' | b't' | b' ') && text[13] == b':' && text[16] == b':';
     if !separators {
         return None;
     }
-    let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
-    let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
+    let year = digit(0) * 1000 + digit(1) * 100 + digit(2) * 10 + digit(3);
+    let [month, day, hour, minute, second] = [5, 8, 11, 14, 17].map(|at| digit(at) * 10 + digit(at + 1));
+    if stray != 0 {
+        return None;
+    }
     if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let mut rest = &text[19..];
     let mut fraction = 0i64;
     if let [b'.' | b',', tail @ ..] = rest {
         let count = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if count == 0 {
             return None;
         }
-        for place in 0..6 {
-            fraction = fraction * 10 + if place < count { i64::from(tail[place] - b'0') } else { 0 };
+        for &digit in &tail[..count.min(6)] {
+            fraction = fraction * 10 + i64::from(digit - b'0');
+        }
+        for _ in count..6 {
+            fraction *= 10;
         }
         rest = &tail[count..];
     }

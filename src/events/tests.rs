@@ -1,0 +1,416 @@
+//! The hot path held against the plainest computation of the same: serde_json values and maps.
+use super::batch::{Batch, Extractor, Known};
+use super::*;
+use crate::index::{BlockTerms, HOUR_UNKNOWN, session_key, term_hash};
+use crate::sources::{CHUNK_BYTES, Chunk, Format, Origin, Reason, Source};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::sync::Arc;
+
+const RECEIVED_AT: Micros = 1_790_000_000_000_000;
+
+fn chunk(data: &[u8]) -> Chunk {
+    let origin = Origin {
+        source: Arc::new(Source { name: "test".into(), format: Format::Cowrie }),
+        stream: "test".into(),
+        run: 0,
+        ordinal: 0,
+        path: "test.json".into(),
+        offset: 1_000,
+        input_bytes: data.len() as u64,
+        received_at: RECEIVED_AT,
+        reflowed: false,
+        checkpoint: Vec::new(),
+        permit: None,
+    };
+    Chunk { origin, data: data.to_vec(), refused: Vec::new() }
+}
+
+fn extract(data: &[u8]) -> Batch {
+    Extractor::new().extract(chunk(data), &())
+}
+
+fn joined(lines: &[String]) -> Vec<u8> {
+    lines.iter().flat_map(|line| [line.as_bytes(), b"\n"]).flatten().copied().collect()
+}
+
+/// Per (sensor, day): how many events.
+type Cells = BTreeMap<(String, i32), u32>;
+
+/// What a block's terms say, in an order of its own.
+#[derive(Debug, Default, PartialEq)]
+struct Summary {
+    terms: BTreeMap<(Field, String), (Micros, Micros, Cells)>,
+    sessions: BTreeMap<(u64, String), (u32, Micros, Micros)>,
+    cells: Cells,
+    hours: BTreeMap<i32, u32>,
+    identity_hours: BTreeSet<i32>,
+    ids: Vec<EventId>,
+}
+
+impl Summary {
+    /// Of terms as they are, checking what they promise.
+    fn of(terms: &BlockTerms) -> Summary {
+        let name = |sensor: u16| String::from_utf8(terms.sensors[sensor as usize].to_vec()).unwrap();
+        let cell = |cell: u16| (name(terms.cells[cell as usize].sensor), terms.cells[cell as usize].day);
+        let mut summary = Summary { ids: terms.ids.clone(), ..Summary::default() };
+        let mut counts = terms.counts.iter().peekable();
+        for (index, term) in terms.terms.iter().enumerate() {
+            let value = &terms.values[term.start as usize..][..term.len as usize];
+            assert_eq!(term.hash, term_hash(term.field, value));
+            let mut cells = Cells::new();
+            while let Some(count) = counts.next_if(|count| count.term == index as u32) {
+                assert!(count.count > 0);
+                assert_eq!(cells.insert(cell(count.cell), count.count), None, "one row per term and cell");
+            }
+            let key = (term.field, String::from_utf8(value.to_vec()).unwrap());
+            assert_eq!(summary.terms.insert(key, (term.first, term.last, cells)), None, "terms are distinct");
+        }
+        assert!(counts.next().is_none(), "counts are in the order of their terms");
+        for part in &terms.sessions {
+            let fresh = summary.sessions.insert((part.key, name(part.sensor)), (part.events, part.first, part.last));
+            assert_eq!(fresh, None, "sessions are distinct");
+        }
+        assert_eq!(terms.cells.len(), terms.cell_events.len());
+        for (index, &events) in terms.cell_events.iter().enumerate() {
+            assert_eq!(summary.cells.insert(cell(index as u16), events), None, "cells are distinct");
+        }
+        for &(hour, events) in &terms.hours {
+            assert_eq!(summary.hours.insert(hour, events), None, "hours are distinct");
+        }
+        for &hour in &terms.identity_hours {
+            assert!(summary.identity_hours.insert(hour), "identity hours are distinct");
+        }
+        summary
+    }
+
+    /// The same, computed the plain way. Lines must be events.
+    fn naive(lines: &[&[u8]]) -> Summary {
+        let mut summary = Summary::default();
+        for line in lines {
+            let Value::Object(event) = serde_json::from_slice(line).unwrap() else { panic!("an object") };
+            let text = |name: &str| match event.get(name) {
+                Some(Value::String(text)) => Some(text.clone()),
+                Some(Value::Number(number)) => Some(number.to_string()),
+                _ => None,
+            };
+            let own = match event.get("timestamp") {
+                Some(Value::String(text)) => time::parse(text.as_bytes()),
+                _ => None,
+            };
+            let time = own.filter(|own| (time::EARLIEST..=RECEIVED_AT + time::MICROS_PER_DAY).contains(own)).unwrap_or(RECEIVED_AT);
+            let sensor = text("sensor").unwrap_or_default();
+            let cell = (sensor.clone(), time::day_of(time));
+            let mut terms = BTreeSet::new();
+            for &field in Field::ALL {
+                let names: &[&str] = match field {
+                    Field::Session => &[],
+                    Field::Command => &["input", "attempted_command"],
+                    _ => &[field.name()],
+                };
+                for value in names.iter().filter_map(|name| text(name)) {
+                    if !value.is_empty() || matches!(field, Field::Username | Field::Password | Field::Command) {
+                        terms.insert((field, value));
+                    }
+                }
+            }
+            for term in terms {
+                let (first, last, cells) = summary.terms.entry(term).or_insert((time, time, Cells::new()));
+                (*first, *last) = ((*first).min(time), (*last).max(time));
+                *cells.entry(cell.clone()).or_default() += 1;
+            }
+            if let Some(session) = text("session").filter(|session| !session.is_empty()) {
+                let part = summary.sessions.entry((session_key(session.as_bytes()), sensor)).or_insert((0, time, time));
+                *part = (part.0 + 1, part.1.min(time), part.2.max(time));
+            }
+            *summary.cells.entry(cell).or_default() += 1;
+            *summary.hours.entry(time::hour_of(time)).or_default() += 1;
+            summary.identity_hours.insert(own.map_or(HOUR_UNKNOWN, time::hour_of));
+            summary.ids.push(EventId(blake3::hash(line).as_bytes()[..16].try_into().unwrap()));
+        }
+        summary
+    }
+}
+
+fn lines_of(batch: &Batch) -> Vec<&[u8]> {
+    (0..batch.ids.len()).map(|at| batch.line(at)).collect()
+}
+
+/// Whatever a batch promises about itself.
+fn check(batch: &Batch) {
+    let events = batch.events as usize;
+    assert_eq!([batch.ids.len(), batch.times.len(), batch.identity_hours.len(), batch.ends.len()], [events; 4]);
+    assert_eq!(batch.ends.last().map_or(0, |&end| end as usize), batch.lines.len());
+    assert_eq!(batch.lines.iter().filter(|&&byte| byte == b'\n').count(), events);
+    assert_eq!(batch.ids, batch.terms.ids);
+    if events == 0 {
+        assert!(batch.frame.is_empty());
+    } else {
+        assert_eq!(zstd::bulk::decompress(&batch.frame, batch.lines.len()).unwrap(), batch.lines);
+        assert_eq!(zstd::zstd_safe::get_frame_content_size(&batch.frame).unwrap(), Some(batch.lines.len() as u64));
+    }
+    assert_eq!(Summary::of(&batch.terms), Summary::naive(&lines_of(batch)));
+    let mut extractor = Extractor::new();
+    for (at, line) in lines_of(batch).into_iter().enumerate() {
+        assert_eq!(extractor.terms(Format::Cowrie, line, RECEIVED_AT, &mut |_, _| {}), Some(batch.times[at]));
+        assert_eq!(EventId::of_line(line), batch.ids[at]);
+    }
+}
+
+fn same(left: &Batch, right: &Batch) {
+    assert_eq!((&left.lines, &left.ends, &left.ids, &left.times), (&right.lines, &right.ends, &right.ids, &right.times));
+    assert_eq!((&left.identity_hours, &left.frame, left.events), (&right.identity_hours, &right.frame, right.events));
+    assert_eq!(format!("{:?}", left.terms), format!("{:?}", right.terms));
+}
+
+/// Events as a fleet of a few sensors would send them, with clocks gone wrong and values repeated.
+fn event_line() -> impl Strategy<Value = String> {
+    let value = || prop_oneof![3 => prop::sample::select(vec!["a", "b", "", "root", "é\n\"", "\u{0}"]).prop_map(str::to_owned), 1 => any::<String>()];
+    let time = prop_oneof![
+        6 => (0i64..72).prop_map(|hours| Some(time::format(RECEIVED_AT - hours * time::MICROS_PER_HOUR))),
+        1 => prop::sample::select(vec!["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "1999-12-31T23:59:59.999999Z", "soon"]).prop_map(|time| Some(time.into())),
+        1 => Just(None),
+    ];
+    let sensor = prop::sample::select(vec![None, Some("one"), Some("two"), Some("three")]);
+    let session = prop::sample::select(vec![None, Some("c7ae63583837"), Some("1bb6d5d7"), Some("strange session"), Some("")]);
+    let members = prop::collection::vec((prop::sample::select(Field::ALL), value()), 0..6);
+    (time, sensor, session, members, 0u16..4, any::<bool>()).prop_map(|(time, sensor, session, members, port, pretty)| {
+        let mut event = serde_json::Map::new();
+        for (field, value) in members {
+            let name = if field == Field::Command { "input" } else { field.name() };
+            event.insert(name.into(), value.clone().into());
+            if port == 3 {
+                event.insert("attempted_command".into(), value.into());
+            }
+        }
+        for (name, value) in [("timestamp", time.as_deref()), ("sensor", sensor), ("session", session)] {
+            event.remove(name);
+            if let Some(value) = value {
+                event.insert(name.into(), value.into());
+            }
+        }
+        event.insert("dst_port".into(), port.into());
+        event.insert("message".into(), json!(["x", { "src_ip": "not a term" }]));
+        let line = serde_json::to_string(&Value::Object(event)).unwrap();
+        if pretty { format!(" {line}\r") } else { line }
+    })
+}
+
+fn line() -> impl Strategy<Value = String> {
+    prop_oneof![
+        20 => event_line(),
+        1 => prop::sample::select(vec!["", " ", "\r", "junk", "{", "[1]", "{\"a\":\u{1}}", "[{\"a\":1},{\"b\":2}]"]).prop_map(str::to_owned),
+        1 => prop::collection::vec(event_line(), 0..4).prop_map(|events| format!("[{}]", events.join(" , "))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_batch_is_what_the_plain_computation_says(lines in prop::collection::vec(line(), 0..40)) {
+        check(&extract(&joined(&lines)));
+    }
+
+    #[test]
+    fn retaining_some_is_as_if_the_others_had_never_been_there(lines in prop::collection::vec(line(), 0..40), seed: u64) {
+        let mut extractor = Extractor::new();
+        let mut batch = extractor.extract(chunk(&joined(&lines)), &());
+        let keep: Vec<bool> = (0..batch.ids.len()).map(|at| seed >> (at % 64) & 1 == 1).collect();
+        let kept: Vec<u8> = (0..keep.len()).filter(|&at| keep[at]).flat_map(|at| [batch.line(at), b"\n"].concat()).collect();
+        let duplicates = batch.duplicates + keep.iter().filter(|&&keep| !keep).count() as u32;
+        batch.retain(&keep, &mut extractor);
+        check(&batch);
+        prop_assert_eq!(batch.duplicates, duplicates);
+        same(&batch, &extract(&kept));
+    }
+
+    #[test]
+    fn stored_lines_give_the_same_index_again(lines in prop::collection::vec(line(), 0..60), cut: prop::sample::Index) {
+        let batch = extract(&joined(&lines));
+        let first = cut.index(batch.ids.len() + 1) as u32;
+        let runs = [(first, Format::Cowrie, RECEIVED_AT), (batch.events - first, Format::Cowrie, RECEIVED_AT)];
+        let (terms, times, ids) = Extractor::new().index(&batch.lines, &runs);
+        prop_assert_eq!(format!("{terms:?}"), format!("{:?}", batch.terms));
+        prop_assert_eq!((times, ids), (batch.times, batch.ids));
+    }
+
+    #[test]
+    fn a_used_extractor_is_as_good_as_a_new_one(lines in prop::collection::vec(prop::collection::vec(line(), 0..20), 1..5)) {
+        let mut extractor = Extractor::new();
+        for lines in lines {
+            let data = joined(&lines);
+            same(&extractor.extract(chunk(&data), &()), &extract(&data));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_kept_or_refused(bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"{}[]\",:\n\\1"[..])], 0..300)) {
+        let batch = extract(&bytes);
+        prop_assert_eq!(batch.ids.len(), batch.events as usize);
+        prop_assert_eq!(batch.lines.iter().filter(|&&byte| byte == b'\n').count(), batch.events as usize);
+        for refused in &batch.refused {
+            prop_assert!(refused.offset >= 1_000 && !refused.detail.is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_chunk_s_own_buffer_is_the_batch_s_when_nothing_is_dropped() {
+    let chunk = chunk(b"{\"a\":1}\n{\"a\":2}\n");
+    let address = chunk.data.as_ptr();
+    let batch = Extractor::new().extract(chunk, &());
+    assert_eq!(batch.lines.as_ptr(), address);
+    check(&batch);
+}
+
+#[test]
+fn what_the_journal_has_is_counted_and_not_kept() {
+    struct Second(EventId);
+    impl Known for Second {
+        fn mark(&self, ids: &[EventId], hours: &[i32], known: &mut [bool]) {
+            assert_eq!((ids.len(), hours), (4, &[HOUR_UNKNOWN, HOUR_UNKNOWN, 492_816, HOUR_UNKNOWN][..]));
+            assert_eq!(known, [false, false, false, true], "repetitions within the chunk need no look-up");
+            known[1] = ids[1] == self.0;
+        }
+    }
+    let data = b"{\"a\":1}\n{\"a\":2}\n{\"timestamp\":\"2026-03-22T00:10:42.831494Z\"}\n{\"a\":1}\n";
+    let batch = Extractor::new().extract(chunk(data), &Second(EventId::of_line(b"{\"a\":2}")));
+    assert_eq!((batch.duplicates, batch.events), (2, 2));
+    check(&batch);
+    assert_eq!(batch.lines, b"{\"a\":1}\n{\"timestamp\":\"2026-03-22T00:10:42.831494Z\"}\n");
+}
+
+#[test]
+fn an_array_on_one_line_is_as_many_events() {
+    let batch = extract(b"{\"a\":0}\n [{\"a\":1}, {\"a\":2},3,{\"a\":1}]\r\n[{\"a\":4},{\"a\"\n{\"a\":5}");
+    assert_eq!(batch.lines, b"{\"a\":0}\n{\"a\":1}\n{\"a\":2}\n{\"a\":4}\n{\"a\":5}\n");
+    assert!(batch.origin.reflowed);
+    check(&batch);
+    let refused: Vec<_> = batch.refused.iter().map(|refused| (refused.offset, &refused.bytes[..], &refused.detail[..])).collect();
+    assert_eq!(
+        refused,
+        [(1_000 + 27, &b"3"[..], "element is not an object at column 20"), (1_000 + 48, &b"{\"a\""[..], "ends too early at column 14"),]
+    );
+    assert_eq!(batch.duplicates, 1);
+}
+
+#[test]
+fn hostile_lines_cost_one_clear_refusal_each_and_their_neighbours_nothing() {
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(10 << 20));
+    let lines = ["{\"a\":1}", &deep, &long, "[[[[", "\u{1b}]0;evil\u{7}", "{\"a\":2}"].map(str::to_owned);
+    let batch = extract(&joined(&lines));
+    check(&batch);
+    assert_eq!(batch.lines, b"{\"a\":1}\n{\"a\":2}\n");
+    let reasons: Vec<Reason> = batch.refused.iter().map(|refused| refused.reason).collect();
+    assert_eq!(reasons, [Reason::TooDeep, Reason::LineTooLong, Reason::NotAnObject, Reason::NotAnObject]);
+    assert_eq!(batch.refused[1].len, long.len() as u64);
+    assert_eq!(batch.refused[0].detail, "nested too deep at column 69");
+}
+
+#[test]
+fn more_sensors_and_days_than_can_be_numbered_are_still_counted() {
+    let mut data = Vec::new();
+    for event in 0..70_000 {
+        data.extend_from_slice(format!("{{\"sensor\":\"{event}\"}}\n").as_bytes());
+    }
+    let batch = extract(&data);
+    assert_eq!(batch.terms.sensors.len(), 1 << 16);
+    assert_eq!(batch.terms.cell_events.iter().sum::<u32>(), 70_000);
+    assert_eq!(batch.terms.terms.len(), 70_000);
+    assert_eq!(batch.terms.counts.iter().map(|row| row.count).sum::<u32>(), 70_000);
+}
+
+#[test]
+fn a_stored_line_that_is_no_event_any_more_keeps_its_place() {
+    let lines = b"{\"eventid\":\"a\"}\nnot json\n{\"eventid\":\"b\"}\n";
+    let (terms, times, ids) = Extractor::new().index(lines, &[(3, Format::Cowrie, RECEIVED_AT)]);
+    assert_eq!((terms.terms.len(), times), (2, vec![RECEIVED_AT; 3]));
+    assert_eq!(ids[1], EventId::of_line(b"not json"));
+}
+
+/// Every line of the corpus: accepted or refused, as an independent reading of the same files says.
+#[test]
+fn reads_the_whole_corpus_as_serde_json_does() {
+    let Some(corpus) = std::env::var_os("HONEYGUIDE_CORPUS") else {
+        println!("skipped: HONEYGUIDE_CORPUS is not set");
+        return;
+    };
+    let mut extractor = Extractor::new();
+    let (mut files, mut events, mut duplicates, mut refused) = (0, 0u64, 0u64, BTreeMap::<(Reason, String), u32>::new());
+    for set in ["modern-2026", "legacy-2017", "assorted"] {
+        for entry in std::fs::read_dir(std::path::Path::new(&corpus).join("cowrie").join(set)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.to_string_lossy().into_owned();
+            if !name.ends_with(".gz") || name.contains(".csv") {
+                continue;
+            }
+            files += 1;
+            let mut data = Vec::new();
+            flate2::read::MultiGzDecoder::new(std::fs::File::open(&path).unwrap()).read_to_end(&mut data).unwrap();
+
+            let (mut expected_events, mut expected_refused) = (0u64, 0usize);
+            for line in data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+                match serde_json::from_slice(line) {
+                    Ok(Value::Object(_)) => expected_events += 1,
+                    Ok(Value::Array(events)) if events.iter().all(Value::is_object) => expected_events += events.len() as u64,
+                    _ => expected_refused += 1,
+                }
+            }
+            let (mut found_events, mut found_refused) = (0u64, 0usize);
+            let mut rest = &data[..];
+            while !rest.is_empty() {
+                let least = CHUNK_BYTES.min(rest.len()) - 1;
+                let end = memchr::memchr(b'\n', &rest[least..]).map_or(rest.len(), |at| least + at + 1);
+                let batch = extractor.extract(chunk(&rest[..end]), &());
+                check(&batch);
+                let (terms, times, _) = extractor.index(&batch.lines, &[(batch.events, Format::Cowrie, RECEIVED_AT)]);
+                assert_eq!((format!("{terms:?}"), times), (format!("{:?}", batch.terms), batch.times.clone()));
+                found_events += u64::from(batch.events + batch.duplicates);
+                duplicates += u64::from(batch.duplicates);
+                found_refused += batch.refused.len();
+                for record in batch.refused {
+                    *refused.entry((record.reason, record.detail)).or_default() += 1;
+                }
+                rest = &rest[end..];
+            }
+            assert_eq!((found_events, found_refused), (expected_events, expected_refused), "{name}");
+            events += found_events;
+        }
+    }
+    println!("{files} files, {events} events of which {duplicates} repeated in their chunk, refused: {refused:?}");
+    assert!(events > 160_000);
+}
+
+#[cfg(feature = "failpoints")]
+mod failpoints {
+    use super::*;
+
+    #[test]
+    fn a_poison_line_is_refused_and_the_rest_kept() {
+        for point in ["decoder::line", "tally::event"] {
+            let scenario = fail::FailScenario::setup();
+            fail::cfg(point, "return(POISON)").unwrap();
+            let lines =
+                ["{\"input\":\"a\"}", "{\"input\":\"POISON\\n 1\"}", "{\"input\":\"b\"}", "{\"input\":\"POISON 2\"}", "{\"input\":\"a\"} "];
+            let mut extractor = Extractor::new();
+            let batch = extractor.extract(chunk(&joined(&lines.map(str::to_owned))), &());
+            fail::cfg(point, "off").unwrap();
+            check(&batch);
+            assert_eq!(batch.lines, b"{\"input\":\"a\"}\n{\"input\":\"b\"}\n{\"input\":\"a\"} \n");
+            let refused: Vec<_> = batch.refused.iter().map(|refused| (refused.reason, refused.bytes.as_slice())).collect();
+            assert_eq!(refused, [(Reason::DecoderPanic, lines[1].as_bytes()), (Reason::DecoderPanic, lines[3].as_bytes())]);
+            same(&batch, &extract(&batch.lines));
+
+            fail::cfg(point, "return(POISON)").unwrap();
+            let stored = joined(&lines.map(str::to_owned));
+            let (terms, times, ids) = extractor.index(&stored, &[(5, Format::Cowrie, RECEIVED_AT)]);
+            fail::cfg(point, "off").unwrap();
+            assert_eq!((terms.terms.len(), times.len(), ids.len()), (2, 5, 5));
+            scenario.teardown();
+        }
+    }
+}
