@@ -1,5 +1,9 @@
 //! Where lines come from. A source yields [`Chunk`]s and knows how to go on from a checkpoint; it knows nothing of
 //! decoding, of the journal or of actors.
+pub mod checkpoint;
+pub mod framing;
+pub mod watch;
+
 use crate::events::Micros;
 use std::sync::Arc;
 
