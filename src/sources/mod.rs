@@ -1,6 +1,13 @@
 //! Where lines come from. A source yields [`Chunk`]s and knows how to go on from a checkpoint; it knows nothing of
 //! decoding, of the journal or of actors.
+pub mod archive;
+pub mod checkpoint;
+pub mod framing;
+pub mod tail;
+pub mod watch;
+
 use crate::events::Micros;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Input bytes are cut into chunks of about this size; a chunk becomes one block of the journal.
@@ -83,6 +90,17 @@ pub struct Refused {
     pub bytes: Vec<u8>,
     /// One line saying what was wrong, with nothing of the input in it.
     pub detail: String,
+}
+
+/// Why an input cannot be read at all. What is wrong *inside* an input is a [`Refused`].
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("cannot {action} {path}: {error}", path = checkpoint::display_path(.path))]
+    Io { action: &'static str, path: PathBuf, error: std::io::Error },
+    #[error("{path} is neither a file nor a directory: only regular files are read", path = checkpoint::display_path(.0))]
+    NotRegular(PathBuf),
+    #[error("pattern {pattern:?} is not a glob ({reason}): write for example /var/log/cowrie/cowrie.json*")]
+    Pattern { pattern: String, reason: &'static str },
 }
 
 /// How much of a refused stretch is kept.
