@@ -33,7 +33,12 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// The longest beginning of `text` of at most `bytes_max` bytes that ends at a character's end.
 pub fn prefix(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+    if text.len() <= bytes_max {
+        return text;
+    }
+    // A character has at most four bytes, and the empty beginning always ends at one.
+    let end = (bytes_max.saturating_sub(3)..=bytes_max).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    &text[..end]
 }
 
 #[cfg(test)]
