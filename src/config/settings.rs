@@ -168,6 +168,23 @@ impl Settings {
         })
     }
 
+    /// Where a command looks for the daemon of this data directory, in this order.
+    ///
+    /// A shell has no `$RUNTIME_DIRECTORY`, so a daemon that systemd started is found by the unit's directory; that unit
+    /// serves the default data directory only.
+    pub fn client_sockets(&self) -> Vec<PathBuf> {
+        let mut sockets = vec![self.admin.socket.clone()];
+        let configured = self.fragment.get("admin", "socket").is_some_and(|given| given.value != Value::None);
+        if !configured {
+            sockets.push(self.data_dir.join("admin.sock"));
+            if self.data_dir == Path::new("/var/lib/honeyguide") {
+                sockets.push("/run/honeyguide/admin.sock".into());
+            }
+        }
+        sockets.dedup();
+        sockets
+    }
+
     /// Where a source was configured: parallel to `sources`.
     pub fn source_places(&self) -> impl Iterator<Item = &Place> {
         self.fragment.sources.iter().map(|(place, _)| place)
@@ -435,6 +452,14 @@ mod tests {
         let fragment = file::parse(Path::new("/etc/h.toml"), "[admin]\nsocket = \"/x/y.sock\"\nlisten = \"off\"").expect("valid");
         let settings = Settings::validate(fragment, None, &under_systemd).expect("valid");
         assert_eq!((settings.admin.socket.as_path(), settings.admin.listen), (Path::new("/x/y.sock"), None));
+        assert_eq!(settings.client_sockets(), [Path::new("/x/y.sock")]);
+    }
+
+    #[test]
+    fn a_command_in_a_shell_finds_the_daemon_that_systemd_started() {
+        let sockets = |text| settings(text).expect("valid").client_sockets();
+        assert_eq!(sockets(""), [Path::new("/var/lib/honeyguide/admin.sock"), Path::new("/run/honeyguide/admin.sock")]);
+        assert_eq!(sockets("data_dir = \"/srv/h\""), [Path::new("/srv/h/admin.sock")]);
     }
 
     #[test]
