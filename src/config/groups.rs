@@ -1,0 +1,152 @@
+//! Every option there is, with its default, its limits and its documentation.
+//!
+//! Each group is the struct the program reads and the table everything else is made from (see [`super::key`]); the doc
+//! comments are the comments in `config/honeyguide.toml`.
+use super::key::{Apply, Group, Key, Kind, Setting, Value, name_in_file};
+use crate::sources::CHUNK_BYTES;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+macro_rules! required {
+    (required) => {
+        true
+    };
+    () => {
+        false
+    };
+}
+
+macro_rules! groups {
+    ($($(#[doc = $about:literal])* $group:ident $name:literal $($repeated:ident)? {
+        $($(#[doc = $doc:literal])* $field:ident: $type:ty = $default:literal $($required:ident)?, $kind:expr, $apply:ident;)*
+    })*) => {
+        $(
+            $(#[doc = $about])*
+            #[derive(Clone, Debug, PartialEq, Eq)]
+            pub struct $group { $($(#[doc = $doc])* pub $field: $type),* }
+
+            impl $group {
+                pub const GROUP: Group = Group {
+                    name: $name,
+                    repeated: required!($($repeated)?),
+                    about: &[$($about),*],
+                    keys: &[$(Key {
+                        name: name_in_file(stringify!($field)),
+                        kind: $kind,
+                        default: $default,
+                        required: required!($($required)?),
+                        apply: Apply::$apply,
+                        about: &[$($doc),*],
+                    }),*],
+                };
+
+                /// From checked values, one for each key.
+                pub(super) fn from_values(mut value: impl FnMut(&'static str) -> Value) -> $group {
+                    $group { $($field: Setting::from_value(&value(name_in_file(stringify!($field))))),* }
+                }
+            }
+        )*
+
+        /// All groups, in the order of the file.
+        pub static GROUPS: &[Group] = &[$($group::GROUP),*];
+    };
+}
+
+groups! {
+    /// Where everything is kept.
+    Root "" {
+        /// Directory of journal, ledger, quarantine and state; `--data DIR` overrides it. A relative path here and below is
+        /// relative to the directory of this file.
+        data_dir: String = "\"/var/lib/honeyguide\"", Kind::Text { none: None }, Restart;
+    }
+
+    /// How to ask the running daemon.
+    Admin "admin" {
+        /// TCP address of /health, /ready and /metrics (numbers only, no credential needed, so loopback only); "off" opens none.
+        listen: Option<String> = "\"127.0.0.1:8787\"", Kind::Text { none: Some("off") }, Restart;
+        /// Unix socket that serves every command. "auto": admin.sock in $RUNTIME_DIRECTORY under systemd, else in the data directory.
+        socket: Option<String> = "\"auto\"", Kind::Text { none: Some("auto") }, Restart;
+    }
+
+    /// What to read; one such table for each group of logs.
+    Source "source" required {
+        /// Short name of letters, digits, "-", "_" and ".": it labels metrics and checkpoints, so do not change it later.
+        name: String = "\"cowrie\"" required, Kind::Text { none: None }, Reload;
+        /// Kind of source.
+        r#type: String = "\"file\"", Kind::Choice(&["file"]), Reload;
+        /// Who wrote the logs.
+        format: String = "\"cowrie\"", Kind::Choice(&["cowrie"]), Reload;
+        /// Files, with the wildcards * ? [] and **; rotated and compressed ones included, each is read once.
+        paths: Vec<String> = "[\"/home/cowrie/cowrie/var/log/cowrie/cowrie.json*\"]" required, Kind::List { most: 64 }, Reload;
+        /// Directories that symbolic links among the files may lead to; none given: the directories named before the first wildcard.
+        roots: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        /// Where to start in files that exist when the source is first seen; files that appear later are read from their beginning.
+        start: String = "\"beginning\"", Kind::Choice(&["beginning", "end"]), Reload;
+    }
+
+    /// The evidence, and how long it is kept.
+    Journal "journal" {
+        /// A segment is sealed at this many bytes of raw lines (or at the end of the UTC day).
+        segment_bytes: u64 = "\"64 MiB\"", Kind::Bytes { min: MIB, max: GIB, none: None }, Restart;
+        /// Reading pauses while the file system has less than this free, and resumes by itself.
+        min_free_bytes: u64 = "\"256 MiB\"", Kind::Bytes { min: MIB, max: TIB, none: None }, Reload;
+        /// The oldest segments go when journal and sidecars outgrow this.
+        disk_budget_bytes: Option<u64> = "\"unlimited\"", Kind::Bytes { min: 4 * MIB, max: 1024 * TIB, none: Some("unlimited") }, Reload;
+        /// Days the log lines themselves are kept.
+        evidence_days: Option<u64> = "\"forever\"", Kind::Number { min: 1, max: 36_500, none: Some("forever") }, Reload;
+        /// Days that counts, top lists and first-seen times are kept: at least as long as the lines.
+        answers_days: Option<u64> = "\"forever\"", Kind::Number { min: 1, max: 36_500, none: Some("forever") }, Reload;
+    }
+
+    /// Bounds on memory, disk and work.
+    Limits "limits" {
+        /// Input that has been read and is not yet durable; when this is used up, reading waits.
+        in_flight_bytes: usize = "\"16 MiB\"", Kind::Bytes { min: 4 * CHUNK_BYTES as u64, max: GIB, none: None }, Restart;
+        /// Index of the segment being written; it is sealed early rather than outgrow this.
+        live_index_bytes: usize = "\"12 MiB\"", Kind::Bytes { min: MIB, max: GIB, none: None }, Restart;
+        /// Cache of the state store.
+        sled_cache_bytes: u64 = "\"8 MiB\"", Kind::Bytes { min: MIB, max: GIB, none: None }, Restart;
+        /// What was refused is kept up to this; then the oldest goes, and a log line says so.
+        quarantine_bytes: u64 = "\"256 MiB\"", Kind::Bytes { min: MIB, max: TIB, none: None }, Reload;
+        /// Log files held open at once.
+        open_files: usize = "512", Kind::Number { min: 16, max: 65_536, none: None }, Restart;
+        /// Threads that decode and compress; "auto": one for each processor.
+        workers: Option<usize> = "\"auto\"", Kind::Number { min: 1, max: 64, none: Some("auto") }, Restart;
+        /// An archive that expands to more than this many times its size is refused.
+        archive_ratio: u64 = "200", Kind::Number { min: 10, max: 100_000, none: None }, Restart;
+        /// An archive that expands to more than this is refused.
+        archive_bytes: u64 = "\"64 GiB\"", Kind::Bytes { min: MIB, max: 1024 * TIB, none: None }, Restart;
+    }
+
+    /// What happens when a part of the daemon fails, and when it is told to stop.
+    Supervision "supervision" {
+        /// A part that fails more often than this within the window ends the process with exit code 70.
+        restart_budget: u64 = "5", Kind::Number { min: 0, max: 1000, none: None }, Restart;
+        restart_window_seconds: u64 = "60", Kind::Number { min: 1, max: 86_400, none: None }, Restart;
+        /// Longest wait before the first and before any later restart; waits double and are jittered.
+        backoff_initial_ms: u64 = "100", Kind::Number { min: 1, max: 60_000, none: None }, Restart;
+        backoff_ms_max: u64 = "10000", Kind::Number { min: 1, max: 600_000, none: None }, Restart;
+        /// How often every part is asked for a sign of life.
+        heartbeat_seconds: u64 = "5", Kind::Number { min: 1, max: 600, none: None }, Restart;
+        /// A part that gives none for this long counts as stalled: the systemd watchdog is no longer fed.
+        stall_seconds: u64 = "30", Kind::Number { min: 2, max: 3600, none: None }, Restart;
+        /// How long stopping may take to make durable what has been read. What is not, is read again at the next start.
+        drain_deadline_seconds: u64 = "20", Kind::Number { min: 1, max: 3600, none: None }, Restart;
+    }
+
+    /// The daemon's own log.
+    Log "log" {
+        level: String = "\"info\"", Kind::Choice(&["critical", "error", "warning", "info", "debug", "trace"]), Reload;
+        /// "json": one object a line, Logstash and ECS names; "human": for a terminal; "auto": human on a terminal, else json.
+        format: String = "\"auto\"", Kind::Choice(&["auto", "json", "human"]), Restart;
+        /// Also write JSON lines to this file.
+        file: Option<String> = "\"off\"", Kind::Text { none: Some("off") }, Restart;
+        /// Start a new file at this size…
+        file_bytes: u64 = "\"16 MiB\"", Kind::Bytes { min: 64 * KIB, max: 16 * GIB, none: None }, Restart;
+        /// …and keep this many old ones (file.1 is the newest).
+        file_keep: usize = "5", Kind::Number { min: 0, max: 1000, none: None }, Restart;
+    }
+}

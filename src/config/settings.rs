@@ -1,0 +1,515 @@
+//! What the daemon runs with: every value present, checked, and in the type its user needs.
+use super::file::{Fragment, Given, Problem, Values};
+use super::groups::{Admin, GROUPS, Journal, Limits, Log, Root, Source, Supervision};
+use super::key::{Group, Key, Origin, Place, Value};
+use crate::sources::Format;
+use crate::telemetry::printable::printable;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// Longest path a Unix socket can have, bytes.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// The validated configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// Absolute.
+    pub data_dir: PathBuf,
+    pub admin: AdminSettings,
+    pub sources: Vec<SourceSettings>,
+    pub journal: Journal,
+    pub limits: Limits,
+    pub supervision: Supervision,
+    pub log: LogSettings,
+    pub(super) fragment: Fragment,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// A loopback address; `None` opens no TCP port.
+    pub listen: Option<SocketAddr>,
+    /// Absolute.
+    pub socket: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSettings {
+    pub name: SourceName,
+    pub format: Format,
+    /// Absolute.
+    pub patterns: Vec<glob::Pattern>,
+    /// Absolute directories that symbolic links may lead to; never empty.
+    pub roots: Vec<PathBuf>,
+    pub start: Start,
+}
+
+/// Where reading starts in files that exist when a source is first seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Beginning,
+    End,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub level: slog::Level,
+    pub format: LogFormat,
+    /// Absolute.
+    pub file: Option<PathBuf>,
+    pub file_bytes: u64,
+    pub file_keep: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, else JSON.
+    Auto,
+    Json,
+    Human,
+}
+
+/// The name of a source: 1 to 64 of `A-Z a-z 0-9 - _ .`, not starting with `.` or `-`.
+///
+/// The only strings that become metric labels are of this type: nothing an attacker wrote can.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceName(Arc<str>);
+
+impl SourceName {
+    /// Names that mean something else in metrics and checkpoints.
+    const RESERVED: [&'static str; 2] = ["load", "other"];
+
+    /// What `load` reads counts under this name.
+    pub fn load() -> SourceName {
+        SourceName("load".into())
+    }
+
+    /// For the name of a source that an operator chose; says what is wrong with it.
+    pub fn parse(name: &str) -> Result<SourceName, String> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) || name.starts_with(['.', '-']) {
+            let name: String = name.chars().take(40).collect();
+            let name = printable(&name);
+            return Err(format!(
+                "`{name}` is no name: use 1 to 64 letters, digits, \"-\", \"_\" or \".\", starting with a letter or digit"
+            ));
+        }
+        if SourceName::RESERVED.contains(&name) {
+            return Err(format!("`{name}` is reserved: choose another name"));
+        }
+        Ok(SourceName(name.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the surroundings say, as a parameter so that tests need not change the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    pub current_dir: PathBuf,
+    /// `$RUNTIME_DIRECTORY`, set by systemd.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+impl Surroundings {
+    pub fn of_process() -> std::io::Result<Surroundings> {
+        // systemd separates several directories by colons; ours is the first.
+        let first = |value: std::ffi::OsString| {
+            use std::os::unix::ffi::{OsStrExt, OsStringExt};
+            let first = value.as_bytes().split(|&byte| byte == b':').next().unwrap_or_default().to_vec();
+            let path = PathBuf::from(std::ffi::OsString::from_vec(first));
+            path.is_absolute().then_some(path)
+        };
+        Ok(Surroundings { current_dir: std::env::current_dir()?, runtime_dir: std::env::var_os("RUNTIME_DIRECTORY").and_then(first) })
+    }
+}
+
+impl Settings {
+    /// Checks what single keys cannot say: names, paths, globs, addresses, and limits against each other.
+    pub(super) fn validate(fragment: Fragment, file: Option<PathBuf>, surroundings: &Surroundings) -> Result<Settings, Vec<Problem>> {
+        let mut check = Check { surroundings, problems: Vec::new() };
+        let root = Root::from_values(|key| value_of(&fragment, &Root::GROUP, key));
+        let admin = Admin::from_values(|key| value_of(&fragment, &Admin::GROUP, key));
+        let journal = Journal::from_values(|key| value_of(&fragment, &Journal::GROUP, key));
+        let limits = Limits::from_values(|key| value_of(&fragment, &Limits::GROUP, key));
+        let supervision = Supervision::from_values(|key| value_of(&fragment, &Supervision::GROUP, key));
+        let log = Log::from_values(|key| value_of(&fragment, &Log::GROUP, key));
+
+        let data_dir = check.path(&root.data_dir, &origin_of(&fragment, "", "data_dir"));
+        let admin = check.admin(&fragment, &admin, &data_dir);
+        let sources = check.sources(&fragment.sources);
+        check.journal(&fragment, &journal);
+        check.supervision(&fragment, &supervision);
+        let log = check.log(&fragment, log);
+        if check.problems.is_empty() {
+            Ok(Settings { file, data_dir, admin, sources, journal, limits, supervision, log, fragment })
+        } else {
+            Err(check.problems)
+        }
+    }
+
+    /// Every value outside the sources, as TOML, with where it was set.
+    pub fn values(&self) -> impl Iterator<Item = (&'static Group, &'static Key, String, Origin)> {
+        let groups = GROUPS.iter().filter(|group| !group.repeated);
+        groups.flat_map(|group| group.keys.iter().map(move |key| (group, key))).map(|(group, key)| {
+            let literal = value_of(&self.fragment, group, key.name).literal(key.kind);
+            (group, key, literal, origin_of(&self.fragment, group.name, key.name))
+        })
+    }
+
+    /// Where a command looks for the daemon of this data directory, in this order.
+    ///
+    /// A shell has no `$RUNTIME_DIRECTORY`, so a daemon that systemd started is found by the unit's directory; that unit
+    /// serves the default data directory only.
+    pub fn client_sockets(&self) -> Vec<PathBuf> {
+        let mut sockets = vec![self.admin.socket.clone()];
+        let configured = self.fragment.get("admin", "socket").is_some_and(|given| given.value != Value::None);
+        if !configured {
+            sockets.push(self.data_dir.join("admin.sock"));
+            if self.data_dir == Path::new("/var/lib/honeyguide") {
+                sockets.push("/run/honeyguide/admin.sock".into());
+            }
+        }
+        sockets.dedup();
+        sockets
+    }
+
+    /// Where a source was configured: parallel to `sources`.
+    pub fn source_places(&self) -> impl Iterator<Item = &Place> {
+        self.fragment.sources.iter().map(|(place, _)| place)
+    }
+}
+
+fn default_of(group: &Group, name: &str) -> Value {
+    let key = group.key(name).expect("fields and keys come from one table");
+    super::file::parse_literal(group, key).expect("defaults are within their own limits, a test says so")
+}
+
+fn value_of(fragment: &Fragment, group: &Group, key: &str) -> Value {
+    fragment.get(group.name, key).map_or_else(|| default_of(group, key), |given| given.value.clone())
+}
+
+fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
+    fragment.get(group, key).map_or(Origin::Default, |given| given.origin.clone())
+}
+
+struct Check<'s> {
+    surroundings: &'s Surroundings,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn complain(&mut self, origin: &Origin, message: String) {
+        self.problems.push(Problem { origin: origin.clone(), message });
+    }
+
+    /// Relative to the directory of the file that says so, or to where the command was typed.
+    fn path(&mut self, text: &str, origin: &Origin) -> PathBuf {
+        if text.starts_with("~/") || text == "~" || text.starts_with('$') {
+            self.complain(origin, format!("`{text}` is not expanded: write the whole path"));
+        }
+        let base = match origin {
+            Origin::File(place) => place.file.parent().unwrap_or(Path::new("")).to_path_buf(),
+            Origin::Default | Origin::CommandLine(_) => PathBuf::new(),
+        };
+        tidy(&self.surroundings.current_dir.join(base).join(text))
+    }
+
+    fn admin(&mut self, fragment: &Fragment, admin: &Admin, data_dir: &Path) -> AdminSettings {
+        let origin = origin_of(fragment, "admin", "listen");
+        let listen = admin.listen.as_deref().and_then(|text| match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Some(address),
+            Ok(address) => {
+                let instead = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
+                self.complain(
+                    &origin,
+                    format!(
+                        "`listen` must be a loopback address, not {address}, because it answers without a credential: use \"{instead}\" \
+                         and reach it from elsewhere through SSH or a proxy"
+                    ),
+                );
+                None
+            }
+            Err(_) => {
+                self.complain(&origin, "`listen` must be an IP address and a port, such as \"127.0.0.1:8787\", or \"off\"".into());
+                None
+            }
+        });
+        let origin = origin_of(fragment, "admin", "socket");
+        let socket = match &admin.socket {
+            Some(text) => self.path(text, &origin),
+            None => self.surroundings.runtime_dir.as_deref().unwrap_or(data_dir).join("admin.sock"),
+        };
+        let len = socket.as_os_str().len();
+        if len > SOCKET_PATH_BYTES_MAX {
+            self.complain(
+                &origin,
+                format!(
+                    "the socket's path {} has {len} bytes and the system allows {SOCKET_PATH_BYTES_MAX}: set `socket` in [admin] to a shorter one",
+                    printable(&socket.to_string_lossy())
+                ),
+            );
+        }
+        AdminSettings { listen, socket }
+    }
+
+    fn sources(&mut self, tables: &[(Place, Values)]) -> Vec<SourceSettings> {
+        let mut sources: Vec<SourceSettings> = Vec::new();
+        for (place, values) in tables {
+            let given = |key: &str| values.get(key).map_or(Origin::File(place.clone()), |Given { origin, .. }| origin.clone());
+            let source =
+                Source::from_values(|key| values.get(key).map_or_else(|| default_of(&Source::GROUP, key), |given| given.value.clone()));
+            let name = match SourceName::parse(&source.name) {
+                Ok(name) => name,
+                Err(message) => {
+                    self.complain(&given("name"), message);
+                    continue;
+                }
+            };
+            if sources.iter().any(|other| other.name == name) {
+                self.complain(&given("name"), format!("a source called `{name}` stands above: give each its own name"));
+                continue;
+            }
+            let patterns = self.patterns(&source.paths, &given("paths"));
+            let mut roots: Vec<PathBuf> = source.roots.iter().map(|root| self.path(root, &given("roots"))).collect();
+            if roots.is_empty() {
+                roots = patterns.iter().map(|pattern| fixed_directory(pattern.as_str())).collect();
+            }
+            roots.sort();
+            roots.dedup();
+            let format = match source.format.as_str() {
+                "cowrie" => Format::Cowrie,
+                other => unreachable!("`{other}` is not among the key's choices"),
+            };
+            let start = if source.start == "end" { Start::End } else { Start::Beginning };
+            sources.push(SourceSettings { name, format, patterns, roots, start });
+        }
+        sources
+    }
+
+    fn patterns(&mut self, paths: &[String], origin: &Origin) -> Vec<glob::Pattern> {
+        if paths.is_empty() {
+            self.complain(origin, "`paths` names no file: add one".into());
+        }
+        let mut patterns = Vec::new();
+        for text in paths {
+            let path = self.path(text, origin);
+            let Some(absolute) = path.to_str() else {
+                self.complain(origin, format!("`{text}` is relative to a directory whose name is not UTF-8: write the whole path"));
+                continue;
+            };
+            match glob::Pattern::new(absolute) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => {
+                    self.complain(origin, format!("`{}` is no pattern: {} at character {}", printable(text), error.msg, error.pos + 1))
+                }
+            }
+        }
+        patterns
+    }
+
+    fn journal(&mut self, fragment: &Fragment, journal: &Journal) {
+        if let Some(budget) = journal.disk_budget_bytes
+            && budget < 2 * journal.segment_bytes
+        {
+            self.complain(
+                &origin_of(fragment, "journal", "disk_budget_bytes"),
+                "`disk_budget_bytes` must be at least twice `segment_bytes`: raise it or make the segments smaller".into(),
+            );
+        }
+        let evidence_kept_longer = match (journal.evidence_days, journal.answers_days) {
+            (Some(evidence), Some(answers)) => evidence > answers,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if evidence_kept_longer {
+            self.complain(
+                &origin_of(fragment, "journal", "answers_days"),
+                "`answers_days` must not be less than `evidence_days`: evidence that nothing finds is of no use".into(),
+            );
+        }
+    }
+
+    fn supervision(&mut self, fragment: &Fragment, supervision: &Supervision) {
+        if supervision.stall_seconds <= supervision.heartbeat_seconds {
+            self.complain(
+                &origin_of(fragment, "supervision", "stall_seconds"),
+                "`stall_seconds` must be more than `heartbeat_seconds`: else every part counts as stalled between two signs of life".into(),
+            );
+        }
+        if supervision.backoff_ms_max < supervision.backoff_initial_ms {
+            self.complain(
+                &origin_of(fragment, "supervision", "backoff_ms_max"),
+                "`backoff_ms_max` must not be less than `backoff_initial_ms`".into(),
+            );
+        }
+    }
+
+    fn log(&mut self, fragment: &Fragment, log: Log) -> LogSettings {
+        let level = match log.level.as_str() {
+            "critical" => slog::Level::Critical,
+            "error" => slog::Level::Error,
+            "warning" => slog::Level::Warning,
+            "info" => slog::Level::Info,
+            "debug" => slog::Level::Debug,
+            _ => slog::Level::Trace,
+        };
+        let format = match log.format.as_str() {
+            "json" => LogFormat::Json,
+            "human" => LogFormat::Human,
+            _ => LogFormat::Auto,
+        };
+        let file = log.file.map(|text| self.path(&text, &origin_of(fragment, "log", "file")));
+        LogSettings { level, format, file, file_bytes: log.file_bytes, file_keep: log.file_keep }
+    }
+}
+
+/// Without `.`, `..` and doubled slashes; purely by the text, so that globs pass.
+fn tidy(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// The directory that every match of an absolute pattern lies in.
+fn fixed_directory(pattern: &str) -> PathBuf {
+    let wild = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
+    let slash = pattern[..wild].rfind('/').unwrap_or(0);
+    PathBuf::from(&pattern[..slash.max(1)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file;
+    use super::*;
+
+    fn surroundings() -> Surroundings {
+        Surroundings { current_dir: "/here".into(), runtime_dir: None }
+    }
+
+    fn settings(text: &str) -> Result<Settings, Vec<String>> {
+        let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let fragment = file::parse(Path::new("/etc/h/h.toml"), text).map_err(texts)?;
+        Settings::validate(fragment, None, &surroundings()).map_err(texts)
+    }
+
+    #[test]
+    fn every_default_is_within_its_own_limits() {
+        for group in GROUPS {
+            for key in group.keys {
+                if let Err(error) = file::parse_literal(group, key) {
+                    panic!("{} {}: {error}", group.title(), key.name);
+                }
+            }
+        }
+        let settings = settings("").expect("defaults are valid");
+        assert_eq!(settings.data_dir, Path::new("/var/lib/honeyguide"));
+        assert_eq!(settings.admin.listen, Some("127.0.0.1:8787".parse().expect("address")));
+        assert_eq!(settings.admin.socket, Path::new("/var/lib/honeyguide/admin.sock"));
+        assert_eq!(settings.journal.segment_bytes, 64 << 20);
+        assert_eq!(settings.journal.evidence_days, None);
+        assert_eq!(settings.limits.in_flight_bytes, 16 << 20);
+        assert_eq!(settings.log.level, slog::Level::Info);
+        assert!(settings.sources.is_empty());
+    }
+
+    #[test]
+    fn paths_are_absolute_and_relative_to_the_file() {
+        let text = "data_dir = \"../data\"\n[[source]]\nname = \"a\"\npaths = [\"logs/*.json\", \"/var/log/x/y[12]/z\"]\n[log]\nfile = \"./l.log\"";
+        let settings = settings(text).expect("valid");
+        assert_eq!(settings.data_dir, Path::new("/etc/data"));
+        assert_eq!(settings.log.file.as_deref(), Some(Path::new("/etc/h/l.log")));
+        let source = &settings.sources[0];
+        assert_eq!(source.patterns.iter().map(glob::Pattern::as_str).collect::<Vec<_>>(), ["/etc/h/logs/*.json", "/var/log/x/y[12]/z"]);
+        assert_eq!(source.roots, [Path::new("/etc/h/logs"), Path::new("/var/log/x")]);
+        assert_eq!((source.start, source.format), (Start::Beginning, Format::Cowrie));
+    }
+
+    #[test]
+    fn the_socket_follows_systemd_then_the_data_directory() {
+        let under_systemd = Surroundings { runtime_dir: Some("/run/honeyguide".into()), ..surroundings() };
+        let settings = Settings::validate(Fragment::default(), None, &under_systemd).expect("valid");
+        assert_eq!(settings.admin.socket, Path::new("/run/honeyguide/admin.sock"));
+        let fragment = file::parse(Path::new("/etc/h.toml"), "[admin]\nsocket = \"/x/y.sock\"\nlisten = \"off\"").expect("valid");
+        let settings = Settings::validate(fragment, None, &under_systemd).expect("valid");
+        assert_eq!((settings.admin.socket.as_path(), settings.admin.listen), (Path::new("/x/y.sock"), None));
+        assert_eq!(settings.client_sockets(), [Path::new("/x/y.sock")]);
+    }
+
+    #[test]
+    fn a_command_in_a_shell_finds_the_daemon_that_systemd_started() {
+        let sockets = |text| settings(text).expect("valid").client_sockets();
+        assert_eq!(sockets(""), [Path::new("/var/lib/honeyguide/admin.sock"), Path::new("/run/honeyguide/admin.sock")]);
+        assert_eq!(sockets("data_dir = \"/srv/h\""), [Path::new("/srv/h/admin.sock")]);
+    }
+
+    #[test]
+    fn what_fits_its_type_and_still_cannot_work_is_refused_with_a_remedy() {
+        let cases: &[(&str, &str)] = &[
+            (
+                "[admin]\nlisten = \"0.0.0.0:80\"",
+                "/etc/h/h.toml:2:10: `listen` must be a loopback address, not 0.0.0.0:80, because it answers without a credential: use \"127.0.0.1:80\" and reach it from elsewhere through SSH or a proxy",
+            ),
+            (
+                "[admin]\nlisten = \"localhost\"",
+                "/etc/h/h.toml:2:10: `listen` must be an IP address and a port, such as \"127.0.0.1:8787\", or \"off\"",
+            ),
+            ("data_dir = \"~/x\"", "/etc/h/h.toml:1:12: `~/x` is not expanded: write the whole path"),
+            (
+                "[[source]]\nname = \"a b\"\npaths = [\"/x\"]",
+                "/etc/h/h.toml:2:8: `a b` is no name: use 1 to 64 letters, digits, \"-\", \"_\" or \".\", starting with a letter or digit",
+            ),
+            ("[[source]]\nname = \"other\"\npaths = [\"/x\"]", "/etc/h/h.toml:2:8: `other` is reserved: choose another name"),
+            ("[[source]]\nname = \"a\"\npaths = []", "/etc/h/h.toml:3:9: `paths` names no file: add one"),
+            (
+                "[[source]]\nname = \"a\"\npaths = [\"/x/[a\"]",
+                "/etc/h/h.toml:3:9: `/x/[a` is no pattern: invalid range pattern at character 4",
+            ),
+            (
+                "[[source]]\nname = \"a\"\npaths = [\"/x\"]\n[[source]]\nname = \"a\"\npaths = [\"/y\"]",
+                "/etc/h/h.toml:5:8: a source called `a` stands above: give each its own name",
+            ),
+            (
+                "[journal]\ndisk_budget_bytes = \"100 MiB\"",
+                "/etc/h/h.toml:2:21: `disk_budget_bytes` must be at least twice `segment_bytes`: raise it or make the segments smaller",
+            ),
+            (
+                "[journal]\nanswers_days = 3",
+                "/etc/h/h.toml:2:16: `answers_days` must not be less than `evidence_days`: evidence that nothing finds is of no use",
+            ),
+            (
+                "[supervision]\nstall_seconds = 5",
+                "/etc/h/h.toml:2:17: `stall_seconds` must be more than `heartbeat_seconds`: else every part counts as stalled between two signs of life",
+            ),
+            ("[supervision]\nbackoff_ms_max = 5", "/etc/h/h.toml:2:18: `backoff_ms_max` must not be less than `backoff_initial_ms`"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(settings(text).expect_err(text), [*expected]);
+        }
+        let long = format!("[admin]\nsocket = \"/{}\"", "s".repeat(120));
+        assert!(settings(&long).expect_err("too long")[0].contains("set `socket` in [admin] to a shorter one"));
+        assert_eq!(
+            settings("[admin]\nlisten = \"[::1]:1\"").expect("IPv6 loopback").admin.listen,
+            Some("[::1]:1".parse().expect("address"))
+        );
+    }
+}

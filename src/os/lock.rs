@@ -1,0 +1,74 @@
+//! One process per data directory: an advisory lock on `<data>/lock`, which the kernel gives back however the holder ends.
+use crate::telemetry::printable::printable;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("data directory {} is in use: is another honeyguide running?", printable(&dir.to_string_lossy()))]
+    InUse { dir: PathBuf },
+    #[error("cannot lock the data directory {}: {error}", printable(&dir.to_string_lossy()))]
+    Io { dir: PathBuf, error: io::Error },
+}
+
+/// Held as long as this lives.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _file: File,
+}
+
+impl DataDirLock {
+    /// Takes the lock of an existing directory, or says at once that it is taken.
+    pub fn acquire(dir: &Path) -> Result<DataDirLock, Error> {
+        let io = |error| Error::Io { dir: dir.into(), error };
+        let path = dir.join("lock");
+        let options = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .custom_flags(options)
+            .open(&path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse { dir: dir.into() }),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        // For people only; the file stays when the lock goes, because removing it would let two processes lock two files.
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        match written {
+            // A full disk must not keep the daemon from starting: it is what makes room.
+            Ok(()) | Err(_) => Ok(DataDirLock { _file: file }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_until_the_first_lets_go() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let first = DataDirLock::acquire(dir.path()).expect("free");
+        let error = DataDirLock::acquire(dir.path()).expect_err("taken");
+        assert_eq!(error.to_string(), format!("data directory {} is in use: is another honeyguide running?", dir.path().display()));
+        assert_eq!(std::fs::read_to_string(dir.path().join("lock")).expect("readable"), format!("{}\n", std::process::id()));
+        drop(first);
+        DataDirLock::acquire(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn what_is_no_directory_or_no_file_is_named() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let missing = DataDirLock::acquire(&dir.path().join("nosuch")).expect_err("missing").to_string();
+        assert!(missing.starts_with("cannot lock the data directory ") && missing.contains("nosuch: No such file"), "{missing}");
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("lock")).expect("linked");
+        assert!(matches!(DataDirLock::acquire(dir.path()), Err(Error::Io { .. })), "a link is not followed");
+    }
+}
