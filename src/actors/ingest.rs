@@ -206,7 +206,7 @@ impl IngestActor {
             self.publish();
         }
         if all_durable && let Some(drained) = self.draining.take() {
-            drop(drained.send(()));
+            let _ = drained.send(());
         }
     }
 

@@ -127,6 +127,7 @@ pub struct JournalConfig {
 }
 
 struct Run {
+    prefix: String,
     owner: Recipient<RunEvent>,
     next: u64,
     waiting: BTreeMap<u64, Commit>,
@@ -497,13 +498,12 @@ impl Handler<OpenRun> for JournalActor {
     type Result = MessageResult<OpenRun>;
 
     fn handle(&mut self, message: OpenRun, _: &mut Self::Context) -> Self::Result {
-        if let Some(replaced) = message.replaces {
-            self.runs.remove(&replaced);
-        }
+        // A run that is replaced is fenced off: whatever of it is still on its way will not be committed.
+        self.runs.retain(|&run, known| Some(run) != message.replaces && (message.prefix.is_empty() || known.prefix != message.prefix));
         let Some(committer) = &self.committer else { return MessageResult(None) };
         let run = self.next_run;
         self.next_run += 1;
-        self.runs.insert(run, Run { owner: message.owner, next: 0, waiting: BTreeMap::new() });
+        self.runs.insert(run, Run { prefix: message.prefix.clone(), owner: message.owner, next: 0, waiting: BTreeMap::new() });
         let mut checkpoints = committer.checkpoints();
         checkpoints.retain(|name, _| !message.prefix.is_empty() && name.starts_with(&message.prefix));
         MessageResult(Some(OpenedRun { run, checkpoints }))

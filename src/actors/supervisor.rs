@@ -9,7 +9,7 @@ use super::metrics::{MetricsActor, Observed};
 use super::supervised::{Budget, start};
 use super::{Ping, answers_ping};
 use crate::config::{Settings, SourceSettings};
-use crate::os::notify;
+use crate::os::notify::Notifier;
 use crate::sources::archive::{ArchiveSettings, Expansion};
 use crate::sources::framing;
 use crate::sources::reader::{FilesReader, Reader, TailReader};
@@ -63,6 +63,7 @@ struct Follower {
 pub struct SupervisorActor {
     settings: Settings,
     budget: Budget,
+    notifier: Arc<Notifier>,
     telemetry: Telemetry,
     observed: Observed,
     journal: Addr<JournalActor>,
@@ -87,12 +88,13 @@ pub struct SupervisorConfig {
     pub journal: JournalConfig,
     pub observed: Observed,
     pub budget: Budget,
+    pub notifier: Arc<Notifier>,
 }
 
 impl SupervisorActor {
     /// Starts journal, extraction and metrics; sources follow when the supervisor runs.
     pub fn new(config: SupervisorConfig) -> SupervisorActor {
-        let SupervisorConfig { settings, parts, journal, observed, budget } = config;
+        let SupervisorConfig { settings, parts, journal, observed, budget, notifier } = config;
         let telemetry = observed.telemetry.clone();
         let arbiters = Arbiters { journal: Arbiter::new(), intake: Arbiter::new() };
         let journal = start(&arbiters.journal.handle(), &budget, Kind::Journal, "journal", move |_| JournalActor::new(journal, parts));
@@ -106,6 +108,7 @@ impl SupervisorActor {
         let mut supervisor = SupervisorActor {
             settings,
             budget,
+            notifier,
             telemetry,
             observed,
             journal: journal.clone(),
@@ -181,7 +184,7 @@ impl SupervisorActor {
             let told = Box::new(move |notice: &_| crate::telemetry::notices::tell(&telemetry, &store, &told_source, notice));
             let tail = Tail::open(source.clone(), tail_settings.clone(), checkpoints);
             // The patterns were compiled when the configuration was validated.
-            Box::new(TailReader::new(tail.expect("validated patterns open"), told)) as Box<dyn Reader>
+            Box::new(TailReader::new(source.clone(), tail.expect("validated patterns open"), told)) as Box<dyn Reader>
         });
         self.spawn_ingest(&name, format!("{name}/"), opener, Some(settings));
     }
@@ -201,18 +204,20 @@ impl SupervisorActor {
     fn beat(&mut self, ctx: &mut Context<Self>) {
         let stall = Duration::from_secs(self.settings.supervision.stall_seconds);
         let mut healthy = true;
-        for (index, child) in self.children.iter_mut().enumerate() {
+        let mut pings = Vec::new();
+        for child in &mut self.children {
             let silent = child.answered.elapsed();
             if silent > stall {
                 healthy = false;
                 self.telemetry.emit(&ActorStalled { actor: child.kind, name: &child.name, silent });
             }
-            if std::mem::replace(&mut child.asked, true) {
-                continue;
+            if !std::mem::replace(&mut child.asked, true) {
+                pings.push((child.name.clone(), child.ping.send(Ping)));
             }
-            let (ping, name) = (child.ping.send(Ping), child.name.clone());
+        }
+        for (name, ping) in pings {
             ctx.spawn(ping.into_actor(self).map(move |answer, actor, _| {
-                if let Some(child) = actor.children.get_mut(index).filter(|child| child.name == name) {
+                if let Some(child) = actor.children.iter_mut().find(|child| child.name == name) {
                     child.asked = false;
                     if answer.is_ok() {
                         child.answered = Instant::now();
@@ -221,7 +226,7 @@ impl SupervisorActor {
             }));
         }
         if healthy {
-            notify::watchdog();
+            self.notifier.watchdog();
         }
         self.forget_finished_loads();
     }
@@ -266,7 +271,7 @@ impl Actor for SupervisorActor {
         }
         let every = Duration::from_secs(self.settings.supervision.heartbeat_seconds);
         self.beat(ctx);
-        ctx.run_interval(notify::watchdog_interval().map_or(every, |interval| every.min(interval / 2)), |actor, ctx| actor.beat(ctx));
+        ctx.run_interval(self.notifier.watchdog_interval().map_or(every, |interval| every.min(interval / 2)), |actor, ctx| actor.beat(ctx));
     }
 }
 

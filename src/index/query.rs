@@ -154,6 +154,11 @@ pub fn nearest_name(name: &str) -> Option<&'static str> {
     names().map(|known| (likeness(known), known)).filter(|(like, _)| *like >= 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|best| best.1)
 }
 
+/// `value` as a query writes it when it is to be taken literally.
+pub fn quote(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 impl Query {
     /// Reads a query; ages count back from `now`.
     pub fn parse(text: &str, now: Micros) -> Result<Query, QueryError> {

@@ -47,17 +47,18 @@ pub trait Reader: Send {
 
 /// Follows growing logs; tells its notices to whoever opened it.
 pub struct TailReader {
+    source: Arc<Source>,
     tail: Tail,
     watch: Option<Watch>,
     told: Box<dyn FnMut(&TailNotice) + Send>,
 }
 
 impl TailReader {
-    pub fn new(tail: Tail, told: Box<dyn FnMut(&TailNotice) + Send>) -> TailReader {
+    pub fn new(source: Arc<Source>, tail: Tail, told: Box<dyn FnMut(&TailNotice) + Send>) -> TailReader {
         let directories = tail.directories();
         // Without inotify (no watches left, an odd file system) polling finds the same, a little later.
         let watch = Watch::new(directories.iter().map(PathBuf::as_path)).ok().map(|(watch, _)| watch);
-        TailReader { tail, watch, told }
+        TailReader { source, tail, watch, told }
     }
 }
 
@@ -72,7 +73,7 @@ impl Reader for TailReader {
         }
         let Poll { mut chunks, notices, ended, more } = self.tail.poll(now, budget_bytes);
         notices.iter().for_each(|notice| (self.told)(notice));
-        chunks.extend(ended.into_iter().map(|stream| forget(self.tail.source().clone(), stream, now)));
+        chunks.extend(ended.into_iter().map(|stream| forget(self.source.clone(), stream, now)));
         Read { chunks, more, ended: false }
     }
 

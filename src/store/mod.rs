@@ -4,6 +4,7 @@
 //! the [`Committer`] gives events their order and keeps each once (memory only), the [`Writer`] makes it durable, the
 //! [`Sealer`] turns finished segments into their final form, and any number of [`Store`] handles answer questions.
 //! None of them knows of actors; threads are their callers' business, and tests run all of them on one.
+mod ask;
 mod commit;
 mod open;
 mod quarantine;
@@ -12,6 +13,7 @@ mod seal;
 mod view;
 mod writer;
 
+pub use ask::Terms;
 pub use commit::{Committed, Committer};
 pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
 pub use quarantine::{Quarantine, QuarantineRecord};
@@ -26,6 +28,7 @@ use crate::journal::log::Log;
 use crate::journal::{fs::File, segment};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 /// Limits of the store; the configuration's `[journal]` and `[limits]`.
@@ -81,6 +84,21 @@ pub(crate) struct Shared {
     view: RwLock<Arc<View>>,
     quarantine: Mutex<Quarantine>,
     ledger: Mutex<Log>,
+    pub probes: Arc<Probes>,
+}
+
+impl Probes {
+    fn count(&self, asked: usize, hits: usize) {
+        self.asked.fetch_add(asked as u64, Ordering::Relaxed);
+        self.hits.fetch_add(hits as u64, Ordering::Relaxed);
+    }
+}
+
+/// How often sealed segments were asked about an event, and had it.
+#[derive(Default)]
+pub struct Probes {
+    asked: AtomicU64,
+    hits: AtomicU64,
 }
 
 impl Shared {
@@ -131,6 +149,12 @@ impl Store {
         let entries = self.0.fs.list(&self.0.layout.journal)?;
         let sum = |suffix: &str| entries.iter().filter(|entry| entry.name.ends_with(suffix)).map(|entry| entry.len).sum();
         Ok((sum(".zst"), sum(".idx")))
+    }
+
+    /// Questions to sidecars about single events since the last call, and how many of them were hits.
+    pub fn take_probes(&self) -> (u64, u64) {
+        let probes = &self.0.probes;
+        (probes.asked.swap(0, Ordering::Relaxed), probes.hits.swap(0, Ordering::Relaxed))
     }
 
     /// The quarantine, locked for the caller.

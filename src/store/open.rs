@@ -72,11 +72,13 @@ pub fn open(
 ) -> Result<Parts, OpenError> {
     let quarantine = Quarantine::open(fs.clone(), &layout.quarantine, limits.quarantine_bytes, now)?;
     let ledger = Log::open(fs.clone(), &layout.ledger, "ledger", limits.ledger_bytes, now)?;
+    let probes = Arc::<super::Probes>::default();
     let shared = Arc::new(Shared {
         fs,
         layout,
         limits,
-        view: RwLock::new(Arc::new(View::default())),
+        view: RwLock::new(Arc::new(View { probes: probes.clone(), ..View::default() })),
+        probes,
         quarantine: Mutex::new(quarantine),
         ledger: Mutex::new(ledger),
     });
@@ -114,7 +116,7 @@ fn open_journal(shared: Arc<Shared>, committed: CommittedLen, now: Micros, progr
     sealed.sort_by_key(|segment| segment.number);
 
     let live: Vec<Arc<Live>> = unsealed.iter().map(|task| task.live.clone()).chain([resumed.live.clone()]).collect();
-    shared.update_view(|before| View { generation: before.generation + 1, sealed, live });
+    shared.update_view(|before| View { generation: before.generation + 1, sealed, live, probes: before.probes.clone() });
     let (jobs, job_queue) = mpsc::channel();
     let (seals, seal_queue) = mpsc::channel();
     for task in unsealed {

@@ -38,7 +38,7 @@ pub struct QuarantineRecord {
 impl QuarantineRecord {
     pub fn new(refused: &Refused, source: &str, format: &str, path: &str, received_at: Micros) -> QuarantineRecord {
         let text = std::str::from_utf8(&refused.bytes).ok().map(str::to_owned);
-        let hex = text.is_none().then(|| hex(&refused.bytes));
+        let hex_bytes = text.is_none().then(|| hex(&refused.bytes));
         QuarantineRecord {
             timestamp: time::format(received_at),
             reason: refused.reason,
@@ -48,9 +48,9 @@ impl QuarantineRecord {
             path: path.into(),
             offset: refused.offset,
             len: refused.len,
-            blake3: hex_of(&refused.hash),
+            blake3: hex(&refused.hash),
             text,
-            hex,
+            hex: hex_bytes,
             kept: refused.bytes.len() as u64,
         }
     }
@@ -74,19 +74,16 @@ impl QuarantineRecord {
 
     /// What tells one refused stretch from another: its bytes; for one of which none are kept, where and why.
     fn key(&self) -> EventId {
-        if self.len > 0 {
-            return EventId::of_line(self.blake3.as_bytes());
-        }
-        EventId::of_line(format!("{}\n{}\n{}", self.path, self.offset, self.detail).as_bytes())
+        key(&self.blake3, self.len, &self.path, self.offset, self.reason)
     }
+}
+
+fn key(blake3: &str, len: u64, path: &str, offset: u64, reason: Reason) -> EventId {
+    if len > 0 { EventId::of_line(blake3.as_bytes()) } else { EventId::of_line(format!("{path}\n{offset}\n{}", reason.name()).as_bytes()) }
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn hex_of(hash: &[u8; 32]) -> String {
-    hex(hash)
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -97,6 +94,7 @@ pub struct Quarantine {
     log: Log,
     remembered: HashSet<EventId>,
     order: VecDeque<EventId>,
+    records: u64,
     /// Records that are gone since the start because of the size limit.
     pub evicted: u64,
 }
@@ -104,12 +102,13 @@ pub struct Quarantine {
 impl Quarantine {
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, bytes_max: u64, now: Micros) -> Result<Quarantine, LogError> {
         let log = Log::open(fs, dir, "quarantine", bytes_max, now)?;
-        let mut quarantine = Quarantine { log, remembered: HashSet::new(), order: VecDeque::new(), evicted: 0 };
+        let mut quarantine = Quarantine { log, remembered: HashSet::new(), order: VecDeque::new(), records: 0, evicted: 0 };
         let mut keys = Vec::new();
         quarantine.log.for_each(0, |_, line| {
             keys.extend(serde_json::from_slice::<QuarantineRecord>(line).ok().map(|record| record.key()));
             true
         })?;
+        quarantine.records = keys.len() as u64;
         keys.into_iter().for_each(|key| quarantine.remember(key));
         Ok(quarantine)
     }
@@ -125,9 +124,9 @@ impl Quarantine {
         }
     }
 
-    /// Whether a stretch with this BLAKE3 hash is here.
-    pub fn contains(&self, hash: &[u8; 32]) -> bool {
-        self.remembered.contains(&EventId::of_line(hex_of(hash).as_bytes()))
+    /// Whether what was refused of the input at `path` is here.
+    pub fn contains(&self, refused: &Refused, path: &str) -> bool {
+        self.remembered.contains(&key(&hex(&refused.hash), refused.len, path, refused.offset, refused.reason))
     }
 
     /// Stores, durably, those records that are not here yet. Returns how many these were.
@@ -145,7 +144,9 @@ impl Quarantine {
         let lines: Vec<Record> = fresh.iter().map(to_line).collect();
         self.log.append(&lines, now)?;
         fresh.iter().for_each(|record| self.remember(record.key()));
-        self.evicted += self.log.enforce_limit()?;
+        let evicted = self.log.enforce_limit()?;
+        self.evicted += evicted;
+        self.records = self.records + fresh.len() as u64 - evicted.min(self.records);
         Ok(fresh.len())
     }
 
@@ -172,8 +173,14 @@ impl Quarantine {
         let before = self.log.purge(now)?;
         self.remembered.clear();
         self.order.clear();
+        self.records = 0;
         self.put(keep, now)?;
-        Ok(before - keep.len() as u64)
+        Ok(before.saturating_sub(keep.len() as u64))
+    }
+
+    /// How many records there are.
+    pub fn records(&self) -> u64 {
+        self.records
     }
 
     pub fn disk_bytes(&self) -> u64 {

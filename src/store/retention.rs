@@ -135,7 +135,7 @@ impl Store {
             let mut sealed: Vec<Arc<Sealed>> = view.sealed.iter().filter(|sealed| sealed.number != decision.number).cloned().collect();
             sealed.extend(reopened);
             sealed.sort_by_key(|sealed| sealed.number);
-            View { generation: view.generation, sealed, live: view.live.clone() }
+            View { sealed, ..view.clone() }
         });
         Ok(())
     }

@@ -84,7 +84,8 @@ impl Sealer {
             Some(Rewritten { file, new_block_of_old, metas, len }) => {
                 let mut live = task.live.write();
                 live.index.renumber(&new_block_of_old, metas);
-                live.file = file.clone();
+                let before = std::mem::replace(&mut live.file, file.clone());
+                live.file_before = Some(before);
                 task.live.set_durable(live.index.metas().len() as u32, task.seal.next_seq);
                 drop(live);
                 SealedFile { file, len, rewritten: true }
@@ -131,7 +132,7 @@ impl Sealer {
             all.push(sealed);
             all.sort_by_key(|sealed| sealed.number);
             let live = view.live.iter().filter(|live| live.number != number).cloned().collect();
-            View { generation, sealed: all, live }
+            View { generation, sealed: all, live, probes: view.probes.clone() }
         });
         let seconds = started.elapsed().as_secs_f64();
         Ok(SealedReport { head, blocks_before, blocks, journal_bytes: file.len, sidecar_bytes, seconds })

@@ -1,5 +1,5 @@
 //! The segments as readers see them: sealed ones with their sidecars, and those still in memory.
-use super::{Shared, Store};
+use super::{Probes, Shared, Store};
 use crate::events::EventId;
 use crate::index::ids::IdCache;
 use crate::index::live::LiveIndex;
@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// One state of the store; replaced as a whole when a segment is sealed, begun or removed.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct View {
     /// Grows whenever a segment is sealed: a batch checked against an older view is checked against the newer sidecars at commit.
     pub generation: u64,
+    pub probes: Arc<Probes>,
     /// Ascending by number.
     pub sealed: Vec<Arc<Sealed>>,
     /// Segments whose index is in memory: being sealed, and last the one that is written.
@@ -43,6 +44,8 @@ pub struct Live {
 pub struct LiveInner {
     pub index: LiveIndex,
     pub file: Arc<dyn File>,
+    /// The file before the rewrite, for readers that asked the index before it.
+    pub file_before: Option<Arc<dyn File>>,
 }
 
 impl Live {
@@ -51,7 +54,7 @@ impl Live {
         let durable_seq = index.metas().last().map_or(first_seq, |meta| meta.first_seq + u64::from(meta.events));
         Live {
             number,
-            inner: RwLock::new(LiveInner { index, file }),
+            inner: RwLock::new(LiveInner { index, file, file_before: None }),
             durable_blocks: AtomicU32::new(durable_blocks),
             durable_seq: AtomicU64::new(durable_seq),
         }
@@ -85,7 +88,8 @@ impl View {
 
     /// Sequence number behind the last durable event.
     pub fn next_seq(&self) -> u64 {
-        self.live.last().map_or(1, |live| live.durable_seq())
+        let behind = self.live.iter().find(|live| (live.durable_blocks() as usize) < live.read().index.metas().len());
+        behind.or(self.live.last()).map_or(1, |live| live.durable_seq())
     }
 
     /// Events that can be found: in sealed segments and durable in live ones.
@@ -108,7 +112,10 @@ impl View {
         cache: &mut IdCache,
     ) -> Result<(), SidecarError> {
         for sealed in self.sealed.iter().filter(|sealed| sealed.generation > after) {
-            sealed.sidecar.mark_known(ids, identity_hours, known, cache)?;
+            if identity_hours.iter().any(|&hour| sealed.sidecar.has_hour(hour)) {
+                let hits = sealed.sidecar.mark_known(ids, identity_hours, known, cache)?;
+                self.probes.count(ids.len(), hits);
+            }
         }
         Ok(())
     }
@@ -160,9 +167,5 @@ impl crate::events::batch::Known for Known {
 }
 
 pub(super) fn with_live(shared: &Shared, live: Arc<Live>) {
-    shared.update_view(|view| View {
-        generation: view.generation,
-        sealed: view.sealed.clone(),
-        live: view.live.iter().cloned().chain([live]).collect(),
-    });
+    shared.update_view(|view| View { live: view.live.iter().cloned().chain([live]).collect(), ..view.clone() });
 }

@@ -198,12 +198,14 @@ events! {
     } |event, metrics| metrics.rejected(event.source, event.reason, event.count);
     /// A file became shorter than what was read of it: what stood between may be lost.
     InputTruncated<'e> "input_truncated" "ingest" Warning throttled, "input file was truncated: reading it again from its beginning" {
-        source: &'e str, path: &'e str, size_bytes: u64, checkpoint_bytes: u64, bytes_at_risk: u64,
+        source: &'e str, path: &'e str, generation: u32, bytes_at_risk: u64,
     } |event, metrics| metrics.input_truncated(event.source);
     /// A file or directory cannot be read; it is tried again.
     InputUnreadable<'e> "input_unreadable" "ingest" Warning throttled, "input cannot be read: trying again" {
-        source: &'e str, path: &'e str, error: &'e str,
+        source: &'e str, error: &'e str,
     } |_, _| ();
+    /// A rotation was followed, a torn line joined, a front skipped.
+    InputNoticed<'e> "input_noticed" "ingest" Info throttled, "input changed" { source: &'e str, notice: &'e str } |_, _| ();
     PhaseChanged "phase_changed" "ingest" Info, "phase changed" { phase: Phase, backlog_bytes: u64 } |event, metrics| metrics.set_phase(event.phase);
 
     SegmentSealed<'e> "segment_sealed" "journal" Info, "segment sealed" {

@@ -3,6 +3,7 @@ pub mod events;
 pub mod file;
 pub mod log;
 pub mod metrics;
+pub mod notices;
 pub mod printable;
 
 pub use events::{Event, Telemetry};

@@ -1,0 +1,358 @@
+//! What commands ask of the store, as plain functions: the admin endpoint calls them for a running daemon, the command
+//! line calls them itself when there is none. They know nothing of HTTP and nothing of terminals.
+use crate::events::batch::{Batch, Extractor};
+use crate::events::{Field, Micros, time};
+use crate::index::ids::IdCache;
+use crate::index::query::{Query, QueryError};
+use crate::index::search::{self, Page, SearchError};
+use crate::index::sidecar::SidecarError;
+use crate::index::top::TopRow;
+use crate::index::{self};
+use crate::journal::fs::RealFs;
+use crate::journal::log::LogError;
+use crate::journal::verify::{self, Verified};
+use crate::sources::archive::{Archive, ArchiveSettings};
+use crate::sources::{Chunk, Format, Origin, Reason, Source, SourceError};
+use crate::store::{QuarantineRecord, Store};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("{}", .error.pointer(.query))]
+    Query { query: String, error: QueryError },
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    #[error(transparent)]
+    Index(#[from] SidecarError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot read the journal: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("there is no record {0} in quarantine: `honeyguide quarantine list` shows what there is")]
+    NoRecord(u64),
+    #[error("no event has the session id {0:?}")]
+    NoSession(String),
+    #[error("the receiver of the answer is gone")]
+    ReceiverGone,
+}
+
+/// Whether the command line was wrong, or something failed.
+impl ServiceError {
+    pub fn is_usage(&self) -> bool {
+        matches!(self, ServiceError::Query { .. })
+    }
+}
+
+/// A search.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SearchRequest {
+    pub query: String,
+    pub limit: u64,
+    #[serde(default)]
+    pub newest: bool,
+}
+
+/// Calls `each` with the lines of the events that match, in the order of their times. Answers how many there were, and
+/// whether there may be more.
+pub fn search(store: &Store, request: &SearchRequest, now: Micros, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(u64, bool), ServiceError> {
+    let query = Query::parse(&request.query, now).map_err(|error| ServiceError::Query { query: request.query.clone(), error })?;
+    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+    let page = Page { limit, newest_first: request.newest, after: None, last_seq: None };
+    let outcome = search::search(&store.evidence(), &query, page, &mut store.terms(), &mut |hit| each(hit.line))?;
+    Ok((outcome.hits as u64, outcome.more))
+}
+
+/// The most frequent values of a field.
+pub fn top(store: &Store, field: Field, limit: u64) -> Result<Vec<TopRow>, ServiceError> {
+    if field == Field::Session {
+        return Ok(top_sessions(store, limit)?);
+    }
+    Ok(index::top::top(&store.answers(), field, usize::try_from(limit).unwrap_or(usize::MAX), None)?)
+}
+
+/// Sessions by number of events. They live in a table of their own, where an id that is not hexadecimal is only a hash:
+/// such sessions are left out.
+fn top_sessions(store: &Store, limit: u64) -> Result<Vec<TopRow>, SidecarError> {
+    let mut sessions: std::collections::HashMap<u64, (u64, Micros, Micros)> = std::collections::HashMap::new();
+    for segment in &store.answers().segments {
+        segment.with_index(&mut |index| {
+            index.each_session(&mut |entry| {
+                let row = sessions.entry(entry.key).or_insert((0, Micros::MAX, Micros::MIN));
+                *row = (row.0 + u64::from(entry.events), row.1.min(entry.first), row.2.max(entry.last));
+            })
+        })?;
+    }
+    let mut rows: Vec<TopRow> = sessions
+        .into_iter()
+        .filter_map(|(key, (count, first, last))| Some(TopRow { value: index::session_name(key)?.into_bytes(), count, first, last }))
+        .collect();
+    rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(rows)
+}
+
+/// Most events of one session that are shown.
+pub const SESSION_EVENTS_MAX: u64 = 100_000;
+
+/// The lines of one session, in the order of their times.
+pub fn session(store: &Store, id: &str, now: Micros) -> Result<Vec<Vec<u8>>, ServiceError> {
+    let quoted = format!("session:{}", crate::index::query::quote(id));
+    let mut lines = Vec::new();
+    let request = SearchRequest { query: quoted, limit: SESSION_EVENTS_MAX, newest: false };
+    search(store, &request, now, &mut |line| {
+        lines.push(line.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    if lines.is_empty() { Err(ServiceError::NoSession(id.to_owned())) } else { Ok(lines) }
+}
+
+/// A check of everything on disk.
+#[derive(Debug, Default)]
+pub struct VerifyOutcome {
+    pub journal: Verified,
+    pub ledger: Verified,
+    pub quarantine: Verified,
+    pub sidecars: u64,
+    /// Sidecars that do not agree with their checksums or their segment: (segment, what).
+    pub bad_sidecars: Vec<(u64, String)>,
+}
+
+/// Verifies journal, sidecars, ledger and quarantine; `progress` is told (segments done, segments).
+pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyOutcome, ServiceError> {
+    let layout = store.layout();
+    let view = store.view();
+    let total = (view.sealed.len() + view.live.len()) as u64;
+    let mut done = 0;
+    let mut outcome = VerifyOutcome::default();
+    // The last segment may be in the middle of an append.
+    outcome.journal = verify::verify(&RealFs, &layout.journal, true, |_| {
+        done += 1;
+        progress(done, total);
+    })?;
+    outcome.ledger = verify::verify(&RealFs, &layout.ledger, true, |_| {})?;
+    outcome.quarantine = verify::verify(&RealFs, &layout.quarantine, true, |_| {})?;
+    for sealed in &view.sealed {
+        outcome.sidecars += 1;
+        if let Err(error) = sealed.sidecar.verify() {
+            outcome.bad_sidecars.push((sealed.number, error.to_string()));
+        }
+    }
+    Ok(outcome)
+}
+
+/// Whether a file may be deleted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IngestedFile {
+    pub path: PathBuf,
+    pub ingested: bool,
+    /// Bytes of the (decompressed) file, and how many of them belong to events or refusals that are durable.
+    pub bytes: u64,
+    pub durable_bytes: u64,
+    /// Events and refusals that are missing.
+    pub missing: u64,
+    pub problem: Option<String>,
+}
+
+/// Reads a file as `load` would, and asks the journal and the quarantine about every event and every refusal in it: the
+/// proof is the content, not a checkpoint.
+pub fn ingested(store: &Store, path: &Path, format: Format) -> Result<IngestedFile, ServiceError> {
+    let source = Arc::new(Source { name: "ingested".into(), format });
+    let mut archive = Archive::open(path, source, ArchiveSettings::default())?;
+    let mut extractor = Extractor::new();
+    let mut cache = IdCache::new();
+    let mut answer = IngestedFile { path: path.into(), ingested: true, bytes: 0, durable_bytes: 0, missing: 0, problem: None };
+    while let Some(chunk) = archive.next_chunk()? {
+        let bytes = chunk.origin.input_bytes;
+        let batch = extractor.extract(chunk, &());
+        let missing = missing_of(store, &batch, &mut cache)?;
+        answer.bytes += bytes;
+        answer.missing += missing;
+        if missing == 0 {
+            answer.durable_bytes += bytes;
+        } else {
+            answer.ingested = false;
+        }
+        if let Some(refused) = batch.refused.iter().find(|refused| refused.reason == Reason::Archive) {
+            answer.ingested = false;
+            answer.problem = Some(refused.detail.clone());
+        }
+    }
+    if answer.missing > 0 {
+        answer.problem.get_or_insert(format!("{} events are not in the journal yet", answer.missing));
+    }
+    Ok(answer)
+}
+
+fn missing_of(store: &Store, batch: &Batch, cache: &mut IdCache) -> Result<u64, ServiceError> {
+    let known = store.durable(&batch.ids, &batch.identity_hours, cache)?;
+    let events = known.iter().filter(|&&known| !known).count() as u64;
+    let quarantine = store.quarantine();
+    Ok(events + batch.refused.iter().filter(|refused| !quarantine.contains(refused, &batch.origin.path)).count() as u64)
+}
+
+/// Which quarantine records.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Selection {
+    #[serde(default)]
+    pub numbers: Vec<u64>,
+    #[serde(default)]
+    pub reason: Option<Reason>,
+    #[serde(default)]
+    pub all: bool,
+}
+
+impl Selection {
+    fn takes(&self, number: u64, record: &QuarantineRecord) -> bool {
+        self.all || self.numbers.contains(&number) || self.reason == Some(record.reason)
+    }
+}
+
+/// The newest `limit` records, newest first, of one reason or of all.
+pub fn quarantine_list(store: &Store, reason: Option<Reason>, limit: u64) -> Result<Vec<(u64, QuarantineRecord)>, ServiceError> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut newest = std::collections::VecDeque::new();
+    store.quarantine().for_each(0, |number, record| {
+        if reason.is_none_or(|reason| reason == record.reason) {
+            if newest.len() == limit {
+                newest.pop_front();
+            }
+            if limit > 0 {
+                newest.push_back((number, record));
+            }
+        }
+        true
+    })?;
+    Ok(newest.into_iter().rev().collect())
+}
+
+/// One record.
+pub fn quarantine_show(store: &Store, number: u64) -> Result<QuarantineRecord, ServiceError> {
+    store.quarantine().get(number)?.ok_or(ServiceError::NoRecord(number))
+}
+
+/// Removes records for good. Answers how many went.
+pub fn quarantine_purge(store: &Store, selection: &Selection, now: Micros) -> Result<u64, ServiceError> {
+    let mut quarantine = store.quarantine();
+    let mut keep = Vec::new();
+    quarantine.for_each(0, |number, record| {
+        if !selection.takes(number, &record) {
+            keep.push(record);
+        }
+        true
+    })?;
+    let removed = quarantine.replace(&keep, now)?;
+    drop(quarantine);
+    let details = serde_json::json!({ "removed": removed, "selection": selection });
+    store.record("quarantine_purged", details, now)?;
+    Ok(removed)
+}
+
+/// The lines of the selected records that were kept whole, as chunks to be loaded again: what is accepted now becomes
+/// events, what is refused again stays (each refused stretch is kept once).
+pub fn quarantine_chunks(store: &Store, selection: &Selection, now: Micros) -> Result<(Vec<Chunk>, Vec<u64>), ServiceError> {
+    let mut chunks = Vec::new();
+    let mut numbers = Vec::new();
+    store.quarantine().for_each(0, |number, record| {
+        let format = Format::parse(&record.format);
+        if let (true, Some(bytes), Some(format)) = (selection.takes(number, &record), record.bytes(), format) {
+            numbers.push(number);
+            chunks.push(chunk_of(&record, bytes, format, now));
+        }
+        true
+    })?;
+    Ok((chunks, numbers))
+}
+
+fn chunk_of(record: &QuarantineRecord, mut bytes: Vec<u8>, format: Format, now: Micros) -> Chunk {
+    let received_at = time::parse(record.timestamp.as_bytes()).unwrap_or(now);
+    let input_bytes = bytes.len() as u64;
+    bytes.push(b'\n');
+    let origin = Origin {
+        source: Arc::new(Source { name: record.source.clone(), format }),
+        stream: "".into(),
+        run: 0,
+        ordinal: 0,
+        path: record.path.as_str().into(),
+        offset: record.offset,
+        input_bytes,
+        received_at,
+        reflowed: false,
+        checkpoint: Vec::new(),
+        permit: None,
+    };
+    Chunk { origin, data: bytes, refused: Vec::new() }
+}
+
+/// After a retry: removes those of the numbered records whose bytes are events of the journal now. Answers how many.
+pub fn quarantine_resolve(store: &Store, numbers: &[u64], now: Micros) -> Result<u64, ServiceError> {
+    let mut extractor = Extractor::new();
+    let mut cache = IdCache::new();
+    let mut resolved = Selection::default();
+    let (chunks, numbers) = quarantine_chunks(store, &Selection { numbers: numbers.to_vec(), ..Selection::default() }, now)?;
+    for (chunk, number) in chunks.into_iter().zip(numbers) {
+        let batch = extractor.extract(chunk, &());
+        let known = store.durable(&batch.ids, &batch.identity_hours, &mut cache)?;
+        if batch.refused.is_empty() && !known.is_empty() && known.iter().all(|&known| known) {
+            resolved.numbers.push(number);
+        }
+    }
+    if resolved.numbers.is_empty() { Ok(0) } else { quarantine_purge(store, &resolved, now) }
+}
+
+/// What the journal holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Holdings {
+    pub events: u64,
+    pub segments: u64,
+    pub raw_bytes: u64,
+    pub journal_bytes: u64,
+    pub sidecar_bytes: u64,
+    pub first_event: Option<Micros>,
+    pub last_event: Option<Micros>,
+    pub next_seq: u64,
+    pub quarantine_records: u64,
+    pub quarantine_bytes: u64,
+    pub free_bytes: Option<u64>,
+}
+
+pub fn holdings(store: &Store) -> Result<Holdings, ServiceError> {
+    let view = store.view();
+    let (journal_bytes, sidecar_bytes) = store.disk_bytes()?;
+    let mut holdings = Holdings {
+        segments: (view.sealed.len() + view.live.len()) as u64,
+        journal_bytes,
+        sidecar_bytes,
+        next_seq: view.next_seq(),
+        free_bytes: store.free_bytes().ok(),
+        ..Holdings::default()
+    };
+    let span = |holdings: &mut Holdings, first: Micros, last: Micros| {
+        holdings.first_event = Some(holdings.first_event.map_or(first, |known| known.min(first)));
+        holdings.last_event = Some(holdings.last_event.map_or(last, |known| known.max(last)));
+    };
+    for sealed in &view.sealed {
+        let head = sealed.sidecar.head();
+        holdings.events += head.events;
+        holdings.raw_bytes += head.raw_bytes;
+        if head.events > 0 {
+            span(&mut holdings, head.time_min, head.time_max);
+        }
+    }
+    for live in &view.live {
+        let visible = live.durable_blocks() as usize;
+        for meta in live.read().index.metas().iter().take(visible).filter(|meta| meta.events > 0) {
+            holdings.events += u64::from(meta.events);
+            holdings.raw_bytes += u64::from(meta.raw_len);
+            span(&mut holdings, meta.time_min, meta.time_max);
+        }
+    }
+    let quarantine = store.quarantine();
+    holdings.quarantine_bytes = quarantine.disk_bytes();
+    holdings.quarantine_records = quarantine.records();
+    Ok(holdings)
+}

@@ -1,0 +1,115 @@
+//! What search and top lists see of the store.
+use super::view::{Live, Sealed};
+use super::{Store, View};
+use crate::events::batch::Extractor;
+use crate::events::{EventId, Field, Micros};
+use crate::index::ids::IdCache;
+use crate::index::BlockMeta;
+use crate::index::part::IndexPart;
+use crate::index::search::{self, BlockLines, LineTerms, Segment};
+use crate::index::sidecar::SidecarError;
+use crate::journal::block::Run;
+use crate::journal::fs::File;
+use crate::journal::segment::{BlockReader, ReadError};
+use crate::sources::Format;
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an answer about durability waits for a sync that is under way.
+const SYNC_WAIT: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// Buffers and decompression context of this thread, kept from block to block.
+    static READER: RefCell<BlockReader> = RefCell::default();
+}
+
+fn read(file: &dyn File, meta: &BlockMeta, lines: &mut BlockLines) -> Result<(), ReadError> {
+    let header = READER.with_borrow_mut(|reader| reader.read(file, meta, &mut lines.bytes))?;
+    lines.runs.clear();
+    lines.runs.extend(header.runs.iter().map(|run: &Run| (run.events, run.received_at)));
+    Ok(())
+}
+
+impl Segment for Sealed {
+    fn with_index(&self, ask: &mut dyn FnMut(&dyn IndexPart) -> Result<(), SidecarError>) -> Result<(), SidecarError> {
+        ask(&self.sidecar)
+    }
+
+    fn read_block(&self, block: &BlockMeta, lines: &mut BlockLines) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the evidence was removed by retention"))?;
+        read(&**file, block, lines).map_err(io::Error::other)
+    }
+}
+
+impl Segment for Live {
+    fn with_index(&self, ask: &mut dyn FnMut(&dyn IndexPart) -> Result<(), SidecarError>) -> Result<(), SidecarError> {
+        ask(&self.read().index)
+    }
+
+    fn read_block(&self, block: &BlockMeta, lines: &mut BlockLines) -> io::Result<()> {
+        let (file, before) = {
+            let inner = self.read();
+            (inner.file.clone(), inner.file_before.clone())
+        };
+        match (read(&*file, block, lines), before) {
+            // The blocks were rewritten between the question to the index and this one.
+            (Err(_), Some(before)) => read(&*before, block, lines).map_err(io::Error::other),
+            (read, _) => read.map_err(io::Error::other),
+        }
+    }
+}
+
+/// The decoder, as search needs it.
+pub struct Terms {
+    extractor: Extractor,
+}
+
+impl LineTerms for Terms {
+    fn terms(&mut self, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
+        self.extractor.terms(Format::Cowrie, line, received_at, out)
+    }
+}
+
+impl Store {
+    /// Segments whose lines can be read, for search. What is not durable yet is not seen.
+    pub fn evidence(&self) -> search::View {
+        let view = self.view();
+        let sealed = view.sealed.iter().filter(|sealed| sealed.file.is_some()).map(|sealed| sealed.clone() as Arc<dyn Segment>);
+        search::View { segments: sealed.chain(live(&view)).collect(), last_seq: view.next_seq() - 1 }
+    }
+
+    /// All segments, for counts: also those whose lines retention has removed.
+    pub fn answers(&self) -> search::View {
+        let view = self.view();
+        let sealed = view.sealed.iter().map(|sealed| sealed.clone() as Arc<dyn Segment>);
+        search::View { segments: sealed.chain(live(&view)).collect(), last_seq: view.next_seq() - 1 }
+    }
+
+    /// Whether each event is stored and durable: exact. Waits for blocks that are being synced right now.
+    pub fn durable(&self, ids: &[EventId], identity_hours: &[i32], cache: &mut IdCache) -> Result<Vec<bool>, SidecarError> {
+        let view = self.view();
+        let known = view.contains(ids, identity_hours, cache)?;
+        let staged: Vec<u32> = view.live.iter().map(|live| live.read().index.metas().len() as u32).collect();
+        let deadline = Instant::now() + SYNC_WAIT;
+        let synced = |(live, &blocks): (&Arc<Live>, &u32)| live.durable_blocks() >= blocks;
+        while !view.live.iter().zip(&staged).all(synced) {
+            if Instant::now() > deadline {
+                // The disk does not answer, or the journal has a fault: nobody may rely on any of it.
+                return Ok(vec![false; ids.len()]);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(known)
+    }
+
+    /// A decoder for search.
+    pub fn terms(&self) -> Terms {
+        Terms { extractor: Extractor::new() }
+    }
+}
+
+fn live(view: &View) -> impl Iterator<Item = Arc<dyn Segment>> {
+    view.live.iter().map(|live| live.clone() as Arc<dyn Segment>)
+}
