@@ -318,7 +318,8 @@ mod tests {
         fn any_company_of_lines_hashes_as_the_blake3_crate_does(
             lines in prop::collection::vec((any::<u8>(), prop_oneof![0usize..1_100, 0usize..9_000]), 0..40),
         ) {
-            let lines: Vec<Vec<u8>> = lines.into_iter().map(|(seed, len)| (0..len).map(|at| (at as u8).wrapping_mul(seed)).collect()).collect();
+            let line = |(seed, len)| (0..len).map(|at| (at as u8).wrapping_mul(seed)).collect();
+            let lines: Vec<Vec<u8>> = lines.into_iter().map(line).collect();
             agree(&lines.iter().map(Vec::as_slice).collect::<Vec<_>>());
         }
     }
