@@ -6,7 +6,6 @@
 //!
 //! No line can hurt: one that panics its decoder is refused and the rest is kept.
 use super::array::{is_array, split_array};
-use super::blake3_lanes::ids_of_lines;
 use super::decoder::{Decoder, Event, Identity, Term, decoder};
 use super::json::Flaw;
 use super::refusals::{Refusals, reason};
@@ -406,7 +405,7 @@ impl Extractor {
             Identity::Line => {
                 let fresh = &self.noted[self.ids.len()..];
                 let lines: Vec<&[u8]> = fresh.iter().map(|noted| &data[noted.line.start as usize..noted.line.end as usize]).collect();
-                ids_of_lines(&lines, &mut self.ids);
+                EventId::of_lines(&lines, &mut self.ids);
             }
         }
     }

@@ -149,8 +149,8 @@ mod tests {
         for (line, expected) in [
             // Key order is anything; ports are numbers; `session` comes first.
             (
-                r#"{"timestamp":"2026-03-22T00:10:42.831494Z","dst_port":22,"eventid":"cowrie.session.connect","session":"c7ae63583837","src_ip":"192.0.2.1"}"#,
-                &["session=c7ae63583837", "dst_port=22", "eventid=cowrie.session.connect", "src_ip=192.0.2.1"][..],
+                r#"{"timestamp":"2026-03-22T00:10:42.831494Z","dst_port":22,"eventid":"e","session":"c7ae63583837","src_ip":"192.0.2.1"}"#,
+                &["session=c7ae63583837", "dst_port=22", "eventid=e", "src_ip=192.0.2.1"][..],
             ),
             (
                 r#"{"dst_port":"2222","dst_ip":"mail.example.org","src_ip":"5f3c9a hashed"}"#,
@@ -184,8 +184,8 @@ mod tests {
                 &["ja4=t13", "ja4h=ge11", "hassh=57", "version=SSH-2.0-Go"],
             ),
             (
-                r#"{"url":"http://x/","shasum":"e3b0","filename":"a.sh","destfile":"/tmp/a","outfile":"var/x","protocol":"ssh","sensor":"s1"}"#,
-                &["url=http://x/", "shasum=e3b0", "filename=a.sh", "destfile=/tmp/a", "protocol=ssh", "sensor=s1"],
+                r#"{"url":"ftp://x","shasum":"e3","filename":"a.sh","destfile":"/tmp/a","outfile":"x","protocol":"ssh","sensor":"s1"}"#,
+                &["url=ftp://x", "shasum=e3", "filename=a.sh", "destfile=/tmp/a", "protocol=ssh", "sensor=s1"],
             ),
             // Other types than expected.
             (

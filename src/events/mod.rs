@@ -3,6 +3,7 @@
 //! Nothing here knows of files, journals or actors.
 pub mod array;
 pub mod batch;
+#[cfg(target_arch = "x86_64")]
 mod blake3_lanes;
 pub mod cowrie;
 pub mod decoder;

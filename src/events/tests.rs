@@ -167,10 +167,12 @@ fn same(left: &Batch, right: &Batch) {
 
 /// Events as a fleet of a few sensors would send them, with clocks gone wrong and values repeated.
 fn event_line() -> impl Strategy<Value = String> {
-    let value = || prop_oneof![3 => prop::sample::select(vec!["a", "b", "", "root", "é\n\"", "\u{0}"]).prop_map(str::to_owned), 1 => any::<String>()];
+    const VALUES: &[&str] = &["a", "b", "", "root", "é\n\"", "\u{0}"];
+    const STRANGE_TIMES: &[&str] = &["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "1999-12-31T23:59:59.999999Z", "soon"];
+    let value = || prop_oneof![3 => prop::sample::select(VALUES).prop_map(str::to_owned), 1 => any::<String>()];
     let time = prop_oneof![
         6 => (0i64..72).prop_map(|hours| Some(time::format(RECEIVED_AT - hours * time::MICROS_PER_HOUR))),
-        1 => prop::sample::select(vec!["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "1999-12-31T23:59:59.999999Z", "soon"]).prop_map(|time| Some(time.into())),
+        1 => prop::sample::select(STRANGE_TIMES).prop_map(|time| Some(time.into())),
         1 => Just(None),
     ];
     let sensor = prop::sample::select(vec![None, Some("one"), Some("two"), Some("three")]);
@@ -199,9 +201,10 @@ fn event_line() -> impl Strategy<Value = String> {
 }
 
 fn line() -> impl Strategy<Value = String> {
+    const ODD: &[&str] = &["", " ", "\r", "junk", "{", "[1]", "{\"a\":\u{1}}", "[{\"a\":1},{\"b\":2}]"];
     prop_oneof![
         20 => event_line(),
-        1 => prop::sample::select(vec!["", " ", "\r", "junk", "{", "[1]", "{\"a\":\u{1}}", "[{\"a\":1},{\"b\":2}]"]).prop_map(str::to_owned),
+        1 => prop::sample::select(ODD).prop_map(str::to_owned),
         1 => prop::collection::vec(event_line(), 0..4).prop_map(|events| format!("[{}]", events.join(" , "))),
     ]
 }
@@ -247,7 +250,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_kept_or_refused(bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"{}[]\",:\n\\1"[..])], 0..300)) {
+    fn any_bytes_are_kept_or_refused(
+        bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"{}[]\",:\n\\1"[..])], 0..300),
+    ) {
         let batch = extract(&bytes);
         prop_assert_eq!(batch.ids.len(), batch.events as usize);
         prop_assert_eq!(batch.lines.iter().filter(|&&byte| byte == b'\n').count(), batch.events as usize);

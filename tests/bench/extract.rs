@@ -13,6 +13,8 @@ use std::time::Duration;
 /// Events per measurement, at least.
 const EVENTS: usize = 1_000_000;
 
+const STAGES: usize = 7;
+
 struct Everything;
 
 impl Known for Everything {
@@ -44,9 +46,10 @@ fn main() {
 
     let mut extractor = Extractor::new();
     let mut event = Event::default();
-    let mut stages = [Duration::MAX; 6];
+    let mut ids = Vec::new();
+    let mut stages = [Duration::MAX; STAGES];
     for _ in 0..3 {
-        let mut sums = [Duration::ZERO; 6];
+        let mut sums = [Duration::ZERO; STAGES];
         for _ in 0..rounds {
             sums[0] += cpu(|| {
                 lines.iter().for_each(|line| {
@@ -69,6 +72,12 @@ fn main() {
                     black_box(extractor.index(chunk, &runs));
                 }
             });
+            sums[6] += cpu(|| {
+                for lines in lines.chunks(1_024) {
+                    ids.clear();
+                    EventId::of_lines(black_box(lines), &mut ids);
+                }
+            });
             for (stage, known) in [(4, &() as &dyn Known), (5, &Everything)] {
                 let ready: Vec<Chunk> = chunks.iter().map(|data| chunk(data.clone())).collect();
                 sums[stage] += cpu(|| ready.into_iter().for_each(|chunk| drop(black_box(extractor.extract(chunk, known)))));
@@ -78,7 +87,8 @@ fn main() {
             *best = (*best).min(sum);
         }
     }
-    let names = ["id (one by one)", "parse and terms", "zstd", "index()", "extract(), nothing known", "extract(), all known"];
+    let names =
+        ["id (one by one)", "parse and terms", "zstd", "index()", "extract(), nothing known", "extract(), all known", "id (many at once)"];
     for (name, stage) in names.iter().zip(stages) {
         println!("{name:28} {:7.0} ns/event", stage.as_nanos() as f64 / (rounds * lines.len()) as f64);
     }
