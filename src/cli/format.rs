@@ -100,14 +100,15 @@ pub fn hit(line: &[u8], output: &Output) -> String {
     let kind = entry.eventid.strip_prefix("cowrie.").unwrap_or(&entry.eventid);
     let kind = if kind.is_empty() { "(no eventid)" } else { kind };
     let what = salient(session, entry);
-    let column = |text: Option<&str>, columns: usize| {
+    // Padded to `least` columns; cut at `most` only on a terminal: whoever reads a pipe wants the whole address.
+    let column = |text: Option<&str>, least: usize, most: usize| {
         let text = terminal::escape(text.unwrap_or("-"));
-        let text = terminal::truncate(&text, columns);
-        let pad = columns.saturating_sub(terminal::width(&text));
+        let text = terminal::truncate(&text, if output.columns.is_some() { most } else { usize::MAX });
+        let pad = least.saturating_sub(terminal::width(&text));
         format!("{text}{:pad$}", "")
     };
-    let before = format!("{stamp:<19}  {}  {}  ", column(session.sensor.as_deref(), 10), column(session.src_ip.as_deref(), 15));
-    let kind_column = column(Some(kind), 21);
+    let before = format!("{stamp:<19}  {}  {}  ", column(session.sensor.as_deref(), 10, 16), column(session.src_ip.as_deref(), 15, 39));
+    let kind_column = column(Some(kind), 21, 28);
     let rest = match output.columns {
         Some(columns) => {
             let used = terminal::width(&before) + terminal::width(&kind_column) + 2;
@@ -117,7 +118,7 @@ pub fn hit(line: &[u8], output: &Output) -> String {
     };
     let mut text = format!("{}{}  {rest}", output.paint(Colour::Quiet, &before), output.paint(Colour::Strong, &kind_column));
     text.truncate(text.trim_end().len());
-    text
+    if output.colour { text } else { cut(&text, output) }
 }
 
 /// What a reader wants to know of an event beside when, where and of what kind.

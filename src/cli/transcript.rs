@@ -119,9 +119,12 @@ pub enum Action {
     },
 }
 
+/// An event and its time, if it has one that can be read.
+type Timed = (Option<Micros>, Map<String, Value>);
+
 /// The transcripts of all sessions in `lines`, one per (session, sensor), in order of their first event.
 pub fn transcripts<Line: AsRef<[u8]>>(lines: &[Line]) -> Vec<Transcript> {
-    let mut groups: BTreeMap<(String, Option<String>), Vec<(Option<Micros>, Map<String, Value>)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, Option<String>), Vec<Timed>> = BTreeMap::new();
     let mut unreadable = Vec::new();
     for line in lines {
         match read(line.as_ref()) {
@@ -159,7 +162,7 @@ pub fn transcripts<Line: AsRef<[u8]>>(lines: &[Line]) -> Vec<Transcript> {
 }
 
 impl Transcript {
-    fn of(session: String, sensor: Option<String>, events: &[(Option<Micros>, Map<String, Value>)]) -> Transcript {
+    fn of(session: String, sensor: Option<String>, events: &[Timed]) -> Transcript {
         let mut transcript = Transcript { session, sensor, ..Transcript::default() };
         for (at, event) in events {
             let eventid = text(event, "eventid").unwrap_or_default();
@@ -168,7 +171,7 @@ impl Transcript {
             transcript.entries.push(Entry { time: at.map(time::format), micros: *at, eventid, action });
         }
         let times = || transcript.entries.iter().filter_map(|entry| entry.micros);
-        let (first, last) = (times().next(), times().last());
+        let (first, last) = (times().next(), times().next_back());
         if let (None, Some(first), Some(last)) = (transcript.duration_seconds, first, last) {
             transcript.duration_seconds = Some((last - first) as f64 / 1e6);
         }
