@@ -157,8 +157,8 @@ pub struct Demo {
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Takes files and directories (their files whose name says log, JSON or archive; not hidden ones), plain or compressed with gzip, bzip2, \
-zstd or xz. What is in the journal already is counted as duplicate and not stored again, so loading twice does no harm. Refused lines go to \
-quarantine and make the exit code 3.
+zstd or xz. What is in the journal already is counted as duplicate and not stored again, so loading twice does no harm. Refused lines go \
+to quarantine and make the exit code 3.
 
 Examples:
   honeyguide load /var/log/cowrie
@@ -330,7 +330,8 @@ pub struct Selection {
 #[command(
     group = ArgGroup::new("length").args(["events", "sessions", "live"]),
     after_long_help = "\
-The same options give the same bytes on every machine. All addresses are from ranges that no host on the Internet has, so nothing here points at anybody.
+The same options give the same bytes on every machine. All addresses are from ranges that no host on \
+the Internet has, so nothing here points at anybody.
 
 Examples:
   honeyguide simulate --events 1000000 > cowrie.json
