@@ -12,11 +12,17 @@ fn empty() -> Copies {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("cowrie")).unwrap();
     assert!(Copies::of(dir.path()).is_err());
-    std::fs::write(dir.path().join("cowrie/cowrie.json"), concat!(
-        r#"{"eventid":"cowrie.session.connect","src_ip":"198.51.100.7","src_port":1,"dst_ip":"198.51.100.77","session":"00ff00ff00ff","message":"New connection: 198.51.100.7:1 (198.51.100.77:22) [session: 00ff00ff00ff]","timestamp":"2026-02-27T23:59:59.000001Z"}"#,
-        "\n",
-        r#"{"eventid":"cowrie.session.closed","timestamp":"2026-02-27"#,
-    )).unwrap();
+    std::fs::write(
+        dir.path().join("cowrie/cowrie.json"),
+        concat!(
+            r#"{"eventid":"cowrie.session.connect","src_ip":"198.51.100.7","src_port":1,"dst_ip":"198.51.100.77","#,
+            r#""session":"00ff00ff00ff","message":"New connection: 198.51.100.7:1 (198.51.100.77:22) [session: 00ff00ff00ff]","#,
+            r#""timestamp":"2026-02-27T23:59:59.000001Z"}"#,
+            "\n",
+            r#"{"eventid":"cowrie.session.closed","timestamp":"2026-02-27"#,
+        ),
+    )
+    .unwrap();
     Copies::of(dir.path()).unwrap()
 }
 
@@ -47,9 +53,11 @@ fn a_copy_changes_session_day_and_source_address_wherever_they_stand_and_nothing
 #[test]
 fn a_one_line_array_is_split_into_its_elements_as_they_stand() {
     let mut copies = empty();
-    copies.add(br#"[{"eventid": "a", "session": "1234abcd", "timestamp": "2020-01-01T00:00:00Z"}, {"eventid": "b", "session": "1234abcd", "timestamp": "2020-01-01T00:00:01Z"}]"#);
+    let element =
+        |kind: &str, second: u32| format!(r#"{{"eventid": "{kind}", "session": "1234abcd", "timestamp": "2020-01-01T00:00:0{second}Z"}}"#);
+    copies.add(format!("[{}, {}]", element("a", 0), element("b", 1)).as_bytes());
     assert_eq!(copies.lines(), 3);
-    assert_eq!(copy_of(&mut copies)[1], br#"{"eventid": "a", "session": "1234abcd", "timestamp": "2020-01-01T00:00:00Z"}"#);
+    assert_eq!(copy_of(&mut copies)[1], element("a", 0).as_bytes());
     let copied = copy_of(&mut copies);
     assert_eq!(
         serde_json::from_slice::<Value>(&copied[1]).unwrap()["session"],

@@ -1,4 +1,5 @@
-//! The generator's promises: the same bytes for the same options, lines in time order that look like Cowrie's, files as Cowrie rotates them.
+//! The generator's promises: the same bytes for the same options, lines in time order that look like Cowrie's, files rotated
+//! as Cowrie does.
 use honeyguide::events::time;
 use honeyguide::simulate::{Generator, LogWriter, Rotation, Shape, Simulation, Torn, hostile};
 use serde_json::Value;

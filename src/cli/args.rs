@@ -21,7 +21,6 @@ use std::path::PathBuf;
     after_long_help = EXAMPLES,
     subcommand_required = true,
     arg_required_else_help = true,
-    propagate_version = true,
     max_term_width = 110
 )]
 pub struct Cli {
@@ -66,7 +65,7 @@ Examples:
 pub enum Command {
     /// Run the daemon: follow the configured logs until told to stop
     #[command(after_long_help = "\
-Logs in JSON lines go to standard output. SIGTERM and Ctrl-C drain and stop; SIGHUP reads the configuration again, and a configuration
+Logs in JSON lines go to standard output. SIGTERM and Ctrl-C drain and stop; SIGHUP reads the configuration again, and a configuration \
 that is wrong changes nothing.
 
 Examples:
@@ -78,7 +77,7 @@ Examples:
     Demo(Demo),
     /// Check the configuration and say what would run, without running it
     #[command(after_long_help = "\
-Names every source with the files its patterns match now, and every key that is not known, with its line and the nearest known key.
+Names every source with the files its patterns match now, and every key that is not known, with its line and the nearest known key. \
 Exits with 2 when `run` would refuse to start.
 
 Examples:
@@ -105,7 +104,7 @@ Examples:
     Status,
     /// Check every byte of the journal against its digests
     #[command(after_long_help = "\
-Reads all segments, follows the chain of digests from the first to the last, and compares every sidecar with the journal. Damage is named
+Reads all segments, follows the chain of digests from the first to the last, and compares every sidecar with the journal. Damage is named \
 by segment and block, and the exit code is then 3.
 
 Examples:
@@ -121,7 +120,7 @@ Examples:
     Simulate(Box<Simulate>),
     /// Build sidecars and state again from the journal
     #[command(after_long_help = "\
-The journal is the truth; indexes and state are views of it. This removes them and makes them anew. It is never needed in normal use: what
+The journal is the truth; indexes and state are views of it. This removes them and makes them anew. It is never needed in normal use: what \
 is missing or stale is rebuilt when it is noticed. The daemon must not be running.
 
 Examples:
@@ -136,8 +135,8 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-Without --log it writes a simulated Cowrie log into the demo's own directory, rotates it, and follows it as it would a real one. With --log
-it follows the logs in DIR, which it only reads. Ctrl-C drains and stops; the data stays for search, top and session.
+Without --log it writes a simulated Cowrie log into the demo's own directory, rotates it, and follows it as it would a real one. \
+With --log it follows the logs in DIR, which it only reads. Ctrl-C drains and stops; the data stays for search, top and session.
 
 Examples:
   honeyguide demo
@@ -157,9 +156,9 @@ pub struct Demo {
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-Takes files and directories (their files whose name says log, JSON or archive; not hidden ones), plain or compressed with gzip, bzip2, zstd
-or xz. What is in the journal already is counted as duplicate and not stored again, so loading twice does no harm. Refused lines go to
-quarantine and make the exit code 3.
+Takes files and directories (their files whose name says log, JSON or archive; not hidden ones), plain or compressed with gzip, bzip2, \
+zstd or xz. What is in the journal already is counted as duplicate and not stored again, so loading twice does no harm. Refused lines go \
+to quarantine and make the exit code 3.
 
 Examples:
   honeyguide load /var/log/cowrie
@@ -208,7 +207,7 @@ pub struct Top {
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-Prints who came, with what client, what they tried, typed, fetched and tunnelled, and when. Ids that several sensors used are told apart
+Prints who came, with what client, what they tried, typed, fetched and tunnelled, and when. Ids that several sensors used are told apart \
 by sensor.
 
 Examples:
@@ -239,7 +238,7 @@ pub struct Explain {
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-Exits with 0 when every byte of every file is durable in the journal (or was refused and is durable in quarantine), with 1 when not; so a
+Exits with 0 when every byte of every file is durable in the journal (or was refused and is durable in quarantine), with 1 when not; so a \
 cron job may delete what is safe to delete.
 
 Examples:
@@ -331,7 +330,8 @@ pub struct Selection {
 #[command(
     group = ArgGroup::new("length").args(["events", "sessions", "live"]),
     after_long_help = "\
-The same options give the same bytes on every machine. All addresses are from ranges that no host has, so nothing here points at anybody.
+The same options give the same bytes on every machine. All addresses are from ranges that no host on \
+the Internet has, so nothing here points at anybody.
 
 Examples:
   honeyguide simulate --events 1000000 > cowrie.json
@@ -438,9 +438,9 @@ fn search_help() -> String {
 Conditions:
   FIELD:VALUE        the field has exactly this value
   FIELD:\"A B\"        a value with spaces, quoted once more for the shell: 'command:\"uname -a\"'
-  FIELD:PREFIX*      * stands for any characters
-  since:TIME         not before 2026-03-22, 2026-03-22T10:00:00Z or 24h ago
-  until:TIME         before that time
+  FIELD:PREFIX*      * stands for any characters, also within quotes; \\* for an asterisk
+  since:TIME         from 2026-03-22, from 2026-03-22T10:00:00Z, or for the last 24h (30m, 7d, …)
+  until:TIME         before that time; with a date, to the end of that day
 
 Fields:
 ",
@@ -454,7 +454,7 @@ Times are UTC. With --json the original lines are printed; on a terminal their c
 
 Examples:
   honeyguide search src_ip:198.51.100.7
-  honeyguide search eventid:cowrie.login.success username:root since:2026-03-01 until:2026-04-01
+  honeyguide search eventid:cowrie.login.success username:root since:2026-03-01 until:2026-03-31
   honeyguide search 'command:\"wget *\"' --newest --limit 20
   honeyguide search url:*.sh --json | jq -r .url",
     );

@@ -100,14 +100,15 @@ pub fn hit(line: &[u8], output: &Output) -> String {
     let kind = entry.eventid.strip_prefix("cowrie.").unwrap_or(&entry.eventid);
     let kind = if kind.is_empty() { "(no eventid)" } else { kind };
     let what = salient(session, entry);
-    let column = |text: Option<&str>, columns: usize| {
+    // Padded to `least` columns; cut at `most` only on a terminal: whoever reads a pipe wants the whole address.
+    let column = |text: Option<&str>, least: usize, most: usize| {
         let text = terminal::escape(text.unwrap_or("-"));
-        let text = terminal::truncate(&text, columns);
-        let pad = columns.saturating_sub(terminal::width(&text));
+        let text = terminal::truncate(&text, if output.columns.is_some() { most } else { usize::MAX });
+        let pad = least.saturating_sub(terminal::width(&text));
         format!("{text}{:pad$}", "")
     };
-    let before = format!("{stamp:<19}  {}  {}  ", column(session.sensor.as_deref(), 10), column(session.src_ip.as_deref(), 15));
-    let kind_column = column(Some(kind), 21);
+    let before = format!("{stamp:<19}  {}  {}  ", column(session.sensor.as_deref(), 10, 16), column(session.src_ip.as_deref(), 15, 39));
+    let kind_column = column(Some(kind), 21, 28);
     let rest = match output.columns {
         Some(columns) => {
             let used = terminal::width(&before) + terminal::width(&kind_column) + 2;
@@ -117,7 +118,7 @@ pub fn hit(line: &[u8], output: &Output) -> String {
     };
     let mut text = format!("{}{}  {rest}", output.paint(Colour::Quiet, &before), output.paint(Colour::Strong, &kind_column));
     text.truncate(text.trim_end().len());
-    text
+    if output.colour { text } else { cut(&text, output) }
 }
 
 /// What a reader wants to know of an event beside when, where and of what kind.
@@ -520,28 +521,35 @@ mod tests {
         };
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&json(&[row], &TERMINAL).unwrap()).unwrap(),
-            json!([{"value": "1\u{1b}", "count": 3, "first_seen": "2026-03-22T00:14:41.244717Z", "last_seen": "2026-03-23T00:14:41.244717Z"}])
+            json!([{
+                "value": "1\u{1b}",
+                "count": 3,
+                "first_seen": "2026-03-22T00:14:41.244717Z",
+                "last_seen": "2026-03-23T00:14:41.244717Z"
+            }])
         );
         assert_eq!(LoadSummary::default().with_rate().events_per_second, 0.0);
     }
 
     #[test]
     fn hits_say_what_matters_on_one_line() {
+        let hive = r#""sensor":"hive","timestamp":"2026-03-22T00:14:41.244717Z","src_ip":"192.0.2.7","session":"1""#;
+        let elsewhere = r#""timestamp":"2026-03-22T00:14:41Z","src_ip":"2001:db8::1","session":"1""#;
         for (line, shown) in [
             (
-                r#"{"eventid":"cowrie.login.failed","username":"root","password":"a\u001b[2J","sensor":"hive","timestamp":"2026-03-22T00:14:41.244717Z","src_ip":"192.0.2.7","session":"1"}"#,
+                format!(r#"{{"eventid":"cowrie.login.failed","username":"root","password":"a\u001b[2J",{hive}}}"#),
                 r"2026-03-22 00:14:41  hive        192.0.2.7        login.failed           root / a\x1b[2J",
             ),
             (
-                r#"{"eventid":"cowrie.session.closed","duration":"1.5","sensor":"hive","timestamp":"2026-03-22T00:14:41.244717Z","src_ip":"192.0.2.7","session":"1"}"#,
+                format!(r#"{{"eventid":"cowrie.session.closed","duration":"1.5",{hive}}}"#),
                 "2026-03-22 00:14:41  hive        192.0.2.7        session.closed         after 1.5 s",
             ),
             (
-                r#"{"eventid":"cowrie.session.connect","protocol":"ssh","dst_port":22,"timestamp":"2026-03-22T00:14:41Z","src_ip":"2001:db8::1","session":"1"}"#,
+                format!(r#"{{"eventid":"cowrie.session.connect","protocol":"ssh","dst_port":22,{elsewhere}}}"#),
                 "2026-03-22 00:14:41  -           2001:db8::1      session.connect        ssh port 22",
             ),
-            (r#"{"a":1}"#, "no time              -           -                (no eventid)           a=1"),
-            ("not json", "not json"),
+            (r#"{"a":1}"#.to_owned(), "no time              -           -                (no eventid)           a=1"),
+            ("not json".to_owned(), "not json"),
         ] {
             assert_eq!(hit(line.as_bytes(), &Output::plain()), shown);
         }

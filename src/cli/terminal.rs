@@ -481,4 +481,23 @@ mod tests {
             indicatif::ProgressStyle::with_template(template).unwrap();
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_comes_out_harmless_and_any_json_unchanged(text in ".{0,80}", columns in 0usize..40) {
+            proptest::prop_assert!(is_harmless(&escape(&text)));
+            proptest::prop_assert!(width(&truncate(&escape(&text), columns)) <= columns);
+            let json = serde_json::to_string(&[&text, &text]).unwrap();
+            let escaped = escape_json(json.as_bytes());
+            proptest::prop_assert!(escaped.iter().all(|byte| !byte.is_ascii_control()));
+            proptest::prop_assert_eq!(serde_json::from_slice::<Vec<String>>(&escaped).unwrap(), [text.as_str(), text.as_str()]);
+        }
+
+        #[test]
+        fn any_bytes_come_out_harmless(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80)) {
+            proptest::prop_assert!(is_harmless(&escape_bytes(&bytes)));
+            let json = String::from_utf8(escape_json(&bytes).into_owned()).unwrap();
+            proptest::prop_assert!(json.chars().all(|character| !is_harmful(character)));
+        }
+    }
 }

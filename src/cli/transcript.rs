@@ -119,9 +119,12 @@ pub enum Action {
     },
 }
 
+/// An event and its time, if it has one that can be read.
+type Timed = (Option<Micros>, Map<String, Value>);
+
 /// The transcripts of all sessions in `lines`, one per (session, sensor), in order of their first event.
 pub fn transcripts<Line: AsRef<[u8]>>(lines: &[Line]) -> Vec<Transcript> {
-    let mut groups: BTreeMap<(String, Option<String>), Vec<(Option<Micros>, Map<String, Value>)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, Option<String>), Vec<Timed>> = BTreeMap::new();
     let mut unreadable = Vec::new();
     for line in lines {
         match read(line.as_ref()) {
@@ -159,7 +162,7 @@ pub fn transcripts<Line: AsRef<[u8]>>(lines: &[Line]) -> Vec<Transcript> {
 }
 
 impl Transcript {
-    fn of(session: String, sensor: Option<String>, events: &[(Option<Micros>, Map<String, Value>)]) -> Transcript {
+    fn of(session: String, sensor: Option<String>, events: &[Timed]) -> Transcript {
         let mut transcript = Transcript { session, sensor, ..Transcript::default() };
         for (at, event) in events {
             let eventid = text(event, "eventid").unwrap_or_default();
@@ -168,7 +171,7 @@ impl Transcript {
             transcript.entries.push(Entry { time: at.map(time::format), micros: *at, eventid, action });
         }
         let times = || transcript.entries.iter().filter_map(|entry| entry.micros);
-        let (first, last) = (times().next(), times().last());
+        let (first, last) = (times().next(), times().next_back());
         if let (None, Some(first), Some(last)) = (transcript.duration_seconds, first, last) {
             transcript.duration_seconds = Some((last - first) as f64 / 1e6);
         }
@@ -486,21 +489,30 @@ mod tests {
     use super::*;
     use crate::simulate::{Generator, Shape, Simulation, hostile};
 
-    const LINES: &[&str] = &[
-        r#"{"eventid":"cowrie.session.closed","duration":"12.5","message":"Connection lost","sensor":"hive","timestamp":"2026-03-22T00:00:12.500000Z","src_ip":"192.0.2.7","session":"c0ffee123456","protocol":"ssh"}"#,
-        r#"{"eventid":"cowrie.session.connect","src_ip":"192.0.2.7","src_port":4711,"dst_ip":"192.0.2.1","dst_port":22,"session":"c0ffee123456","protocol":"ssh","sensor":"hive","timestamp":"2026-03-22T00:00:00.000000Z"}"#,
-        r#"{"eventid":"cowrie.client.version","version":"SSH-2.0-Go","sensor":"hive","timestamp":"2026-03-22T00:00:00.100000Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.login.failed","username":"root","password":"\u001b[31m","sensor":"hive","timestamp":"2026-03-22T00:00:01Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.login.success","username":"","password":"x","sensor":"hive","timestamp":"2026-03-22T00:00:02Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.command.input","input":"wget http://203.0.113.9/a","sensor":"hive","timestamp":"2026-03-22T00:00:03Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.session.file_download","url":"http://203.0.113.9/a","shasum":"00ff","sensor":"hive","timestamp":"2026-03-22T00:00:04Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.direct-tcpip.request","dst_ip":"mail.example.com","dst_port":25,"src_ip":"192.0.2.7","src_port":1,"sensor":"hive","timestamp":"2026-03-22T00:00:05Z","session":"c0ffee123456"}"#,
-        r#"{"eventid":"cowrie.new.kind","colour":"blue","depth":3,"sensor":"hive","timestamp":"2026-03-22T00:00:06Z","session":"c0ffee123456"}"#,
-    ];
+    /// A session's lines, its end first.
+    fn lines() -> Vec<String> {
+        let tunnel = r#""dst_ip":"mail.example.com","dst_port":25,"src_ip":"192.0.2.7","src_port":1"#;
+        [
+            ("session.closed", "12.500000", r#""duration":"12.5","message":"Connection lost","src_ip":"192.0.2.7","protocol":"ssh""#),
+            ("session.connect", "00.000000", r#""src_ip":"192.0.2.7","src_port":4711,"dst_ip":"192.0.2.1","dst_port":22"#),
+            ("client.version", "00.100000", r#""version":"SSH-2.0-Go""#),
+            ("login.failed", "01", r#""username":"root","password":"\u001b[31m""#),
+            ("login.success", "02", r#""username":"","password":"x""#),
+            ("command.input", "03", r#""input":"wget http://203.0.113.9/a""#),
+            ("session.file_download", "04", r#""url":"http://203.0.113.9/a","shasum":"00ff""#),
+            ("direct-tcpip.request", "05", tunnel),
+            ("new.kind", "06", r#""colour":"blue","depth":3"#),
+        ]
+        .map(|(kind, second, fields)| {
+            let stamp = format!("2026-03-22T00:00:{second}Z");
+            format!(r#"{{"eventid":"cowrie.{kind}",{fields},"sensor":"hive","timestamp":"{stamp}","session":"c0ffee123456"}}"#)
+        })
+        .to_vec()
+    }
 
     #[test]
     fn tells_a_session_in_order_whatever_the_order_of_its_lines() {
-        let transcripts = transcripts(LINES);
+        let transcripts = transcripts(&lines());
         let [transcript] = transcripts.as_slice() else { panic!("{} transcripts", transcripts.len()) };
         assert_eq!(
             transcript.render(&Output::plain()),
@@ -530,7 +542,7 @@ lasted    12.5 s
 
     #[test]
     fn the_json_form_keeps_values_as_they_were() {
-        let json = serde_json::to_value(&transcripts(LINES)[0]).unwrap();
+        let json = serde_json::to_value(&transcripts(&lines())[0]).unwrap();
         assert_eq!(json["started"], "2026-03-22T00:00:00.000000Z");
         assert_eq!(json["duration_seconds"], 12.5);
         assert_eq!(json["entries"][2]["what"], "login");

@@ -16,8 +16,6 @@ use std::io::Write as _;
 
 /// Events of an average session, by shape: what turns events per second into sessions per second.
 const EVENTS_PER_SESSION: [f64; 2] = [6.5, 21.6];
-/// In hostile mode every so many events are followed by a whole line from the menu, about.
-pub(super) const HOSTILE_LINE_EVERY: u64 = 500;
 
 /// The generator: an iterator of lines, or faster, [`Generator::fill`].
 pub struct Generator {
@@ -137,10 +135,10 @@ impl Generator {
         let Generator { writer, sessions, sensors, lexicon, options, .. } = self;
         let session = &sessions[slot as usize];
         let sensor = &sensors[session.sensor as usize];
-        if let Step::HostileLine = step {
+        if let Step::HostileLine { maker } = step {
             let stamp = writer.stamp(time);
-            let maker = hostile::LINES[(session.number / HOSTILE_LINE_EVERY) as usize % hostile::LINES.len()];
-            maker(out, std::str::from_utf8(&stamp).expect("a stamp is ASCII"), std::str::from_utf8(&session.id).expect("an id is ASCII"));
+            let text = "stamps and session ids are ASCII";
+            hostile::LINES[maker as usize](out, std::str::from_utf8(&stamp).expect(text), std::str::from_utf8(&session.id).expect(text));
             out.push(b'\n');
             return;
         }

@@ -83,7 +83,11 @@ pub fn values() -> Vec<Box<[u8]>> {
 pub type LineMaker = fn(&mut Vec<u8>, time: &str, session: &str);
 
 macro_rules! line {
-    ($($format:tt)*) => { |out: &mut Vec<u8>, time: &str, session: &str| { let _ = write!(out, $($format)*, time = time, session = session); } };
+    ($($format:tt)*) => {
+        |out: &mut Vec<u8>, time: &str, session: &str| {
+            let _ = write!(out, $($format)*, time = time, session = session);
+        }
+    };
 }
 
 /// Lines wrong or strange as a whole. Many are events all the same: any JSON object is one.
@@ -114,7 +118,8 @@ pub const LINES: &[LineMaker] = &[
     |out, time, session| padded(out, time, session, 2 << 20),
     // identity and time
     line!(
-        "{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"9999-12-31T23:59:59.999999Z\",\"session\":\"{session}\",\"was\":\"{time}\"}}"
+        "{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"9999-12-31T23:59:59.999999Z\",\"session\":\"{session}\",\
+         \"was\":\"{time}\"}}"
     ),
     line!("{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"1969-07-20T20:17:40Z\",\"session\":\"{session}\",\"was\":\"{time}\"}}"),
     line!("{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":1774138242.5,\"session\":\"{session}\",\"was\":\"{time}\"}}"),
@@ -125,22 +130,28 @@ pub const LINES: &[LineMaker] = &[
     line!("{{\"eventid\":\"\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"src_ip\":\"\",\"sensor\":\"\",\"username\":\"\"}}"),
     line!("{{\"eventid\":\"cowrie.\\u001b]0;x\\u0007\",\"timestamp\":\"{time}\",\"session\":\"../{session}\",\"sensor\":\"<b>\\u0000\"}}"),
     line!(
-        "{{\"eventid\":\"cowrie.login.failed\",\"eventid\":\"cowrie.login.success\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"session\":\"0\",\"src_ip\":\"192.0.2.1\",\"src_ip\":\"192.0.2.2\"}}"
+        "{{\"eventid\":\"cowrie.login.failed\",\"eventid\":\"cowrie.login.success\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\
+         \"session\":\"0\",\"src_ip\":\"192.0.2.1\",\"src_ip\":\"192.0.2.2\"}}"
     ),
     line!(
-        "{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"src_ip\":\"not an address\",\"src_port\":\"-1\",\"dst_port\":1e999,\"message\":{{\"a\":[null]}}}}"
+        "{{\"eventid\":\"cowrie.session.connect\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"src_ip\":\"not an address\",\
+         \"src_port\":\"-1\",\"dst_port\":1e999,\"message\":{{\"a\":[null]}}}}"
     ),
     line!(
-        "{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":12345678901234567890123,\"message\":[\"a\",[\"b\"]]}}"
+        "{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":12345678901234567890123,\
+         \"message\":[\"a\",[\"b\"]]}}"
     ),
     line!(
-        "\u{feff}{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"after a byte order mark\"}}"
+        "\u{feff}{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"after a byte \
+         order mark\"}}"
     ),
     line!(
-        "{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"carriage return at the end\"}}\r"
+        "{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"carriage return at the \
+         end\"}}\r"
     ),
     line!(
-        "\0\0\0\0\0\0\0\0{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"after a run of NULs\"}}"
+        "\0\0\0\0\0\0\0\0{{\"eventid\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"input\":\"after a \
+         run of NULs\"}}"
     ),
     line!(
         "{{\"event\\u0069d\":\"cowrie.command.input\",\"timestamp\":\"{time}\",\"session\":\"{session}\",\"\\u0069nput\":\"escaped keys\"}}"

@@ -69,7 +69,8 @@ impl Lexicon {
             let list = |list: &[&str]| serde_json::to_string(list).expect("a list of strings is always JSON");
             kex.push(
                 format!(
-                    "\"hassh\":\"{}\",\"hasshAlgorithms\":\"{algorithms}\",\"kexAlgs\":{},\"keyAlgs\":{},\"encCS\":{},\"macCS\":{},\"compCS\":{},\"langCS\":[\"\"],",
+                    "\"hassh\":\"{}\",\"hasshAlgorithms\":\"{algorithms}\",\"kexAlgs\":{},\"keyAlgs\":{},\"encCS\":{},\"macCS\":{},\
+                     \"compCS\":{},\"langCS\":[\"\"],",
                     &digest[..32],
                     list(client.kex),
                     list(client.keys),

@@ -52,7 +52,8 @@ pub struct LogWriter {
 const BATCH_EVENTS: u64 = 4_096;
 
 impl LogWriter {
-    /// Opens (or creates) `dir/cowrie.json` for appending; `dir` must exist.
+    /// Opens (or creates) `dir/cowrie.json` for appending; `dir` must exist. What the file held before counts as of the day of the first
+    /// write, for its events' clock is not known.
     pub fn open(dir: &Path, rotation: Rotation) -> io::Result<LogWriter> {
         let file = OpenOptions::new().append(true).create(true).open(dir.join("cowrie.json"))?;
         let written = file.metadata()?.len();

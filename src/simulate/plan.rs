@@ -1,13 +1,14 @@
 //! What attackers do: a session's steps and the pauses between them, drawn when it begins.
-use super::generator::HOSTILE_LINE_EVERY;
 use super::lexicon::{HOSTILE, Lexicon};
 use super::random::{Random, Weighted};
 use super::session::{Session, Step};
 use super::vocabulary as words;
-use super::{Shape, Simulation};
+use super::{Shape, Simulation, hostile};
 
 /// In hostile mode one value in this many is from the menu.
 const HOSTILE_VALUE_ONE_IN: u32 = 12;
+/// And every so many sessions hold a whole line from the menu: about one line in five hundred.
+const HOSTILE_LINE_EVERY_SESSIONS: u64 = 83;
 
 /// What an attacker is there for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,9 +56,9 @@ impl Planner<'_> {
     pub(super) fn plan(&mut self, number: u64) {
         let habit = HABITS[self.lexicon.habits.draw(self.random) as usize].0;
         self.after(0, 1, Step::Connect);
-        if self.options.hostile && number.is_multiple_of(HOSTILE_LINE_EVERY / 6) {
-            self.session.number = number / (HOSTILE_LINE_EVERY / 6) * HOSTILE_LINE_EVERY;
-            self.network(Step::HostileLine);
+        if self.options.hostile && number.is_multiple_of(HOSTILE_LINE_EVERY_SESSIONS) {
+            let maker = (number / HOSTILE_LINE_EVERY_SESSIONS) as usize % hostile::LINES.len();
+            self.network(Step::HostileLine { maker: maker as u32 });
         }
         match habit {
             Habit::Scan => self.scan(),

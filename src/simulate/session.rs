@@ -14,27 +14,67 @@ pub(super) enum Step {
     Connect,
     Version,
     Kex,
-    Key { username: u32 },
-    KeyRefused { username: u32 },
-    Login { username: u32, password: u32, success: bool },
+    Key {
+        username: u32,
+    },
+    KeyRefused {
+        username: u32,
+    },
+    Login {
+        username: u32,
+        password: u32,
+        success: bool,
+    },
     Size,
-    Variable { index: u32 },
+    Variable {
+        index: u32,
+    },
     Params,
     LogOpen,
-    Input { command: u32 },
-    Found { command: u32 },
-    NotFound { command: u32 },
-    Download { host: u32, file: u32 },
-    DownloadFailed { host: u32, file: u32 },
+    Input {
+        command: u32,
+    },
+    Found {
+        command: u32,
+    },
+    NotFound {
+        command: u32,
+    },
+    Download {
+        host: u32,
+        file: u32,
+    },
+    DownloadFailed {
+        host: u32,
+        file: u32,
+    },
     Redirected,
-    Upload { file: u32 },
-    LogClosed { work: u32, opened_after: u32 },
-    TunnelRequest { index: u32 },
-    TunnelFingerprint { index: u32, bits: u32 },
-    TunnelData { index: u32, id: u32 },
-    Exploit { cve: u32 },
+    Upload {
+        file: u32,
+    },
+    LogClosed {
+        work: u32,
+        opened_after: u32,
+    },
+    TunnelRequest {
+        index: u32,
+    },
+    TunnelFingerprint {
+        index: u32,
+        bits: u32,
+    },
+    TunnelData {
+        index: u32,
+        id: u32,
+    },
+    Exploit {
+        cve: u32,
+    },
     Closed,
-    HostileLine,
+    /// A whole line from the menu of hostile lines.
+    HostileLine {
+        maker: u32,
+    },
 }
 
 pub(super) struct Session {
@@ -380,7 +420,7 @@ impl Session {
                 push_duration_words(message, sensor.layout, lasted);
                 "cowrie.session.closed"
             }
-            Step::HostileLine => unreachable!("hostile lines are written whole"),
+            Step::HostileLine { .. } => unreachable!("hostile lines are written whole"),
         };
         (kind, arrangement, tunnel)
     }

