@@ -16,10 +16,10 @@ use crate::os::signals::{Signal, Signals};
 use crate::state::{Opened, State};
 use crate::store::{self, CommittedLen, Layout, Limits, Parts, Store};
 use crate::telemetry::Telemetry;
-use crate::telemetry::log::Log;
 use crate::telemetry::events::{
     CorruptionFound, DaemonStarted, DaemonStopped, DaemonStopping, ReloadRefused, SettingsReloaded, SidecarRebuilt, StateRebuilt, TornTail,
 };
+use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Actor as Kind;
 use actix::{Addr, Arbiter};
 use futures_util::StreamExt;

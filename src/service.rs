@@ -59,7 +59,12 @@ pub struct SearchRequest {
 
 /// Calls `each` with the lines of the events that match, in the order of their times. Answers how many there were, and
 /// whether there may be more.
-pub fn search(store: &Store, request: &SearchRequest, now: Micros, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(u64, bool), ServiceError> {
+pub fn search(
+    store: &Store,
+    request: &SearchRequest,
+    now: Micros,
+    each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<(u64, bool), ServiceError> {
     let query = Query::parse(&request.query, now).map_err(|error| ServiceError::Query { query: request.query.clone(), error })?;
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     let page = Page { limit, newest_first: request.newest, after: None, last_seq: None };

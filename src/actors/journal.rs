@@ -12,7 +12,7 @@ use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
 use crate::state::{HeadRecord, SegmentRecord, State};
 use crate::store::{
-    CommittedLen, Committed, Committer, Durable, Fault, Parts, RetentionPlan, SealError, SealedReport, Sealer, Store, Writer,
+    Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SealError, SealedReport, Sealer, Store, Writer,
 };
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
@@ -20,7 +20,8 @@ use crate::telemetry::events::{
 };
 use crate::telemetry::metrics::JournalOperation;
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseActFuture, Supervised, WrapFuture,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient, ResponseActFuture, Supervised,
+    WrapFuture,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -435,7 +436,11 @@ impl JournalActor {
             }
             Err(error) => {
                 let error = error.to_string();
-                self.config.telemetry.emit(&JournalFault { operation: JournalOperation::Seal, segment: self.durable.segment, error: &error });
+                self.config.telemetry.emit(&JournalFault {
+                    operation: JournalOperation::Seal,
+                    segment: self.durable.segment,
+                    error: &error,
+                });
                 self.snapshot.trouble = Some(error);
                 self.snapshot.faults += 1;
             }
@@ -579,7 +584,9 @@ impl Handler<Drain> for JournalActor {
                 self.draining = Some(sender);
                 drop(committer);
                 let threads = std::mem::take(&mut self.threads);
-                let drained = receiver.into_actor(self).map(|drained, actor, _| (drained.unwrap_or(false), actor.durable, actor.config.state.clone()));
+                let drained = receiver
+                    .into_actor(self)
+                    .map(|drained, actor, _| (drained.unwrap_or(false), actor.durable, actor.config.state.clone()));
                 Box::pin(drained.then(move |(drained, durable, state), actor, _| {
                     let last = tokio::task::spawn_blocking(move || {
                         threads.join();

@@ -65,7 +65,13 @@ impl Budget {
 }
 
 /// Starts an actor on `arbiter` under the budget. `name` tells actors of one kind apart in the log.
-pub fn start<A>(arbiter: &ArbiterHandle, budget: &Budget, kind: Kind, name: &str, make: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Addr<A>
+pub fn start<A>(
+    arbiter: &ArbiterHandle,
+    budget: &Budget,
+    kind: Kind,
+    name: &str,
+    make: impl FnOnce(&mut Context<A>) -> A + Send + 'static,
+) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
 {
@@ -230,7 +236,8 @@ mod tests {
     #[test]
     fn delays_grow_to_their_limit_and_are_jittered() {
         let policy = Policy { delay_min: Duration::from_millis(100), delay_max: Duration::from_secs(5), ..POLICY };
-        for (attempt, random, expected_ms) in [(0, 0.0, 100), (0, 1.0, 100), (3, 1.0, 800), (3, 0.5, 400), (10, 1.0, 5_000), (60, 0.0, 100)] {
+        for (attempt, random, expected_ms) in [(0, 0.0, 100), (0, 1.0, 100), (3, 1.0, 800), (3, 0.5, 400), (10, 1.0, 5_000), (60, 0.0, 100)]
+        {
             assert_eq!(delay(&policy, attempt, random), Duration::from_millis(expected_ms), "{attempt} {random}");
         }
     }

@@ -289,8 +289,7 @@ impl Handler<Load> for SupervisorActor {
         let source = Arc::new(Source { name: "load".into(), format });
         let limits = framing::Limits { chunk_bytes: self.chunk_bytes(), ..framing::Limits::default() };
         let settings = ArchiveSettings { limits, expansion: self.expansion(), run: 0 };
-        let opener: ingest::Opener =
-            Box::new(move |_| Box::new(FilesReader::new(source.clone(), settings, &files)) as Box<dyn Reader>);
+        let opener: ingest::Opener = Box::new(move |_| Box::new(FilesReader::new(source.clone(), settings, &files)) as Box<dyn Reader>);
         self.spawn_ingest(&format!("load-{}", self.loads), String::new(), opener, None);
         let follower = self.followers.last().expect("spawned in the line above");
         MessageResult(follower.snapshot.clone())
@@ -318,7 +317,8 @@ impl Handler<Drain> for SupervisorActor {
         let journal = self.journal.clone();
         let drained = async move {
             let half = deadline / 2;
-            let reading_stopped = tokio::time::timeout(half, futures_util::future::join_all(ingests.iter().map(|ingest| ingest.send(ingest::Drain))));
+            let reading_stopped =
+                tokio::time::timeout(half, futures_util::future::join_all(ingests.iter().map(|ingest| ingest.send(ingest::Drain))));
             let all_sent = reading_stopped.await.is_ok();
             let durable = tokio::time::timeout(deadline - half, journal.send(journal::Drain)).await;
             all_sent && matches!(durable, Ok(Ok(true)))

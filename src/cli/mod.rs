@@ -1,5 +1,6 @@
 //! The command line: what may be typed ([`args`]), its manual ([`pages`]), and how answers look ([`terminal`], [`format`], [`transcript`]).
 pub mod args;
+pub mod context;
 pub mod format;
 pub mod pages;
 pub mod terminal;

@@ -460,7 +460,9 @@ mod tests {
     fn pages_split_where_separators_say() {
         let summary = TermSummary { count: 1, first: 5, last: 5 };
         let model: Model = (0..3_000u32)
-            .map(|n| (format!("value-{n:05}").into_bytes(), TermEntry { summary, cells: vec![(0, 1)], blocks: [n % 300].into_iter().collect() }))
+            .map(|n| {
+                (format!("value-{n:05}").into_bytes(), TermEntry { summary, cells: vec![(0, 1)], blocks: [n % 300].into_iter().collect() })
+            })
             .collect();
         let (table, pages) = build(&model);
         let dictionary = Dictionary::new(&table, &pages, SCALE).unwrap();

@@ -748,7 +748,8 @@ mod tests {
 
     fn small() -> (Blocks, Vec<u8>) {
         let lines = (0..90u32).map(|n| {
-            format!(r#"{{"session":"{:012x}","sensor":"node","src_ip":"10.0.1.{n}","timestamp":"2026-03-22T00:10:{:02}Z"}}"#, n / 3, n % 60).into_bytes()
+            format!(r#"{{"session":"{:012x}","sensor":"node","src_ip":"10.0.1.{n}","timestamp":"2026-03-22T00:10:{:02}Z"}}"#, n / 3, n % 60)
+                .into_bytes()
         });
         let blocks = Blocks::new(lines.collect::<Vec<_>>().chunks(30).map(<[_]>::to_vec).collect(), 1);
         let bytes = build(&blocks.live(), blocks.head(1));
@@ -821,7 +822,8 @@ mod tests {
         let meta = BlockMeta { offset: 0, header_len: 1, data_len: 1, raw_len: 1, first_seq: 1, events: 1, time_min: 7, time_max: 9 };
         let mut live = LiveIndex::new();
         live.merge(0, meta, &terms);
-        let head = SidecarHead { segment: 1, first_seq: 1, events: 1, raw_bytes: 1, journal_len: 1, digest: [1; 32], time_min: 7, time_max: 9 };
+        let head =
+            SidecarHead { segment: 1, first_seq: 1, events: 1, raw_bytes: 1, journal_len: 1, digest: [1; 32], time_min: 7, time_max: 9 };
         let sidecar = open(build(&live, head)).unwrap();
         for number in 0..64 {
             let entry = sidecar.term(Field::Command, &value(number)).unwrap().unwrap();

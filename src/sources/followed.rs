@@ -1,7 +1,9 @@
 //! One file that a tail follows: its descriptor, its position, and the reading of what was added. What happens *between*
 //! files (rotation, copies) is the tail's business.
 use super::archive::{Decoded, Expansion, Fault, refused_archive};
-use super::checkpoint::{Checkpoint, Container, FileId, Hash, MARKER_BYTES_MAX, PREFIX_BYTES_MAX, Trail, display_path, hash_of, stream_name};
+use super::checkpoint::{
+    Checkpoint, Container, FileId, Hash, MARKER_BYTES_MAX, PREFIX_BYTES_MAX, Trail, display_path, hash_of, stream_name,
+};
 use super::framing::{Framer, Limits, Piece, State};
 use super::{Chunk, Origin, Source};
 use crate::events::Micros;

@@ -602,7 +602,9 @@ impl Tail {
     fn place(&mut self, checkpoint: Checkpoint, listed: &BTreeMap<FileId, Vec<&Found>>, now: Micros, poll: &mut Poll) {
         let id = checkpoint.file;
         let found = match listed.get(&id) {
-            Some(found) => found.iter().find(|found| found.path == checkpoint.path).or(found.first()).map(|found| (found.path.clone(), Place::Listed)),
+            Some(found) => {
+                found.iter().find(|found| found.path == checkpoint.path).or(found.first()).map(|found| (found.path.clone(), Place::Listed))
+            }
             None => match files_of(checkpoint.path.parent().unwrap_or(Path::new("/"))) {
                 Ok(files) => files.into_iter().find(|found| found.id == id).map(|found| (found.path, Place::Elsewhere)),
                 // The directory may come back (a mount, a permission).
@@ -702,7 +704,8 @@ impl Tail {
             self.files.insert(found.id, file);
             return Tried::Taken;
         }
-        let holder = self.files.values().filter(gone).find(|file| find_position(&opened, &file.checkpoint()).is_ok_and(|trail| trail.is_some()));
+        let holder =
+            self.files.values().filter(gone).find(|file| find_position(&opened, &file.checkpoint()).is_ok_and(|trail| trail.is_some()));
         if let Some(original) = holder {
             if !original.is_drained() {
                 return Tried::Later;
@@ -718,7 +721,8 @@ impl Tail {
 
     fn continue_in(&mut self, found: &Found, place: Place, position: &Checkpoint, opened: File, now: Micros, poll: &mut Poll) {
         let Ok(Some(trail)) = find_position(&opened, position) else { return };
-        let mut file = Followed::new(&self.source, found.id, found.path.clone(), position.generation, Framer::new(self.settings.limits), now);
+        let mut file =
+            Followed::new(&self.source, found.id, found.path.clone(), position.generation, Framer::new(self.settings.limits), now);
         file.resume_at(self.settings.limits, position.framing, trail);
         file.place = place;
         file.size = found.len;
