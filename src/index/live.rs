@@ -113,12 +113,14 @@ impl LiveIndex {
         for (cell, &events) in terms.cells.iter().zip(&terms.cell_events) {
             let (sensor, day) = (self.sensor_of_block[usize::from(cell.sensor)], cell.day);
             let hash = SEED.hash_one((sensor, day));
-            let known = self.cell_table.find(hash, |&index| (self.cells[index as usize].sensor, self.cells[index as usize].day) == (sensor, day));
+            let known =
+                self.cell_table.find(hash, |&index| (self.cells[index as usize].sensor, self.cells[index as usize].day) == (sensor, day));
             let index = known.copied().unwrap_or_else(|| {
                 let cells = &mut self.cells;
                 let index = cells.len() as u32;
                 cells.push(CellRow { sensor, day, events: 0 });
-                self.cell_table.insert_unique(hash, index, |&index| SEED.hash_one((cells[index as usize].sensor, cells[index as usize].day)));
+                self.cell_table
+                    .insert_unique(hash, index, |&index| SEED.hash_one((cells[index as usize].sensor, cells[index as usize].day)));
                 index
             });
             self.cells[index as usize].events += u64::from(events);
@@ -239,6 +241,13 @@ impl LiveIndex {
             + self.heap_bytes
     }
 
+    /// Lengths of the parts, for figures.
+    #[cfg(test)]
+    pub(super) fn describe(&self) -> String {
+        let (terms, sessions, cells, ids) = (self.terms.len(), self.sessions.len(), self.other_cells.len(), self.ids.len());
+        format!("{terms} terms, {} bytes of values, {sessions} sessions, {cells} other cells, {ids} ids", self.values.len())
+    }
+
     /// Events merged.
     pub fn events(&self) -> u64 {
         self.blocks.iter().map(|block| u64::from(block.events)).sum()
@@ -249,7 +258,9 @@ impl LiveIndex {
         assert_eq!(new_block_of_old.len(), self.blocks.len(), "every block has a new number");
         self.blocks = new_metas;
         let before: usize = self.postings().map(Postings::heap_bytes).sum();
-        for postings in self.terms.iter_mut().map(|term| &mut term.postings).chain(self.sessions.iter_mut().map(|session| &mut session.postings)) {
+        for postings in
+            self.terms.iter_mut().map(|term| &mut term.postings).chain(self.sessions.iter_mut().map(|session| &mut session.postings))
+        {
             *postings = postings.renumbered(new_block_of_old);
         }
         let after: usize = self.postings().map(Postings::heap_bytes).sum();

@@ -6,6 +6,8 @@ mod dictionary;
 mod encoding;
 pub mod ids;
 pub mod live;
+#[cfg(test)]
+mod measure;
 pub mod part;
 pub mod query;
 #[cfg(test)]

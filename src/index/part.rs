@@ -91,12 +91,7 @@ pub trait IndexPart {
     fn term(&self, field: Field, value: &[u8]) -> Result<Option<TermEntry>, SidecarError>;
 
     /// Every value in `range`, without cells and blocks: what top lists read.
-    fn each_term(
-        &self,
-        field: Field,
-        range: ValueRange<'_>,
-        each: &mut dyn FnMut(&[u8], TermSummary),
-    ) -> Result<(), SidecarError>;
+    fn each_term(&self, field: Field, range: ValueRange<'_>, each: &mut dyn FnMut(&[u8], TermSummary)) -> Result<(), SidecarError>;
 
     /// Every value in `range` that `keep` accepts, with all that is known of it.
     fn each_entry(

@@ -289,7 +289,8 @@ mod tests {
 
     #[test]
     fn reads_terms_quotes_and_wildcards() {
-        let wildcard = |field, pieces: &[&str]| Clause { field, pattern: Pattern::Wildcard(pieces.iter().map(|&piece| piece.into()).collect()) };
+        let wildcard =
+            |field, pieces: &[&str]| Clause { field, pattern: Pattern::Wildcard(pieces.iter().map(|&piece| piece.into()).collect()) };
         for (text, expected) in [
             ("", vec![]),
             ("  src_ip:1.2.3.4\t", vec![exact(Field::SrcIp, "1.2.3.4")]),

@@ -120,7 +120,16 @@ impl Blocks {
             let raw_len = block.iter().map(|line| line.len() as u32 + 1).sum();
             let (time_min, time_max) = (times.iter().min().copied().unwrap_or(0), times.iter().max().copied().unwrap_or(0));
             let events = block.len() as u32;
-            metas.push(BlockMeta { offset, header_len: 60, data_len: raw_len / 9 + 1, raw_len, first_seq: seq, events, time_min, time_max });
+            metas.push(BlockMeta {
+                offset,
+                header_len: 60,
+                data_len: raw_len / 9 + 1,
+                raw_len,
+                first_seq: seq,
+                events,
+                time_min,
+                time_max,
+            });
             seq += u64::from(events);
             offset += u64::from(60 + raw_len / 9 + 1);
         }
@@ -229,14 +238,17 @@ pub fn view(segments: &[Blocks]) -> View {
     let last_seq = segments.iter().flat_map(|blocks| blocks.metas.iter().map(|meta| meta.first_seq + u64::from(meta.events))).max();
     let segments = (1u64..).zip(segments);
     View {
-        segments: segments.map(|(number, blocks)| -> Arc<dyn Segment> { Arc::new(SampleSegment::new(blocks.clone(), number, number % 2 == 1)) }).collect(),
+        segments: segments
+            .map(|(number, blocks)| -> Arc<dyn Segment> { Arc::new(SampleSegment::new(blocks.clone(), number, number % 2 == 1)) })
+            .collect(),
         last_seq: last_seq.unwrap_or(0).saturating_sub(1),
     }
 }
 
 /// Lines of made-up events: few values, so that they repeat, on three days, at sensors of which one has no name.
 pub fn lines(count: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let event = (0..40u32, 0..3u8, 0..12u32, "[ab/é\"]{0,3}", 0..3i64 * 86_400, any::<u16>(), proptest::option::weighted(0.2, "[a-c ]{1,4}"));
+    let event =
+        (0..40u32, 0..3u8, 0..12u32, "[ab/é\"]{0,3}", 0..3i64 * 86_400, any::<u16>(), proptest::option::weighted(0.2, "[a-c ]{1,4}"));
     let line = event.prop_map(|(session, sensor, ip, password, second, salt, input)| {
         let mut event = serde_json::json!({
             "eventid": if input.is_some() { "cowrie.command.input" } else { "cowrie.login.failed" },
@@ -309,13 +321,15 @@ pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, b
         (entry.summary, cells, entry.blocks.clone())
     };
     for &field in Field::ALL {
-        let expected: BTreeMap<Vec<u8>, &Naive> = terms.iter().filter(|(term, _)| term.0 == field).map(|(term, naive)| (term.1.clone(), naive)).collect();
+        let expected: BTreeMap<Vec<u8>, &Naive> =
+            terms.iter().filter(|(term, _)| term.0 == field).map(|(term, naive)| (term.1.clone(), naive)).collect();
         assert_eq!(part.terms_len(field), expected.len() as u64, "{field:?}");
         let mut light = BTreeMap::new();
         part.each_term(field, ValueRange::ALL, &mut |value, summary| assert!(light.insert(value.to_vec(), summary).is_none())).unwrap();
         assert_eq!(light, expected.iter().map(|(value, naive)| (value.clone(), naive.0)).collect());
         let mut full = BTreeMap::new();
-        part.each_entry(field, ValueRange::ALL, &mut |_| true, &mut |value, entry| drop(full.insert(value.to_vec(), named(entry)))).unwrap();
+        part.each_entry(field, ValueRange::ALL, &mut |_| true, &mut |value, entry| drop(full.insert(value.to_vec(), named(entry))))
+            .unwrap();
         assert_eq!(full, expected.iter().map(|(value, &naive)| (value.clone(), naive.clone())).collect());
         for (value, naive) in expected {
             assert_eq!(part.term(field, &value).unwrap().as_ref().map(named).as_ref(), Some(naive));

@@ -144,7 +144,8 @@ fn search_within(
     let candidates = candidates(view, query, page, last_seq)?;
     let matcher = Matcher::new(query, decoder);
     let mut outcome = Outcome { hits: 0, last: page.after, last_seq, more: false, blocks_read: 0, lines_parsed: 0 };
-    let mut answer = Answer { page, view, candidates: &candidates, each, waiting: BTreeMap::new(), waiting_bytes: 0, waiting_bytes_max, again: None };
+    let mut answer =
+        Answer { page, view, candidates: &candidates, each, waiting: BTreeMap::new(), waiting_bytes: 0, waiting_bytes_max, again: None };
     let mut lines = BlockLines::default();
     for (index, candidate) in candidates.iter().enumerate() {
         if answer.release(Some(candidate.bound), &mut outcome)?.is_break() {
@@ -249,12 +250,7 @@ fn read(view: &View, candidate: &Candidate, lines: &mut BlockLines) -> Result<()
 }
 
 /// The line of event `seq`, whose bytes were not kept.
-fn line_again<'l>(
-    view: &View,
-    candidate: &Candidate,
-    seq: u64,
-    again: &'l mut Option<(u64, BlockLines)>,
-) -> Result<&'l [u8], SearchError> {
+fn line_again<'l>(view: &View, candidate: &Candidate, seq: u64, again: &'l mut Option<(u64, BlockLines)>) -> Result<&'l [u8], SearchError> {
     let first_seq = candidate.block.first_seq;
     if again.as_ref().is_none_or(|held| held.0 != first_seq) {
         let mut lines = again.take().map(|held| held.1).unwrap_or_default();
@@ -284,9 +280,9 @@ fn candidates(view: &View, query: &Query, page: Page, last_seq: u64) -> Result<V
             let Some(set) = candidate_blocks(index, query)? else { return Ok(()) };
             for (number, block) in (0u32..).zip(index.blocks()?) {
                 let wanted = set.as_ref().is_none_or(|set| set.contains(number));
-                let behind = page.after.is_none_or(|after| {
-                    if page.newest_first { block.time_min <= after.time } else { block.time_max >= after.time }
-                });
+                let behind = page
+                    .after
+                    .is_none_or(|after| if page.newest_first { block.time_min <= after.time } else { block.time_max >= after.time });
                 let stored = block.events > 0 && block.first_seq <= last_seq;
                 if wanted && behind && stored && query.overlaps(block.time_min, block.time_max) {
                     let time = if page.newest_first { block.time_max } else { block.time_min };
@@ -508,7 +504,9 @@ mod tests {
     }
 
     fn lines(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
-        let line = |n: u32| format!(r#"{{"session":"{:012x}","src_ip":"10.0.0.{}","timestamp":"2026-03-2{}T00:{:02}:00Z"}}"#, n, n % 7, n / 60 % 10, n % 60);
+        let line = |n: u32| {
+            format!(r#"{{"session":"{:012x}","src_ip":"10.0.0.{}","timestamp":"2026-03-2{}T00:{:02}:00Z"}}"#, n, n % 7, n / 60 % 10, n % 60)
+        };
         range.map(|n| line(n).into_bytes()).collect()
     }
 
@@ -546,9 +544,10 @@ mod tests {
 
     #[test]
     fn values_written_with_escapes_are_found() {
-        let lines: Vec<Vec<u8>> = [r#"{"password":"\u0061bc\u002fd"}"#, r#"{"password":"abc\/d"}"#, r#"{"password":"abc/d"}"#, r#"{"password":"abcd"}"#]
-            .map(|line| line.as_bytes().to_vec())
-            .into();
+        let lines: Vec<Vec<u8>> =
+            [r#"{"password":"\u0061bc\u002fd"}"#, r#"{"password":"abc\/d"}"#, r#"{"password":"abc/d"}"#, r#"{"password":"abcd"}"#]
+                .map(|line| line.as_bytes().to_vec())
+                .into();
         assert!(decode(&lines[0]).is_some_and(|event| event.terms.contains(&(Field::Password, b"abc/d".to_vec()))));
         let view = view(&[Blocks::new(vec![lines], 1)]);
         for text in ["password:abc/d", "password:*bc/*"] {

@@ -129,7 +129,8 @@ fn assemble(head: &SidecarHead, scale: Scale, sections: &[(String, Vec<u8>)]) ->
     file.extend_from_slice(&MAGIC);
     file.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     file.extend_from_slice(&(directory.len() as u32).to_le_bytes());
-    for number in [head.segment, head.first_seq, head.events, head.raw_bytes, head.journal_len, head.time_min as u64, head.time_max as u64] {
+    for number in [head.segment, head.first_seq, head.events, head.raw_bytes, head.journal_len, head.time_min as u64, head.time_max as u64]
+    {
         file.extend_from_slice(&number.to_le_bytes());
     }
     file.extend_from_slice(&head.digest);
@@ -455,10 +456,7 @@ impl Sidecar {
         let whole = cache.whole(self.token).unwrap_or_default();
         let mut found = 0;
         for &(_, number) in hits {
-            let id = ids[number as usize];
-            let pages = ids::pages_of(table, id);
-            let bytes = pages.start * PAGE_IDS * ID_LEN..(pages.end * PAGE_IDS * ID_LEN).min(whole.len());
-            if whole.get(bytes).is_some_and(|sorted| ids::find(sorted, id)) {
+            if ids::whole_holds(table, whole, ids[number as usize]) {
                 known[number as usize] = true;
                 found += 1;
             }
@@ -480,7 +478,7 @@ impl Sidecar {
                     self.ids_file.read_exact_at(page, (self.places.ids.start + start) as u64)?;
                     loaded = Some(wanted);
                 }
-                if ids::find(page, id) {
+                if ids::page_holds(page, id) {
                     known[number as usize] = true;
                     found += 1;
                     break;
@@ -655,6 +653,13 @@ fn read_directory(directory: &[u8], file_len: usize) -> Option<Vec<Section<'_>>>
     (end == file_len).then_some(sections)
 }
 
+/// Name and length of every section, for figures.
+#[cfg(test)]
+pub(super) fn section_lens(bytes: &[u8]) -> Vec<(String, u64)> {
+    let sections = read_front(bytes).expect("what was built opens").sections;
+    sections.iter().map(|section| (String::from_utf8_lossy(section.name).into_owned(), section.range.len() as u64)).collect()
+}
+
 fn read_hours(bytes: &[u8]) -> Option<Vec<(i32, u64)>> {
     let (mut reader, mut hours, mut hour) = (Reader::new(bytes), Vec::new(), 0i64);
     while !reader.is_empty() {
@@ -747,7 +752,8 @@ mod tests {
 
     fn small() -> (Blocks, Vec<u8>) {
         let lines = (0..90u32).map(|n| {
-            format!(r#"{{"session":"{:012x}","sensor":"node","src_ip":"10.0.1.{n}","timestamp":"2026-03-22T00:10:{:02}Z"}}"#, n / 3, n % 60).into_bytes()
+            format!(r#"{{"session":"{:012x}","sensor":"node","src_ip":"10.0.1.{n}","timestamp":"2026-03-22T00:10:{:02}Z"}}"#, n / 3, n % 60)
+                .into_bytes()
         });
         let blocks = Blocks::new(lines.collect::<Vec<_>>().chunks(30).map(<[_]>::to_vec).collect(), 1);
         let bytes = build(&blocks.live(), blocks.head(1));
@@ -820,7 +826,8 @@ mod tests {
         let meta = BlockMeta { offset: 0, header_len: 1, data_len: 1, raw_len: 1, first_seq: 1, events: 1, time_min: 7, time_max: 9 };
         let mut live = LiveIndex::new();
         live.merge(0, meta, &terms);
-        let head = SidecarHead { segment: 1, first_seq: 1, events: 1, raw_bytes: 1, journal_len: 1, digest: [1; 32], time_min: 7, time_max: 9 };
+        let head =
+            SidecarHead { segment: 1, first_seq: 1, events: 1, raw_bytes: 1, journal_len: 1, digest: [1; 32], time_min: 7, time_max: 9 };
         let sidecar = open(build(&live, head)).unwrap();
         for number in 0..64 {
             let entry = sidecar.term(Field::Command, &value(number)).unwrap().unwrap();

@@ -226,7 +226,8 @@ mod tests {
     #[test]
     fn large_dictionaries_are_tallied_piece_by_piece() {
         let line = |n: u32| format!(r#"{{"password":"{}","timestamp":"2026-03-22T00:00:00Z"}}"#, n % 5_000).into_bytes();
-        let segments: Vec<Blocks> = (0..3).map(|_| Blocks::new((0..7_500).map(line).collect::<Vec<_>>().chunks(500).map(<[_]>::to_vec).collect(), 1)).collect();
+        let segments: Vec<Blocks> =
+            (0..3).map(|_| Blocks::new((0..7_500).map(line).collect::<Vec<_>>().chunks(500).map(<[_]>::to_vec).collect(), 1)).collect();
         let rows = top_within(&view(&segments), Field::Password, 2_600, None, 1_000).unwrap();
         let counts: Vec<_> = rows.iter().map(|row| (row.value.clone(), row.count)).collect();
         assert_eq!(counts, naive(&segments, Field::Password, 2_600, None));
