@@ -6,10 +6,10 @@ mod dictionary;
 mod encoding;
 pub mod ids;
 pub mod live;
-#[cfg(test)]
-mod measure;
 pub mod part;
 pub mod query;
+#[cfg(test)]
+mod real_logs;
 #[cfg(test)]
 mod sample;
 pub mod search;

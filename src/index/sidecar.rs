@@ -6,7 +6,29 @@
 //! bytes, the answer is a result or [`SidecarError::Damaged`]. Small sections come first, so that a cold search finds
 //! them together. Sections are found by name, fields among them, so a later version can add some and this one reads on.
 //!
-//! All numbers are little endian or LEB128 varints; times are relative to the header's smallest time.
+//! All numbers are little endian or LEB128 varints ("signed": zigzag); times are relative to the header's smallest time.
+//!
+//! | offset | header |
+//! |---|---|
+//! | 0 | magic `hgindex\n` |
+//! | 8 | format version, length of the directory (u32 each) |
+//! | 16 | segment, first sequence number, events, bytes of lines, length of the journal file, smallest and largest time (u64 each) |
+//! | 72 | running digest of the journal file at that length (32 bytes) |
+//! | 104 | number of blocks, of cells (u32 each) |
+//! | 112 | length of this file (u64) |
+//! | 120 | CRC-32 of the directory, CRC-32 of bytes 0 to 123 (u32 each) |
+//!
+//! A row of the directory: length of the name (u8), name, offset and length (u64 each), CRC-32 (u32). Sections:
+//!
+//! | name | content |
+//! |---|---|
+//! | `hours` | (hour less the one before, signed; events) … |
+//! | `identity_hours` | hours less the one before, signed … |
+//! | `cells` | number of sensors, (length, name) …; number of cells, (day less the one before, signed; sensor; events) … |
+//! | `blocks` | (offset less the end of the block before, signed; header, data and raw length; first sequence number less the one expected, signed; events; smallest time less that of the block before, signed; span, signed) … |
+//! | `session_table`, `sessions` | see `sessions.rs` |
+//! | `page_table/FIELD`, `pages/FIELD` | see `dictionary.rs` |
+//! | `id_table`, `id_filter`, `ids` | see `ids.rs` |
 use super::BlockMeta;
 use super::dictionary::{Dictionary, DictionaryWriter, Scale};
 use super::encoding::{Reader, put_signed, put_varint};

@@ -1,30 +1,32 @@
-//! Figures of the index on real logs: prints, asserts only sizes. Needs the logs: `HONEYGUIDE_CORPUS` names their directory.
+//! The index on real logs: that it tells what is in them, how small it is, and (ignored by default) how fast.
+//! `HONEYGUIDE_CORPUS` names the logs' directory.
 //!
-//! `cargo test --release --lib index::measure -- --ignored --nocapture`
+//! `cargo test --release --lib index::real_logs -- --ignored --nocapture` prints the figures.
+use super::BlockTerms;
 use super::ids::IdCache;
+use super::live::LiveIndex;
 use super::part::{IndexPart, ValueRange};
 use super::query::Query;
-use super::sample::{Blocks, MemoryFile, SampleDecoder, SampleSegment, block_terms, decode};
+use super::sample::{Blocks, MemoryFile, SampleDecoder, SampleSegment, assert_part_says_what_events_say, block_terms, decode, open};
 use super::search::{Page, Segment, View, search};
 use super::sidecar::{Sidecar, build, section_lens};
 use super::top::top;
-use super::{BlockTerms, session_key};
-use crate::events::time::{self, MICROS_PER_DAY, hour_of};
+use crate::events::time::{self, MICROS_PER_DAY};
 use crate::events::{EventId, Field};
 use crate::journal::fs::Mapped;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The corpus's Cowrie lines, or none, said so.
-fn corpus_lines() -> Vec<String> {
+fn corpus_lines(sets: &[&str]) -> Vec<String> {
     let Some(corpus) = std::env::var_os("HONEYGUIDE_CORPUS") else {
         println!("skipped: HONEYGUIDE_CORPUS does not name the directory of real logs");
         return Vec::new();
     };
     let mut lines = Vec::new();
-    for set in ["legacy-2017", "modern-2026"] {
+    for set in sets {
         let directory = Path::new(&corpus).join("cowrie").join(set);
         let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
@@ -56,18 +58,47 @@ fn copy(line: &str, k: u64) -> Vec<u8> {
     line.into_bytes()
 }
 
-fn per<T>(name: &str, count: usize, unit: &str, run: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let answer = run();
-    let elapsed = start.elapsed();
-    println!("{name}: {:.1} ns per {unit} ({count} in {elapsed:.1?})", elapsed.as_nanos() as f64 / count.max(1) as f64);
+/// The best of some runs: other processes only ever add to a time.
+fn per<T>(name: &str, count: usize, unit: &str, mut run: impl FnMut() -> T) -> T {
+    let mut best = Duration::MAX;
+    for _ in 0..20 {
+        let start = Instant::now();
+        let answer = run();
+        best = best.min(start.elapsed());
+        if start.elapsed() > Duration::from_millis(100) {
+            return report(name, count, unit, best, answer);
+        }
+    }
+    report(name, count, unit, best, run())
+}
+
+fn report<T>(name: &str, count: usize, unit: &str, best: Duration, answer: T) -> T {
+    println!("{name}: {:.1} ns per {unit} ({count} in {best:.1?})", best.as_nanos() as f64 / count.max(1) as f64);
     answer
+}
+
+#[test]
+fn sidecars_of_real_logs_say_what_the_logs_say_and_are_small() {
+    let mut seen = std::collections::HashSet::new();
+    let mut lines: Vec<Vec<u8>> = corpus_lines(&["modern-2026"]).into_iter().map(String::into_bytes).collect();
+    lines.retain(|line| seen.insert(EventId::of_line(line)));
+    if lines.is_empty() {
+        return;
+    }
+    let blocks = Blocks::new(lines.chunks(1024).map(<[_]>::to_vec).collect(), 1);
+    let (live, head) = (blocks.live(), blocks.head(1));
+    let bytes = build(&live, head);
+    let percent = bytes.len() as f64 * 100.0 / head.raw_bytes as f64;
+    println!("{} events, sidecar {percent:.2} % of the raw bytes", head.events);
+    assert!(percent <= 4.7, "{percent:.2} %");
+    assert_part_says_what_events_say(&live, &blocks, &|block| block);
+    assert_part_says_what_events_say(&open(bytes).unwrap(), &blocks, &|block| block);
 }
 
 #[test]
 #[ignore = "takes a minute, prints figures"]
 fn figures_on_real_logs() {
-    let originals = corpus_lines();
+    let originals = corpus_lines(&["legacy-2017", "modern-2026"]);
     if originals.is_empty() {
         return;
     }
@@ -98,11 +129,12 @@ fn figures_on_real_logs() {
         let head = blocks.head(number as u64 + 1);
         let count = head.events as usize;
         println!("segment {number}: {count} events, {} blocks, {} raw bytes each", blocks.metas.len(), head.raw_bytes / head.events);
-        let mut live = super::live::LiveIndex::new();
-        per("  merge", count, "event", || {
+        let live = per("  merge", count, "event", || {
+            let mut live = LiveIndex::new();
             for (block, (meta, terms)) in (0u32..).zip(blocks.metas.iter().zip(&terms)) {
                 live.merge(block, *meta, terms);
             }
+            live
         });
         let ids: Vec<EventId> = terms.iter().flat_map(|terms| terms.ids.iter().copied()).collect();
         println!("  live memory: {:.2} MiB; {}", live.memory_bytes() as f64 / 1048576.0, live.describe());
@@ -115,7 +147,8 @@ fn figures_on_real_logs() {
         }
         (raw_bytes, all_bytes, events) = (raw_bytes + head.raw_bytes, all_bytes + bytes.len() as u64, events + head.events);
         let map: Arc<dyn Mapped> = Arc::new(bytes.clone());
-        let sidecar = per("  open", 1, "sidecar", || Sidecar::open(map, Arc::new(MemoryFile(bytes))).unwrap());
+        let file = Arc::new(MemoryFile(bytes));
+        let sidecar = per("  open", 1, "sidecar", || Sidecar::open(map.clone(), file.clone()).unwrap());
         per("  verify", 1, "sidecar", || sidecar.verify().unwrap());
         let mut cache = IdCache::new();
         let hours: Vec<i32> = terms[0].identity_hours.clone();
@@ -167,7 +200,7 @@ fn figures_on_real_logs() {
     for (blocks, sidecar) in segments.into_iter().zip(sidecars) {
         parts.push(Arc::new(SampleSegment { blocks, index: Box::new(sidecar) }));
     }
-    let segments_75 = parts.iter().cycle().take(75).cloned().collect();
+    let segments_75: Vec<_> = parts.iter().cycle().take(75).cloned().collect();
     let view = View { segments: segments_75, last_seq: u64::MAX };
     for field in [Field::SrcIp, Field::Password] {
         let terms: u64 = view
@@ -188,18 +221,18 @@ fn figures_on_real_logs() {
         assert_eq!(rows.len(), 20);
         println!("  best: {} {}", String::from_utf8_lossy(&rows[0].value), rows[0].count);
     }
-    let view = View { segments: parts, last_seq: u64::MAX };
     let session = base[0].events().find_map(|event| event.3.session).unwrap();
     let address = String::from_utf8(top(&view, Field::SrcIp, 1, None).unwrap().remove(0).value).unwrap();
-    let _ = (session_key(&session), hour_of(0));
     for text in [
         format!("session:{}", String::from_utf8_lossy(&session)),
         format!("src_ip:{address}"),
+        "session:0123456789ab".to_owned(),
+        "src_ip:192.0.2.77".to_owned(),
         "command:*wget*".to_owned(),
         "command:\"*busybox wget*\" since:2026-03-25".to_owned(),
     ] {
         let query = Query::parse(&text, 0).unwrap();
-        for _ in 0..2 {
+        {
             let page = Page { limit: 50, newest_first: false, after: None, last_seq: None };
             let outcome = per(&format!("search {text}"), 1, "query", || {
                 search(&view, &query, page, &mut SampleDecoder, &mut |_| ControlFlow::Continue(())).unwrap()
