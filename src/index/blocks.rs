@@ -4,7 +4,8 @@
 //! the rest in nearly all: one number, a run, a list of deltas and a bitmap cover that; roaring was five times larger.
 use super::encoding::{Reader, put_varint, varint_len};
 
-/// More blocks than any segment has: 64 MiB of lines at one event of 64 bytes a block.
+/// More blocks than any segment has: the directory of so many would take the live index's memory limit four times over,
+/// and the segment is sealed before that.
 pub const BLOCKS_MAX: u32 = 1 << 20;
 
 /// A set of block numbers of one segment.

@@ -57,17 +57,34 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub fn varint(&mut self) -> Option<u64> {
-        let (&first, tail) = self.rest.split_first()?;
-        self.rest = tail;
-        if first < 0x80 {
-            return Some(u64::from(first));
+        let Some(&word) = self.rest.first_chunk::<8>() else { return self.varint_bytewise() };
+        let word = u64::from_le_bytes(word);
+        if word & 0x80 == 0 {
+            self.rest = &self.rest[1..];
+            return Some(word & 0x7f);
         }
-        let mut value = u64::from(first & 0x7f);
-        for (position, &byte) in self.rest.iter().enumerate().take(9) {
-            if position == 8 && byte > 1 {
+        // Eight bytes at once: the first without its highest bit ends the number; then close the gaps of one bit.
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends == 0 {
+            return self.varint_bytewise();
+        }
+        let len = ends.trailing_zeros() as usize / 8 + 1;
+        let word = word & (u64::MAX >> (64 - 8 * len)) & 0x7f7f_7f7f_7f7f_7f7f;
+        let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+        let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
+        let word = word & 0x0000_0000_0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4;
+        self.rest = &self.rest[len..];
+        Some(word)
+    }
+
+    /// Near the end, and for numbers of nine and ten bytes.
+    fn varint_bytewise(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for (position, &byte) in self.rest.iter().enumerate().take(10) {
+            if position == 9 && byte > 1 {
                 return None;
             }
-            value |= u64::from(byte & 0x7f) << (7 * (position + 1));
+            value |= u64::from(byte & 0x7f) << (7 * position);
             if byte < 0x80 {
                 self.rest = &self.rest[position + 1..];
                 return Some(value);
@@ -116,9 +133,15 @@ mod tests {
     proptest! {
         #[test]
         fn numbers_come_back(value: u64, signed: i64) {
+            for value in (0..64).map(|shift| value >> shift) {
+                let mut bytes = Vec::new();
+                put_varint(&mut bytes, value);
+                prop_assert_eq!(bytes.len(), varint_len(value));
+                prop_assert_eq!(Reader::new(&bytes).varint(), Some(value));
+                prop_assert_eq!(Reader::new(&[&bytes[..], &[0xff; 9]].concat()).varint(), Some(value));
+            }
             let mut bytes = Vec::new();
             put_varint(&mut bytes, value);
-            prop_assert_eq!(bytes.len(), varint_len(value));
             put_signed(&mut bytes, signed);
             let mut reader = Reader::new(&bytes);
             prop_assert_eq!(reader.varint(), Some(value));

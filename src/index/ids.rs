@@ -11,6 +11,7 @@
 //! empty section) answers "perhaps" to everything.
 use super::encoding::Reader;
 use crate::events::EventId;
+use std::ops::Range;
 use xorf::{BinaryFuse16, DmaSerializable};
 
 pub(super) const ID_LEN: usize = 16;
@@ -109,7 +110,7 @@ impl<'a> IdFilter<'a> {
 /// The ids' own seed comes before the filter's, which is public: fuse filters try seeds in a fixed order.
 #[inline]
 fn filter_key(id: EventId, seed: u64) -> u64 {
-    mix(u64::from_be_bytes(id.0[..8].try_into().expect("eight of sixteen bytes")) ^ seed)
+    mix(leading_word(id) ^ seed)
 }
 
 /// MurmurHash3's finaliser, which is what the filter's construction uses; it maps distinct words to distinct words.
@@ -123,18 +124,81 @@ fn mix(mut word: u64) -> u64 {
 }
 
 /// The pages that may hold `id`: nearly always one.
-pub(super) fn pages_of(table: &[u8], id: EventId) -> std::ops::Range<usize> {
-    let key = u64::from_be_bytes(id.0[..8].try_into().expect("eight of sixteen bytes"));
+pub(super) fn pages_of(table: &[u8], id: EventId) -> Range<usize> {
+    let key = leading_word(id);
     let (words, _) = table.as_chunks::<8>();
-    let from = words.partition_point(|word| u64::from_le_bytes(*word) < key).saturating_sub(1);
-    let to = from + words[from..].partition_point(|word| u64::from_le_bytes(*word) <= key);
+    let word = |page: usize| u64::from_le_bytes(words[page]);
+    let guess = ((u128::from(key) * words.len() as u128) >> 64) as usize;
+    let from = lower_bound_near(words.len(), guess, 1, |page| word(page) < key).saturating_sub(1);
+    let to = (from..words.len()).find(|&page| word(page) > key).unwrap_or(words.len());
     from..to
 }
 
-/// Whether sorted ids hold `id`.
-pub(super) fn find(sorted: &[u8], id: EventId) -> bool {
-    let (ids, _) = sorted.as_chunks::<ID_LEN>();
-    ids.binary_search(&id.0).is_ok()
+/// Whether a page's ids hold `id`.
+pub(super) fn page_holds(page: &[u8], id: EventId) -> bool {
+    let (ids, _) = page.as_chunks::<ID_LEN>();
+    let wanted = u128::from_be_bytes(id.0);
+    holds_at(ids, ids.partition_point(|known| u128::from_be_bytes(*known) < wanted), id)
+}
+
+/// Whether all the ids of a segment hold `id`: like finding its page, then guessing its place in there.
+pub(super) fn whole_holds(table: &[u8], whole: &[u8], id: EventId) -> bool {
+    let (words, _) = table.as_chunks::<8>();
+    let pages = pages_of(table, id);
+    let (ids, _) = whole.as_chunks::<ID_LEN>();
+    let Some(ids) = ids.get(pages.start * PAGE_IDS..(pages.end * PAGE_IDS).min(ids.len())) else { return false };
+    let word = |page: usize, none: u64| words.get(page).map_or(none, |word| u64::from_le_bytes(*word));
+    let (low, high) = (word(pages.start, 0), word(pages.end, u64::MAX));
+    let share = leading_word(id).saturating_sub(low) as f64 / high.saturating_sub(low).max(1) as f64;
+    let wanted = u128::from_be_bytes(id.0);
+    let guess = (share * ids.len() as f64) as usize;
+    holds_at(ids, lower_bound_near(ids.len(), guess, 8, |at| u128::from_be_bytes(ids[at]) < wanted), id)
+}
+
+fn holds_at(ids: &[[u8; ID_LEN]], at: usize, id: EventId) -> bool {
+    ids.get(at).is_some_and(|known| *known == id.0)
+}
+
+/// The first of `len` places that is not `below`, looked for in growing steps from `guess`.
+///
+/// Ids are uniform unless crafted, so they stand nearly where they would if spread evenly; where they do not, the steps
+/// double. Any order of the places ends with some answer.
+#[inline]
+fn lower_bound_near(len: usize, guess: usize, mut step: usize, below: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
+    let mut at = guess.min(len.saturating_sub(1));
+    if len > 0 && below(at) {
+        while low < high && at < high && below(at) {
+            low = at + 1;
+            at += step;
+            step *= 2;
+        }
+        high = high.min(at);
+    } else {
+        while low < high && !below(at) {
+            high = at;
+            if at == 0 {
+                break;
+            }
+            at = at.saturating_sub(step);
+            step *= 2;
+        }
+        low = if high == 0 { 0 } else { at.min(high) };
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if below(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+#[inline]
+fn leading_word(id: EventId) -> u64 {
+    u64::from_be_bytes(id.0[..8].try_into().expect("eight of sixteen bytes"))
 }
 
 /// Working memory for probing, kept between batches: pages being read, and the whole ids of the segments hit most
@@ -201,7 +265,7 @@ mod tests {
             for number in 0..2 * count {
                 let found = pages_of(&sections.table, id(number)).any(|page| {
                     let end = ((page + 1) * PAGE_IDS * ID_LEN).min(sections.ids.len());
-                    find(&sections.ids[page * PAGE_IDS * ID_LEN..end], id(number))
+                    page_holds(&sections.ids[page * PAGE_IDS * ID_LEN..end], id(number))
                 });
                 assert_eq!(found, number < count);
             }
@@ -210,16 +274,29 @@ mod tests {
 
     #[test]
     fn crafted_ids_that_share_their_first_half_are_all_found() {
-        let ids: BTreeSet<EventId> = (0..2_000u128).map(|number| EventId((number + (number % 3 << 64)).to_be_bytes())).collect();
+        let ids: BTreeSet<EventId> = (0..2_000u128).map(|number| EventId((number + ((number % 3) << 64)).to_be_bytes())).collect();
         let sections = write(ids.iter().copied().collect::<Vec<_>>().into_iter(), 1);
         for id in ids {
             let found = pages_of(&sections.table, id).any(|page| {
                 let end = ((page + 1) * PAGE_IDS * ID_LEN).min(sections.ids.len());
-                find(&sections.ids[page * PAGE_IDS * ID_LEN..end], id)
+                page_holds(&sections.ids[page * PAGE_IDS * ID_LEN..end], id)
             });
             assert!(found);
             if let Some(descriptor) = FilterDescriptor::read(&sections.filter).unwrap() {
                 assert!(IdFilter::new(&sections.filter, descriptor, 1).may_contain(id));
+            }
+        }
+    }
+
+    #[test]
+    fn the_lower_bound_is_found_from_any_guess() {
+        for len in 0..40usize {
+            for bound in 0..=len {
+                for guess in 0..len + 3 {
+                    for step in [1, 8] {
+                        assert_eq!(lower_bound_near(len, guess, step, |at| at < bound), bound, "{len} {guess} {step}");
+                    }
+                }
             }
         }
     }

@@ -241,6 +241,13 @@ impl LiveIndex {
             + self.heap_bytes
     }
 
+    /// Lengths of the parts, for figures.
+    #[cfg(test)]
+    pub(super) fn describe(&self) -> String {
+        let (terms, sessions, cells, ids) = (self.terms.len(), self.sessions.len(), self.other_cells.len(), self.ids.len());
+        format!("{terms} terms, {} bytes of values, {sessions} sessions, {cells} other cells, {ids} ids", self.values.len())
+    }
+
     /// The blocks merged so far, in their order.
     pub fn metas(&self) -> &[BlockMeta] {
         &self.blocks

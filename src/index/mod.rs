@@ -9,6 +9,8 @@ pub mod live;
 pub mod part;
 pub mod query;
 #[cfg(test)]
+mod real_logs;
+#[cfg(test)]
 mod sample;
 pub mod search;
 mod sessions;

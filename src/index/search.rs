@@ -69,6 +69,7 @@ pub struct Position {
 /// Which part of the answer is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
+    /// Most hits. A search holds up to about a hundred bytes for each of these, besides lines of 8 MiB in all.
     pub limit: usize,
     pub newest_first: bool,
     /// Go on behind this event: the `last` of the page before.

@@ -1,9 +1,11 @@
 //! The session table of a sidecar: two thirds of all distinct terms, so kept apart from the dictionaries.
 //!
-//! Rows are sorted by (key, sensor) and cut into groups, which are stored column by column and compressed: a lookup
-//! decodes one group. Two sections: the group table (first key u64, end of the group's bytes u32, its length when
-//! decompressed u32) and the groups. Columns: key less the one before; sensor; first time less the segment's base;
-//! last less first; events; (shape, blocks).
+//! Rows are sorted by (key, sensor) and cut into groups, which are stored column by column. Two sections: the group
+//! table (first key u64, end of the group's bytes u32, length of its columns when decompressed u32) and the groups. A
+//! group is its number of rows, its keys (each less the one before; preceded by their length) and, compressed, the
+//! other columns, each preceded by its length: sensors; first times less the segment's base; last less first; events;
+//! (shape, blocks). Keys are random, so compressing them would save nothing and cost most: a session is looked up in
+//! every segment and is absent from nearly all, which the keys alone tell.
 use super::blocks::{BlockSet, Shape, put_blocks, read_blocks};
 use super::dictionary::{Scale, decompressed};
 use super::encoding::{Reader, put_varint};
@@ -33,7 +35,8 @@ pub(super) fn write(
     scale: Scale,
     compressor: &mut zstd::bulk::Compressor<'_>,
 ) -> (Vec<u8>, Vec<u8>) {
-    let (mut table, mut groups, mut plain, mut columns) = (Vec::new(), Vec::new(), Vec::new(), <[Vec<u8>; 6]>::default());
+    let (mut table, mut groups, mut plain, mut keys, mut columns) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), <[Vec<u8>; 5]>::default());
     let mut rows = rows.peekable();
     while let Some(first_key) = rows.peek().map(|row| row.key) {
         let mut before = first_key;
@@ -41,18 +44,20 @@ pub(super) fn write(
         while count < GROUP_ROWS && columns.iter().map(Vec::len).sum::<usize>() < GROUP_BYTES {
             let Some(row) = rows.next() else { break };
             let shape = Shape::shortest(&row.blocks);
-            put_varint(&mut columns[0], row.key - before);
-            put_varint(&mut columns[1], u64::from(row.sensor));
-            put_varint(&mut columns[2], row.first.wrapping_sub(scale.time_base) as u64);
-            put_varint(&mut columns[3], row.last.wrapping_sub(row.first) as u64);
-            put_varint(&mut columns[4], u64::from(row.events));
-            columns[5].push(shape as u8);
-            put_blocks(&mut columns[5], shape, &row.blocks);
+            put_varint(&mut keys, row.key - before);
+            put_varint(&mut columns[0], u64::from(row.sensor));
+            put_varint(&mut columns[1], row.first.wrapping_sub(scale.time_base) as u64);
+            put_varint(&mut columns[2], row.last.wrapping_sub(row.first) as u64);
+            put_varint(&mut columns[3], u64::from(row.events));
+            columns[4].push(shape as u8);
+            put_blocks(&mut columns[4], shape, &row.blocks);
             before = row.key;
             count += 1;
         }
+        put_varint(&mut groups, count);
+        put_varint(&mut groups, keys.len() as u64);
+        groups.append(&mut keys);
         plain.clear();
-        put_varint(&mut plain, count);
         for column in &mut columns {
             put_varint(&mut plain, column.len() as u64);
             plain.append(column);
@@ -119,33 +124,60 @@ impl Sessions<'_> {
     fn read_group(&self, group: usize, wanted: Option<u64>, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
         let (first_key, end, len) = self.row(group)?;
         let start = if group == 0 { 0 } else { self.row(group - 1)?.1 };
-        let bytes = self.groups.get(start as usize..end as usize)?;
-        decompressed(bytes, len as usize, GROUP_BYTES_MAX, |plain| {
-            let mut reader = Reader::new(plain);
-            let count = reader.length()?;
-            let mut column = || reader.take_counted().map(Reader::new);
-            let (mut keys, mut sensors, mut firsts) = (column()?, column()?, column()?);
-            let (mut spans, mut events, mut blocks) = (column()?, column()?, column()?);
-            let mut key = first_key;
-            let mut entry = SessionEntry { key, sensor: 0, events: 0, first: 0, last: 0, blocks: BlockSet::new() };
-            for _ in 0..count {
+        let mut group = Reader::new(self.groups.get(start as usize..end as usize)?);
+        let count = group.length()?;
+        let keys = Reader::new(group.take_counted()?);
+        if let Some(wanted) = wanted {
+            let (mut keys, mut key) = (keys, first_key);
+            for row in 0..=count {
+                if row == count || key > wanted {
+                    return Some(());
+                }
                 key = key.checked_add(keys.varint()?)?;
-                let this = wanted.is_none_or(|wanted| wanted == key);
-                entry.key = key;
-                entry.sensor = sensors.varint32()?;
-                entry.first = self.scale.time_base.wrapping_add(firsts.varint()? as Micros);
-                entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
-                entry.events = events.varint32()?;
-                entry.blocks.clear();
-                let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
-                read_blocks(&mut blocks, shape, self.scale.blocks, this.then_some(&mut entry.blocks))?;
-                if this {
-                    each(&entry);
+                if key == wanted {
+                    break;
                 }
             }
-            Some(())
-        })
+        }
+        let packed = group.take(group.remaining())?;
+        decompressed(packed, len as usize, GROUP_BYTES_MAX, |plain| read_rows(plain, keys, count, first_key, self.scale, wanted, each))
     }
+}
+
+/// Hands out the rows of a group, or those of the wanted key.
+fn read_rows(
+    plain: &[u8],
+    mut keys: Reader<'_>,
+    count: usize,
+    first_key: u64,
+    scale: Scale,
+    wanted: Option<u64>,
+    each: &mut dyn FnMut(&SessionEntry),
+) -> Option<()> {
+    let mut reader = Reader::new(plain);
+    let mut column = || reader.take_counted().map(Reader::new);
+    let (mut sensors, mut firsts, mut spans, mut events, mut blocks) = (column()?, column()?, column()?, column()?, column()?);
+    let mut key = first_key;
+    let mut entry = SessionEntry { key, sensor: 0, events: 0, first: 0, last: 0, blocks: BlockSet::new() };
+    for _ in 0..count {
+        key = key.checked_add(keys.varint()?)?;
+        if wanted.is_some_and(|wanted| key > wanted) {
+            break;
+        }
+        let this = wanted.is_none_or(|wanted| wanted == key);
+        entry.key = key;
+        entry.sensor = sensors.varint32()?;
+        entry.first = scale.time_base.wrapping_add(firsts.varint()? as Micros);
+        entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
+        entry.events = events.varint32()?;
+        entry.blocks.clear();
+        let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
+        read_blocks(&mut blocks, shape, scale.blocks, this.then_some(&mut entry.blocks))?;
+        if this {
+            each(&entry);
+        }
+    }
+    Some(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,29 @@
 //! bytes, the answer is a result or [`SidecarError::Damaged`]. Small sections come first, so that a cold search finds
 //! them together. Sections are found by name, fields among them, so a later version can add some and this one reads on.
 //!
-//! All numbers are little endian or LEB128 varints; times are relative to the header's smallest time.
+//! All numbers are little endian or LEB128 varints ("signed": zigzag); times are relative to the header's smallest time.
+//!
+//! | offset | header |
+//! |---|---|
+//! | 0 | magic `hgindex\n` |
+//! | 8 | format version, length of the directory (u32 each) |
+//! | 16 | segment, first sequence number, events, bytes of lines, length of the journal file, smallest and largest time (u64 each) |
+//! | 72 | running digest of the journal file at that length (32 bytes) |
+//! | 104 | number of blocks, of cells (u32 each) |
+//! | 112 | length of this file (u64) |
+//! | 120 | CRC-32 of the directory, CRC-32 of bytes 0 to 123 (u32 each) |
+//!
+//! A row of the directory: length of the name (u8), name, offset and length (u64 each), CRC-32 (u32). Sections:
+//!
+//! | name | content |
+//! |---|---|
+//! | `hours` | (hour less the one before, signed; events) … |
+//! | `identity_hours` | hours less the one before, signed … |
+//! | `cells` | number of sensors, (length, name) …; number of cells, (day less the one before, signed; sensor; events) … |
+//! | `blocks` | (offset less the end of the block before, signed; header, data and raw length; first sequence number less the one expected, signed; events; smallest time less that of the block before, signed; span, signed) … |
+//! | `session_table`, `sessions` | see `sessions.rs` |
+//! | `page_table/FIELD`, `pages/FIELD` | see `dictionary.rs` |
+//! | `id_table`, `id_filter`, `ids` | see `ids.rs` |
 use super::BlockMeta;
 use super::dictionary::{Dictionary, DictionaryWriter, Scale};
 use super::encoding::{Reader, put_signed, put_varint};
@@ -456,10 +478,7 @@ impl Sidecar {
         let whole = cache.whole(self.token).unwrap_or_default();
         let mut found = 0;
         for &(_, number) in hits {
-            let id = ids[number as usize];
-            let pages = ids::pages_of(table, id);
-            let bytes = pages.start * PAGE_IDS * ID_LEN..(pages.end * PAGE_IDS * ID_LEN).min(whole.len());
-            if whole.get(bytes).is_some_and(|sorted| ids::find(sorted, id)) {
+            if ids::whole_holds(table, whole, ids[number as usize]) {
                 known[number as usize] = true;
                 found += 1;
             }
@@ -481,7 +500,7 @@ impl Sidecar {
                     self.ids_file.read_exact_at(page, (self.places.ids.start + start) as u64)?;
                     loaded = Some(wanted);
                 }
-                if ids::find(page, id) {
+                if ids::page_holds(page, id) {
                     known[number as usize] = true;
                     found += 1;
                     break;
@@ -654,6 +673,13 @@ fn read_directory(directory: &[u8], file_len: usize) -> Option<Vec<Section<'_>>>
         sections.push(Section { name, range: offset..end, crc });
     }
     (end == file_len).then_some(sections)
+}
+
+/// Name and length of every section, for figures.
+#[cfg(test)]
+pub(super) fn section_lens(bytes: &[u8]) -> Vec<(String, u64)> {
+    let sections = read_front(bytes).expect("what was built opens").sections;
+    sections.iter().map(|section| (String::from_utf8_lossy(section.name).into_owned(), section.range.len() as u64)).collect()
 }
 
 fn read_hours(bytes: &[u8]) -> Option<Vec<(i32, u64)>> {
