@@ -193,9 +193,9 @@ impl Trail {
         &self.behind
     }
 
-    /// Bytes of the beginning that [`Trail::prefix`] covers.
-    pub fn prefix_len(&self) -> usize {
-        self.offset.min(PREFIX_BYTES_MAX as u64) as usize
+    /// All bytes passed, as long as they are fewer than a prefix covers.
+    pub fn all_bytes(&self) -> Option<&[u8]> {
+        self.head_hash.is_none().then_some(&self.head[..])
     }
 
     pub fn prefix(&self) -> Hash {

@@ -111,6 +111,8 @@ pub struct Framer {
     /// Damage may have hidden the beginning of an array whose end is still to come.
     array_lost: bool,
     passing: Option<Passing>,
+    /// The position before the stretch being passed over.
+    settled: Option<Box<(State, Trail)>>,
     /// The piece in the making.
     data: Vec<u8>,
     lines: usize,
@@ -163,6 +165,7 @@ impl Framer {
             indent: 0,
             array_lost: false,
             passing: None,
+            settled: None,
             data: Vec::new(),
             lines: 0,
             refused: Vec::new(),
@@ -172,12 +175,13 @@ impl Framer {
         }
     }
 
-    /// What the position behind the last piece means.
-    pub fn state(&self) -> State {
-        self.state
+    /// The position behind the last piece, and what it means: where reading can go on. Exact when [`Framer::next_piece`] has
+    /// just given a piece, or none with `flush`.
+    pub fn position(&self) -> (State, &Trail) {
+        self.settled.as_deref().map_or((self.state, &self.trail), |(state, trail)| (*state, trail))
     }
 
-    /// What is needed to recognise the position behind the last piece; exact right after one was taken.
+    /// All bytes that left the buffer, also those of a stretch that is being passed over.
     pub fn trail(&self) -> &Trail {
         &self.trail
     }
@@ -195,11 +199,6 @@ impl Framer {
     /// Bytes of NUL runs and byte order marks passed over.
     pub fn skipped_bytes(&self) -> u64 {
         self.skipped_bytes
-    }
-
-    /// In the middle of something that began behind the last piece.
-    pub fn is_passing(&self) -> bool {
-        self.passing.is_some()
     }
 
     /// For inputs that can be read again: forgets the bytes that wait, so that an idle input costs no memory.
@@ -580,6 +579,7 @@ impl Framer {
 
     fn begin_passing(&mut self, reason: Reason, detail: &'static str, until: Until) {
         let hasher = Box::new(blake3::Hasher::new());
+        self.settled = Some(Box::new((self.state, self.trail.clone())));
         self.passing = Some(Passing { reason, detail, start: self.trail.offset(), len: 0, hasher, kept: Vec::new(), until });
         self.scanned = 0;
     }
@@ -680,6 +680,7 @@ impl Framer {
     }
 
     fn end_passing(&mut self) {
+        self.settled = None;
         if let Some(passing) = self.passing.take().filter(|passing| passing.len > 0) {
             self.refused_bytes += passing.kept.len();
             self.refused.push(Refused {
@@ -1181,7 +1182,7 @@ mod tests {
             };
             let Some(piece) = piece else { break };
             lines.extend(String::from_utf8(piece.data).unwrap().lines().map(str::to_owned));
-            let (mode, start) = framer.state().to_parts();
+            let (mode, start) = framer.position().0.to_parts();
             state = State::from_parts(mode, start, framer.trail().offset()).unwrap();
             trail = framer.trail().clone();
         }

@@ -2,7 +2,10 @@
 //! decoding, of the journal or of actors.
 pub mod archive;
 pub mod checkpoint;
+pub mod finder;
+pub mod followed;
 pub mod framing;
+pub mod notice;
 pub mod tail;
 pub mod watch;
 
