@@ -355,7 +355,7 @@ impl Followed {
                     Ok(got) if got > 0 => {
                         self.skim.pass(&buffer[..got]);
                         if self.skim.offset() == position.offset {
-                            if !self.skim.is_at(position) {
+                            if !self.skim.is_at(position) || (position.file != self.id && !self.skim.is_distinctive()) {
                                 return Ok((Outcome::NotTheSame { len: None }, read));
                             }
                             self.framer = Framer::resume(reading.limits, position.framing, std::mem::take(&mut self.skim));

@@ -314,9 +314,14 @@ impl Tail {
         if file.copy_of.is_some() {
             return true;
         }
-        let mut replaced = self.lost.iter().filter(|lost| lost.position.file == id && !lost.stream_ends);
+        self.is_position_wanted(id, now)
+    }
+
+    /// The checkpoint of this file's stream is one that compressed files are still being tried for.
+    fn is_position_wanted(&self, id: FileId, now: Micros) -> bool {
         let tried = |position: &Checkpoint| self.files.values().any(|other| other.id != id && other.verify.as_ref() == Some(position));
-        replaced.any(|lost| (!self.settling.is_empty() && now - lost.since <= 2 * ARCHIVE_SETTLE) || tried(&lost.position))
+        let mut wanted = self.lost.iter().filter(|lost| lost.position.file == id);
+        wanted.any(|lost| (!self.settling.is_empty() && now - lost.since <= 2 * ARCHIVE_SETTLE) || tried(&lost.position))
     }
 
     /// Opens the file if it is to be read; false when it cannot be, or need not.
@@ -515,6 +520,7 @@ impl Tail {
         for checkpoint in std::mem::take(&mut self.unplaced) {
             self.place(checkpoint, &listed, now, poll);
         }
+        self.forget_found(poll);
         let copies: Vec<FileId> = self.files.values().filter(|file| file.copy_of.is_some()).map(|file| file.id).collect();
         for id in copies {
             self.review_copy(id, now, poll);
@@ -524,9 +530,11 @@ impl Tail {
             self.notice_truncations(now, poll);
         }
         // Larger ones first among those that may be copies of each other: a copy is never longer than what it copies.
-        unknown.sort_by(|a, b| b.len.cmp(&a.len).then_with(|| a.path.cmp(&b.path)));
+        // Compressed ones before all, as others may have to wait for what is found in them.
+        let compressed = |found: &Found| found.path.extension().is_some_and(|name| ["gz", "bz2", "zst", "xz"].iter().any(|known| name == *known));
+        unknown.sort_by(|a, b| compressed(b).cmp(&compressed(a)).then(b.len.cmp(&a.len)).then_with(|| a.path.cmp(&b.path)));
         for found in unknown {
-            if self.files.contains_key(&found.id) {
+            if self.files.contains_key(&found.id) || self.is_position_wanted(found.id, now) {
                 continue;
             }
             if let Tried::Unknown = self.try_lost(found, Place::Listed, now, poll) {
@@ -537,6 +545,21 @@ impl Tail {
         self.settling.retain(|_, (_, since)| now - *since < GONE_WAIT);
         self.drop_gone(now, poll);
         self.first_scan = false;
+    }
+
+    /// A position lost before a restart was found then, if a file with a checkpoint of its own holds it.
+    fn forget_found(&mut self, poll: &mut Poll) {
+        let (files, source) = (&self.files, &self.source);
+        self.lost.retain(|lost| {
+            let found = files.values().any(|file| match &file.input {
+                Input::Plain(opened) => file.offset() >= lost.position.offset && find_lost(opened, &lost.position).is_some(),
+                _ => false,
+            });
+            if found && lost.stream_ends && !files.contains_key(&lost.position.file) {
+                poll.ended.push(stream_name(&source.name, lost.position.file));
+            }
+            !found
+        });
     }
 
     /// New files may be copies of what was truncated: that has to be known before they are judged.
@@ -698,7 +721,7 @@ impl Tail {
             // Compressed files are matched where they are taken up.
             return if place == Place::Listed { Tried::Unknown } else { self.discover_archive(found, place, now, poll) };
         }
-        let holder = self.lost.iter().position(|lost| find_position(&opened, &lost.position).is_ok_and(|trail| trail.is_some()));
+        let holder = self.lost.iter().position(|lost| find_lost(&opened, &lost.position).is_some());
         if let Some(at) = holder {
             let lost = self.lost.swap_remove(at);
             self.continue_in(found, place, &lost.position, opened, now, poll);
@@ -711,8 +734,12 @@ impl Tail {
             // Copied from a log that had been read further when it was truncated.
             let Ok((head, behind)) = ends_of(&opened, found.len) else { return Tried::Later };
             let limits = self.settings.limits;
+            let trail = Trail::resume(found.len, &head, &behind);
+            if !trail.is_distinctive() {
+                return Tried::Unknown;
+            }
             let mut file = self.begin(found.id, found.path.clone(), now);
-            file.resume_at(limits, State::Lines, Trail::resume(found.len, &head, &behind));
+            file.resume_at(limits, State::Lines, trail);
             file.place = place;
             file.size = found.len;
             file.input = Input::Plain(opened);
@@ -721,7 +748,7 @@ impl Tail {
             self.files.insert(found.id, file);
             return Tried::Taken;
         }
-        let holder = self.files.values().filter(gone).find(|file| find_position(&opened, &file.checkpoint()).is_ok_and(|trail| trail.is_some()));
+        let holder = self.files.values().filter(gone).find(|file| find_lost(&opened, &file.checkpoint()).is_some());
         if let Some(original) = holder {
             if !original.is_drained() {
                 return Tried::Later;
@@ -736,7 +763,7 @@ impl Tail {
     }
 
     fn continue_in(&mut self, found: &Found, place: Place, position: &Checkpoint, opened: File, now: Micros, poll: &mut Poll) {
-        let Ok(Some(trail)) = find_position(&opened, position) else { return };
+        let Some(trail) = find_lost(&opened, position) else { return };
         let mut file = self.begin(found.id, found.path.clone(), now);
         file.generation = file.generation.max(position.generation);
         file.resume_at(self.settings.limits, position.framing, trail);
@@ -828,10 +855,9 @@ impl Tail {
         let ends = ends_of(opened, len).ok();
         let mut cover = |copy: &mut Followed| {
             // What the original has delivered of it is done.
-            if let Some((head, behind)) = &ends
-                && copy.offset() < len
-            {
-                copy.resume_at(limits, State::Lines, Trail::resume(len, head, behind));
+            let trail = ends.as_ref().map(|(head, behind)| Trail::resume(len, head, behind));
+            if let Some(trail) = trail.filter(|trail| copy.offset() < len && trail.is_distinctive()) {
+                copy.resume_at(limits, State::Lines, trail);
                 poll.chunks.push(copy.position_chunk(&reading));
             }
         };
@@ -849,7 +875,7 @@ impl Tail {
         copy.copy_of = None;
         let lost = self.lost.iter().find(|lost| lost.position.file == original_id && lost.position.generation == copy.copied_generation);
         match lost.map(|lost| lost.position.clone()) {
-            Some(position) if find_position(opened, &position).is_ok_and(|trail| trail.is_some()) => {
+            Some(position) if find_lost(opened, &position).is_some() => {
                 let (found, place) = (Found { path: copy.path.clone(), id, len }, copy.place);
                 let Input::Plain(opened) = copy.input else { return };
                 self.continue_in(&found, place, &position, opened, now, poll);
@@ -891,19 +917,25 @@ impl Tail {
             let len = position.offset.min(PREFIX_BYTES_MAX as u64) as usize;
             len > 0 && head.len() >= len && hash_of(&head[..len]) == position.prefix
         };
-        let lost = self.lost.iter().map(|lost| &lost.position).filter(|position| same(position)).max_by_key(|position| position.offset);
-        let position = match lost.cloned() {
-            Some(position) => Some(position),
-            None if place != Place::Listed => return Tried::Unknown,
-            None => {
-                let candidates = self.files.values().filter(|file| !file.is_archive()).map(|file| (file.is_drained(), file.checkpoint()));
-                let twin = candidates.filter(|(_, position)| same(position)).max_by_key(|(_, position)| position.offset);
-                if let Some((false, _)) = twin {
-                    // First the plain file, then what the archive may have beyond it.
-                    return Tried::Later;
-                }
-                twin.map(|(_, position)| position)
-            }
+        let unread = |file: &&mut Followed| !file.is_archive() && file.copy_of.is_none() && file.offset() == 0 && !file.is_drained();
+        let unread_twin = self.files.values_mut().filter(unread).any(|file| {
+            let first = file.first_bytes();
+            !first.is_empty() && (head.starts_with(first) || first.starts_with(&head))
+        });
+        if unread_twin {
+            return Tried::Later;
+        }
+        // The furthest position wins: a log may have been lost, found in a copy, and read on there.
+        let lost = self.lost.iter().map(|lost| (true, lost.position.clone()));
+        let followed = self.files.values().filter(|file| !file.is_archive() && file.copy_of.is_none());
+        let followed = followed.filter(|_| place == Place::Listed).map(|file| (file.is_drained(), file.checkpoint()));
+        let twin = lost.chain(followed).filter(|(_, position)| same(position)).max_by_key(|(_, position)| position.offset);
+        let position = match twin {
+            // First the plain file, then what the archive may have beyond it.
+            Some((false, _)) => return Tried::Later,
+            Some((true, position)) => Some(position),
+            None if place == Place::Listed => None,
+            None => return Tried::Unknown,
         };
         self.follow_archive(found.id, &found.path, place, position, now, poll);
         Tried::Taken
@@ -1000,6 +1032,11 @@ impl Tail {
             keep
         });
     }
+}
+
+/// Finds the position of another file in this one.
+fn find_lost(file: &File, position: &Checkpoint) -> Option<Trail> {
+    find_position(file, position).ok().flatten().filter(Trail::is_distinctive)
 }
 
 /// Whether all of `copy` is found at the beginning of `original`, as far as its ends tell.
