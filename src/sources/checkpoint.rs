@@ -158,7 +158,7 @@ impl Fields<'_> {
 }
 
 /// What must be remembered of the bytes passed so far to recognise the position again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Trail {
     offset: u64,
     /// The first bytes of the input, until all that the identity covers are there.
@@ -166,12 +166,6 @@ pub struct Trail {
     /// Hash of the full head, once it is full.
     head_hash: Option<Hash>,
     behind: Vec<u8>,
-}
-
-impl Default for Trail {
-    fn default() -> Self {
-        Trail { offset: 0, head: Vec::new(), head_hash: None, behind: Vec::new() }
-    }
 }
 
 impl Trail {
@@ -227,6 +221,12 @@ impl Trail {
     /// Whether the bytes passed so far are those the checkpoint was made of.
     pub fn is_at(&self, checkpoint: &Checkpoint) -> bool {
         self.offset == checkpoint.offset && self.prefix() == checkpoint.prefix && self.marker() == checkpoint.marker
+    }
+
+    /// Whether finding the same bytes in another file means that it is the same log: a whole line or many bytes. The torn
+    /// beginning of a first line, refused as such, is found in many files.
+    pub fn is_distinctive(&self) -> bool {
+        memchr::memchr(b'\n', &self.behind).is_some() || self.offset >= PREFIX_BYTES_MAX as u64
     }
 
     fn settle_head(&mut self) {

@@ -1,9 +1,7 @@
 //! One file that a tail follows: its descriptor, its position, and the reading of what was added. What happens *between*
 //! files (rotation, copies) is the tail's business.
 use super::archive::{Decoded, Expansion, Fault, refused_archive};
-use super::checkpoint::{
-    Checkpoint, Container, FileId, Hash, MARKER_BYTES_MAX, PREFIX_BYTES_MAX, Trail, display_path, hash_of, stream_name,
-};
+use super::checkpoint::{Checkpoint, Container, FileId, Hash, MARKER_BYTES_MAX, PREFIX_BYTES_MAX, Trail, display_path, hash_of, stream_name};
 use super::framing::{Framer, Limits, Piece, State};
 use super::{Chunk, Origin, Source};
 use crate::events::Micros;
@@ -357,7 +355,7 @@ impl Followed {
                     Ok(got) if got > 0 => {
                         self.skim.pass(&buffer[..got]);
                         if self.skim.offset() == position.offset {
-                            if !self.skim.is_at(position) {
+                            if !self.skim.is_at(position) || (position.file != self.id && !self.skim.is_distinctive()) {
                                 return Ok((Outcome::NotTheSame { len: None }, read));
                             }
                             self.framer = Framer::resume(reading.limits, position.framing, std::mem::take(&mut self.skim));

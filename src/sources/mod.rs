@@ -64,7 +64,7 @@ pub struct Origin {
     pub received_at: Micros,
     /// Lines were made from an array or a multi-line document: they are not verbatim.
     pub reflowed: bool,
-    /// What the stream needs to go on behind this chunk, in the source's own encoding. Empty: unchanged.
+    /// What the stream needs to go on behind this chunk, in the source's own encoding. Empty: the stream is forgotten.
     pub checkpoint: Vec<u8>,
     /// The share of the memory budget; given back when the chunk is durable.
     pub permit: Option<tokio::sync::OwnedSemaphorePermit>,

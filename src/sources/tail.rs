@@ -106,6 +106,8 @@ pub struct Tail {
     /// Checkpoints whose files have not been looked for yet.
     unplaced: Vec<Checkpoint>,
     lost: Vec<Lost>,
+    /// Of files whose content was replaced while nobody looked: the generation they begin with.
+    generations: BTreeMap<FileId, u32>,
     /// Compressed files that may still be written: size, and since when it has not changed.
     settling: BTreeMap<FileId, (u64, Micros)>,
     conditions: BTreeSet<TailNotice>,
@@ -175,6 +177,7 @@ impl Tail {
             files: BTreeMap::new(),
             unplaced,
             lost: Vec::new(),
+            generations: BTreeMap::new(),
             settling: BTreeMap::new(),
             conditions: BTreeSet::new(),
             told: BTreeSet::new(),
@@ -311,9 +314,14 @@ impl Tail {
         if file.copy_of.is_some() {
             return true;
         }
-        let mut replaced = self.lost.iter().filter(|lost| lost.position.file == id && !lost.stream_ends);
+        self.is_position_wanted(id, now)
+    }
+
+    /// The checkpoint of this file's stream is one that compressed files are still being tried for.
+    fn is_position_wanted(&self, id: FileId, now: Micros) -> bool {
         let tried = |position: &Checkpoint| self.files.values().any(|other| other.id != id && other.verify.as_ref() == Some(position));
-        replaced.any(|lost| (!self.settling.is_empty() && now - lost.since <= 2 * ARCHIVE_SETTLE) || tried(&lost.position))
+        let mut wanted = self.lost.iter().filter(|lost| lost.position.file == id);
+        wanted.any(|lost| (!self.settling.is_empty() && now - lost.since <= 2 * ARCHIVE_SETTLE) || tried(&lost.position))
     }
 
     /// Opens the file if it is to be read; false when it cannot be, or need not.
@@ -512,15 +520,21 @@ impl Tail {
         for checkpoint in std::mem::take(&mut self.unplaced) {
             self.place(checkpoint, &listed, now, poll);
         }
+        self.forget_found(poll);
         let copies: Vec<FileId> = self.files.values().filter(|file| file.copy_of.is_some()).map(|file| file.id).collect();
         for id in copies {
             self.review_copy(id, now, poll);
         }
         let mut unknown: Vec<&Found> = listing.files.iter().filter(|found| !self.files.contains_key(&found.id)).collect();
+        if !unknown.is_empty() {
+            self.notice_truncations(now, poll);
+        }
         // Larger ones first among those that may be copies of each other: a copy is never longer than what it copies.
-        unknown.sort_by(|a, b| b.len.cmp(&a.len).then_with(|| a.path.cmp(&b.path)));
+        // Compressed ones before all, as others may have to wait for what is found in them.
+        let compressed = |found: &Found| found.path.extension().is_some_and(|name| ["gz", "bz2", "zst", "xz"].iter().any(|known| name == *known));
+        unknown.sort_by(|a, b| compressed(b).cmp(&compressed(a)).then(b.len.cmp(&a.len)).then_with(|| a.path.cmp(&b.path)));
         for found in unknown {
-            if self.files.contains_key(&found.id) {
+            if self.files.contains_key(&found.id) || self.is_position_wanted(found.id, now) {
                 continue;
             }
             if let Tried::Unknown = self.try_lost(found, Place::Listed, now, poll) {
@@ -531,6 +545,35 @@ impl Tail {
         self.settling.retain(|_, (_, since)| now - *since < GONE_WAIT);
         self.drop_gone(now, poll);
         self.first_scan = false;
+    }
+
+    /// A position lost before a restart was found then, if a file with a checkpoint of its own holds it.
+    fn forget_found(&mut self, poll: &mut Poll) {
+        let (files, source) = (&self.files, &self.source);
+        self.lost.retain(|lost| {
+            let found = files.values().any(|file| match &file.input {
+                Input::Plain(opened) => file.offset() >= lost.position.offset && find_lost(opened, &lost.position).is_some(),
+                _ => false,
+            });
+            if found && lost.stream_ends && !files.contains_key(&lost.position.file) {
+                poll.ended.push(stream_name(&source.name, lost.position.file));
+            }
+            !found
+        });
+    }
+
+    /// New files may be copies of what was truncated: that has to be known before they are judged.
+    fn notice_truncations(&mut self, now: Micros, poll: &mut Poll) {
+        for id in self.files.keys().copied().collect::<Vec<_>>() {
+            let Some(file) = self.files.get_mut(&id).filter(|file| !file.is_archive()) else { continue };
+            if matches!(file.input, Input::Closed) {
+                // Opening looks for itself.
+                self.ensure_open(id, now, poll);
+            } else if !file.still_holds().unwrap_or(true) {
+                // What cannot be read now is noticed when it is read.
+                self.truncated(id, now, poll);
+            }
+        }
     }
 
     fn condition(&mut self, notice: TailNotice, poll: &mut Poll) {
@@ -602,9 +645,7 @@ impl Tail {
     fn place(&mut self, checkpoint: Checkpoint, listed: &BTreeMap<FileId, Vec<&Found>>, now: Micros, poll: &mut Poll) {
         let id = checkpoint.file;
         let found = match listed.get(&id) {
-            Some(found) => {
-                found.iter().find(|found| found.path == checkpoint.path).or(found.first()).map(|found| (found.path.clone(), Place::Listed))
-            }
+            Some(found) => found.iter().find(|found| found.path == checkpoint.path).or(found.first()).map(|found| (found.path.clone(), Place::Listed)),
             None => match files_of(checkpoint.path.parent().unwrap_or(Path::new("/"))) {
                 Ok(files) => files.into_iter().find(|found| found.id == id).map(|found| (found.path, Place::Elsewhere)),
                 // The directory may come back (a mount, a permission).
@@ -655,12 +696,11 @@ impl Tail {
                 self.files.insert(id, file);
             }
             Ok(None) => {
-                file.begin_generation(limits);
-                file.input = Input::Plain(opened);
-                let notice = TailNotice::Truncated { path: file.path.clone(), generation: file.generation, bytes_at_risk: 0 };
-                poll.notices.push(notice);
-                self.files.insert(id, file);
-                self.lose(checkpoint, None, false, now);
+                // Truncated, or the inode was given to another file: it is judged like one not known yet.
+                let generation = checkpoint.generation.saturating_add(1);
+                poll.notices.push(TailNotice::Truncated { path: file.path, generation, bytes_at_risk: 0 });
+                self.generations.insert(id, generation);
+                self.lose(checkpoint, None, place == Place::Elsewhere, now);
             }
             Err(error) => {
                 self.condition(TailNotice::Unreadable { path: file.path.clone(), kind: error.kind() }, poll);
@@ -681,7 +721,7 @@ impl Tail {
             // Compressed files are matched where they are taken up.
             return if place == Place::Listed { Tried::Unknown } else { self.discover_archive(found, place, now, poll) };
         }
-        let holder = self.lost.iter().position(|lost| find_position(&opened, &lost.position).is_ok_and(|trail| trail.is_some()));
+        let holder = self.lost.iter().position(|lost| find_lost(&opened, &lost.position).is_some());
         if let Some(at) = holder {
             let lost = self.lost.swap_remove(at);
             self.continue_in(found, place, &lost.position, opened, now, poll);
@@ -694,8 +734,12 @@ impl Tail {
             // Copied from a log that had been read further when it was truncated.
             let Ok((head, behind)) = ends_of(&opened, found.len) else { return Tried::Later };
             let limits = self.settings.limits;
-            let mut file = Followed::new(&self.source, found.id, found.path.clone(), 0, Framer::new(limits), now);
-            file.resume_at(limits, State::Lines, Trail::resume(found.len, &head, &behind));
+            let trail = Trail::resume(found.len, &head, &behind);
+            if !trail.is_distinctive() {
+                return Tried::Unknown;
+            }
+            let mut file = self.begin(found.id, found.path.clone(), now);
+            file.resume_at(limits, State::Lines, trail);
             file.place = place;
             file.size = found.len;
             file.input = Input::Plain(opened);
@@ -704,8 +748,7 @@ impl Tail {
             self.files.insert(found.id, file);
             return Tried::Taken;
         }
-        let holder =
-            self.files.values().filter(gone).find(|file| find_position(&opened, &file.checkpoint()).is_ok_and(|trail| trail.is_some()));
+        let holder = self.files.values().filter(gone).find(|file| find_lost(&opened, &file.checkpoint()).is_some());
         if let Some(original) = holder {
             if !original.is_drained() {
                 return Tried::Later;
@@ -720,9 +763,9 @@ impl Tail {
     }
 
     fn continue_in(&mut self, found: &Found, place: Place, position: &Checkpoint, opened: File, now: Micros, poll: &mut Poll) {
-        let Ok(Some(trail)) = find_position(&opened, position) else { return };
-        let mut file =
-            Followed::new(&self.source, found.id, found.path.clone(), position.generation, Framer::new(self.settings.limits), now);
+        let Some(trail) = find_lost(&opened, position) else { return };
+        let mut file = self.begin(found.id, found.path.clone(), now);
+        file.generation = file.generation.max(position.generation);
         file.resume_at(self.settings.limits, position.framing, trail);
         file.place = place;
         file.size = found.len;
@@ -734,6 +777,11 @@ impl Tail {
         let reading = Self::reading(&self.source, &self.settings, now);
         poll.chunks.push(file.position_chunk(&reading));
         self.files.insert(found.id, file);
+    }
+
+    fn begin(&mut self, id: FileId, path: PathBuf, now: Micros) -> Followed {
+        let generation = self.generations.remove(&id).unwrap_or(0);
+        Followed::new(&self.source, id, path, generation, Framer::new(self.settings.limits), now)
     }
 
     /// A listed file that nothing is known of.
@@ -756,7 +804,7 @@ impl Tail {
             return;
         }
         let limits = self.settings.limits;
-        let mut file = Followed::new(&self.source, found.id, found.path.clone(), 0, Framer::new(limits), now);
+        let mut file = self.begin(found.id, found.path.clone(), now);
         file.size = found.len;
         file.input = Input::Plain(opened);
         if self.first_scan && self.settings.start == Start::End {
@@ -807,10 +855,9 @@ impl Tail {
         let ends = ends_of(opened, len).ok();
         let mut cover = |copy: &mut Followed| {
             // What the original has delivered of it is done.
-            if let Some((head, behind)) = &ends
-                && copy.offset() < len
-            {
-                copy.resume_at(limits, State::Lines, Trail::resume(len, head, behind));
+            let trail = ends.as_ref().map(|(head, behind)| Trail::resume(len, head, behind));
+            if let Some(trail) = trail.filter(|trail| copy.offset() < len && trail.is_distinctive()) {
+                copy.resume_at(limits, State::Lines, trail);
                 poll.chunks.push(copy.position_chunk(&reading));
             }
         };
@@ -828,7 +875,7 @@ impl Tail {
         copy.copy_of = None;
         let lost = self.lost.iter().find(|lost| lost.position.file == original_id && lost.position.generation == copy.copied_generation);
         match lost.map(|lost| lost.position.clone()) {
-            Some(position) if find_position(opened, &position).is_ok_and(|trail| trail.is_some()) => {
+            Some(position) if find_lost(opened, &position).is_some() => {
                 let (found, place) = (Found { path: copy.path.clone(), id, len }, copy.place);
                 let Input::Plain(opened) = copy.input else { return };
                 self.continue_in(&found, place, &position, opened, now, poll);
@@ -870,19 +917,25 @@ impl Tail {
             let len = position.offset.min(PREFIX_BYTES_MAX as u64) as usize;
             len > 0 && head.len() >= len && hash_of(&head[..len]) == position.prefix
         };
-        let lost = self.lost.iter().map(|lost| &lost.position).filter(|position| same(position)).max_by_key(|position| position.offset);
-        let position = match lost.cloned() {
-            Some(position) => Some(position),
-            None if place != Place::Listed => return Tried::Unknown,
-            None => {
-                let candidates = self.files.values().filter(|file| !file.is_archive()).map(|file| (file.is_drained(), file.checkpoint()));
-                let twin = candidates.filter(|(_, position)| same(position)).max_by_key(|(_, position)| position.offset);
-                if let Some((false, _)) = twin {
-                    // First the plain file, then what the archive may have beyond it.
-                    return Tried::Later;
-                }
-                twin.map(|(_, position)| position)
-            }
+        let unread = |file: &&mut Followed| !file.is_archive() && file.copy_of.is_none() && file.offset() == 0 && !file.is_drained();
+        let unread_twin = self.files.values_mut().filter(unread).any(|file| {
+            let first = file.first_bytes();
+            !first.is_empty() && (head.starts_with(first) || first.starts_with(&head))
+        });
+        if unread_twin {
+            return Tried::Later;
+        }
+        // The furthest position wins: a log may have been lost, found in a copy, and read on there.
+        let lost = self.lost.iter().map(|lost| (true, lost.position.clone()));
+        let followed = self.files.values().filter(|file| !file.is_archive() && file.copy_of.is_none());
+        let followed = followed.filter(|_| place == Place::Listed).map(|file| (file.is_drained(), file.checkpoint()));
+        let twin = lost.chain(followed).filter(|(_, position)| same(position)).max_by_key(|(_, position)| position.offset);
+        let position = match twin {
+            // First the plain file, then what the archive may have beyond it.
+            Some((false, _)) => return Tried::Later,
+            Some((true, position)) => Some(position),
+            None if place == Place::Listed => None,
+            None => return Tried::Unknown,
         };
         self.follow_archive(found.id, &found.path, place, position, now, poll);
         Tried::Taken
@@ -897,14 +950,14 @@ impl Tail {
             return;
         }
         let limits = self.settings.limits;
-        let mut file = Followed::new(&self.source, id, path.to_path_buf(), 0, Framer::new(limits), now);
+        let mut file = self.begin(id, path.to_path_buf(), now);
         file.place = place;
         file.size = metadata.len();
         if let Some(position) = &position {
             if position.file != id {
                 file.rotated(position.path.clone(), now);
             }
-            file.generation = position.generation;
+            file.generation = file.generation.max(position.generation);
         }
         if let Err(error) = file.open_archive(opened, self.settings.expansion, limits, position) {
             return self.condition(TailNotice::Unreadable { path: path.to_path_buf(), kind: error.kind() }, poll);
@@ -979,6 +1032,11 @@ impl Tail {
             keep
         });
     }
+}
+
+/// Finds the position of another file in this one.
+fn find_lost(file: &File, position: &Checkpoint) -> Option<Trail> {
+    find_position(file, position).ok().flatten().filter(Trail::is_distinctive)
 }
 
 /// Whether all of `copy` is found at the beginning of `original`, as far as its ends tell.
