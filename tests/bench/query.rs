@@ -1,0 +1,111 @@
+//! Questions to a large data directory, cold (page cache dropped with posix_fadvise first) and warm.
+//!
+//! `cargo bench --bench query -- DATA_DIR`: DATA_DIR is what `--bench load` or `honeyguide load` left. Prints figures only.
+use honeyguide::config;
+use honeyguide::daemon::DataDir;
+use honeyguide::events::{Field, time};
+use honeyguide::os::{memory, process::ProcessStats};
+use honeyguide::service::{self, SearchRequest};
+use honeyguide::store::Store;
+use honeyguide::telemetry::Telemetry;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const COLD_RUNS: usize = 5;
+const WARM_RUNS: usize = 50;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let [data] = &arguments[..] else {
+        eprintln!("usage: cargo bench --bench query -- DATA_DIR");
+        return;
+    };
+    memory::bound_arenas();
+    let settings = config::load_from(None, Some(Path::new(data)), &config::Surroundings::of_process().expect("a current directory")).expect("defaults");
+    drop_page_cache(Path::new(data));
+    let cold_open = Instant::now();
+    let open = DataDir::open(&settings, &Telemetry::unlogged(), &mut |_| {}).expect("opens").into_store();
+    println!("opened cold in {:.3} s", cold_open.elapsed().as_secs_f64());
+    drop(open);
+    let warm_open = Instant::now();
+    let open = DataDir::open(&settings, &Telemetry::unlogged(), &mut |_| {}).expect("opens").into_store();
+    println!("opened warm in {:.3} s", warm_open.elapsed().as_secs_f64());
+    let store = &open.store;
+    let holdings = service::holdings(store).expect("holdings");
+    println!(
+        "{} events in {} segments, {:.2} GB raw, journal {:.2} %, sidecars {:.2} %",
+        holdings.events,
+        holdings.segments,
+        holdings.raw_bytes as f64 / 1e9,
+        100.0 * holdings.journal_bytes as f64 / holdings.raw_bytes as f64,
+        100.0 * holdings.sidecar_bytes as f64 / holdings.raw_bytes as f64,
+    );
+    memory::give_back();
+    println!("idle RssAnon {:.1} MiB", anonymous_mib());
+    let addresses = service::top(store, Field::SrcIp, u64::MAX).expect("top");
+    let busiest = String::from_utf8_lossy(&addresses[0].value).into_owned();
+    let median = String::from_utf8_lossy(&addresses[addresses.len() / 2].value).into_owned();
+    let sessions = service::top(store, Field::Session, u64::MAX).expect("sessions");
+    let session = String::from_utf8_lossy(&sessions[sessions.len() / 2].value).into_owned();
+    println!("{} addresses (busiest {} events, median {}), {} sessions", addresses.len(), addresses[0].count, addresses[addresses.len() / 2].count, sessions.len());
+    drop((addresses, sessions));
+    let first_50 = |query: String, newest| SearchRequest { query, limit: 50, newest };
+    let questions: Vec<(&str, Box<dyn Fn(&Store) -> usize>)> = vec![
+        ("one session", Box::new(move |store| service::session(store, &session, time::now()).map_or(0, |lines| lines.len()))),
+        ("first 50 of a median address", Box::new(move |store| search(store, &first_50(format!("src_ip:{median}"), false)))),
+        ("first 50 of the busiest address", Box::new({
+            let busiest = busiest.clone();
+            move |store| search(store, &first_50(format!("src_ip:{busiest}"), false))
+        })),
+        ("newest 50 of the busiest address", Box::new(move |store| search(store, &first_50(format!("src_ip:{busiest}"), true)))),
+        ("top src_ip", Box::new(|store| service::top(store, Field::SrcIp, 20).map_or(0, |rows| rows.len()))),
+        ("top password", Box::new(|store| service::top(store, Field::Password, 20).map_or(0, |rows| rows.len()))),
+        ("command:*wget*, newest 50", Box::new(move |store| search(store, &first_50("command:*wget*".into(), true)))),
+    ];
+    for (name, ask) in questions {
+        let mut cold = Vec::new();
+        for _ in 0..COLD_RUNS {
+            drop_page_cache(Path::new(data));
+            let started = Instant::now();
+            ask(store);
+            cold.push(started.elapsed());
+        }
+        let mut warm = Vec::new();
+        let mut rows = 0;
+        for _ in 0..WARM_RUNS {
+            let started = Instant::now();
+            rows = ask(store);
+            warm.push(started.elapsed());
+        }
+        println!("{name}: {rows} rows, cold {}, warm {}", spread(cold), spread(warm));
+    }
+    println!("RssAnon after all: {:.1} MiB", anonymous_mib());
+    memory::give_back();
+    println!("RssAnon given back: {:.1} MiB", anonymous_mib());
+}
+
+fn search(store: &Store, request: &SearchRequest) -> usize {
+    service::search(store, request, time::now(), &mut |_| ControlFlow::Continue(())).map_or(0, |(hits, _)| hits as usize)
+}
+
+fn spread(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    format!("median {:.2} ms, max {:.2} ms", ms(times[times.len() / 2]), ms(times[times.len() - 1]))
+}
+
+fn anonymous_mib() -> f64 {
+    ProcessStats::read().map_or(0.0, |stats| stats.anonymous_bytes as f64 / f64::from(1 << 20))
+}
+
+fn drop_page_cache(dir: &Path) {
+    for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
+        if entry.path().is_dir() {
+            drop_page_cache(&entry.path());
+        } else if let Ok(file) = std::fs::File::open(entry.path()) {
+            let _ = file.sync_all();
+            nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("advice is taken");
+        }
+    }
+}
