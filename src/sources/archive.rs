@@ -390,7 +390,9 @@ mod tests {
     }
 
     fn lines(count: usize) -> Vec<u8> {
-        (0..count).flat_map(|n| format!("{{\"eventid\":\"cowrie.x\",\"n\":{n},\"h\":\"{:x}\"}}\n", n * 2_654_435_761).into_bytes()).collect()
+        (0..count)
+            .flat_map(|n| format!("{{\"eventid\":\"cowrie.x\",\"n\":{n},\"h\":\"{:x}\"}}\n", n * 2_654_435_761).into_bytes())
+            .collect()
     }
 
     fn read(bytes: &[u8], settings: ArchiveSettings) -> (Vec<u8>, Vec<Refused>) {

@@ -531,7 +531,8 @@ impl Tail {
         }
         // Larger ones first among those that may be copies of each other: a copy is never longer than what it copies.
         // Compressed ones before all, as others may have to wait for what is found in them.
-        let compressed = |found: &Found| found.path.extension().is_some_and(|name| ["gz", "bz2", "zst", "xz"].iter().any(|known| name == *known));
+        let compressed =
+            |found: &Found| found.path.extension().is_some_and(|name| ["gz", "bz2", "zst", "xz"].iter().any(|known| name == *known));
         unknown.sort_by(|a, b| compressed(b).cmp(&compressed(a)).then(b.len.cmp(&a.len)).then_with(|| a.path.cmp(&b.path)));
         for found in unknown {
             if self.files.contains_key(&found.id) || self.is_position_wanted(found.id, now) {
@@ -645,7 +646,9 @@ impl Tail {
     fn place(&mut self, checkpoint: Checkpoint, listed: &BTreeMap<FileId, Vec<&Found>>, now: Micros, poll: &mut Poll) {
         let id = checkpoint.file;
         let found = match listed.get(&id) {
-            Some(found) => found.iter().find(|found| found.path == checkpoint.path).or(found.first()).map(|found| (found.path.clone(), Place::Listed)),
+            Some(found) => {
+                found.iter().find(|found| found.path == checkpoint.path).or(found.first()).map(|found| (found.path.clone(), Place::Listed))
+            }
             None => match files_of(checkpoint.path.parent().unwrap_or(Path::new("/"))) {
                 Ok(files) => files.into_iter().find(|found| found.id == id).map(|found| (found.path, Place::Elsewhere)),
                 // The directory may come back (a mount, a permission).
@@ -750,7 +753,7 @@ impl Tail {
         }
         let holder = self.files.values().filter(gone).find(|file| find_lost(&opened, &file.checkpoint()).is_some());
         if let Some(original) = holder {
-            if !original.is_drained() {
+            if !original.is_up_to_date() {
                 return Tried::Later;
             }
             let position = original.checkpoint();
@@ -928,7 +931,7 @@ impl Tail {
         // The furthest position wins: a log may have been lost, found in a copy, and read on there.
         let lost = self.lost.iter().map(|lost| (true, lost.position.clone()));
         let followed = self.files.values().filter(|file| !file.is_archive() && file.copy_of.is_none());
-        let followed = followed.filter(|_| place == Place::Listed).map(|file| (file.is_drained(), file.checkpoint()));
+        let followed = followed.filter(|_| place == Place::Listed).map(|file| (file.is_up_to_date(), file.checkpoint()));
         let twin = lost.chain(followed).filter(|(_, position)| same(position)).max_by_key(|(_, position)| position.offset);
         let position = match twin {
             // First the plain file, then what the archive may have beyond it.
