@@ -57,7 +57,7 @@ pub(crate) struct Followed {
     pub path: PathBuf,
     display: Arc<str>,
     pub generation: u32,
-    ordinal: u64,
+    pub ordinal: u64,
     pub framer: Framer,
     pub input: Input,
     pub container: Option<Container>,
