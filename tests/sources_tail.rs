@@ -106,7 +106,6 @@ impl World {
             }
             for stream in poll.ended {
                 self.committed.remove(&*stream);
-                self.ordinals.remove(&*stream);
             }
             if !poll.more {
                 return;

@@ -1,7 +1,9 @@
 //! One file that a tail follows: its descriptor, its position, and the reading of what was added. What happens *between*
 //! files (rotation, copies) is the tail's business.
 use super::archive::{Decoded, Expansion, Fault, refused_archive};
-use super::checkpoint::{Checkpoint, Container, FileId, Hash, MARKER_BYTES_MAX, PREFIX_BYTES_MAX, Trail, display_path, hash_of, stream_name};
+use super::checkpoint::{
+    Checkpoint, Container, FileId, Hash, MARKER_BYTES_MAX, PREFIX_BYTES_MAX, Trail, display_path, hash_of, stream_name,
+};
 use super::framing::{Framer, Limits, Piece, State};
 use super::{Chunk, Origin, Source};
 use crate::events::Micros;
@@ -55,7 +57,7 @@ pub(crate) struct Followed {
     pub path: PathBuf,
     display: Arc<str>,
     pub generation: u32,
-    ordinal: u64,
+    pub ordinal: u64,
     pub framer: Framer,
     pub input: Input,
     pub container: Option<Container>,
@@ -139,6 +141,15 @@ impl Followed {
     /// All that could be read has been; a torn end may wait.
     pub fn is_drained(&self) -> bool {
         if self.is_archive() { self.finished } else { !self.unread }
+    }
+
+    /// Drained, and nothing was added since.
+    pub fn is_up_to_date(&self) -> bool {
+        let grown = match &self.input {
+            Input::Plain(file) => file.metadata().is_ok_and(|metadata| metadata.len() != self.size),
+            _ => false,
+        };
+        self.is_drained() && !grown
     }
 
     /// Ends in the middle of a line.

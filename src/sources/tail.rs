@@ -83,7 +83,8 @@ pub struct Poll {
     pub chunks: Vec<Chunk>,
     pub notices: Vec<TailNotice>,
     /// Streams whose files are gone: their checkpoints may be dropped once the chunks so far are committed. Keeping one too
-    /// long is harmless: it is told again at the next opening.
+    /// long is harmless: it is told again at the next opening. Should such a stream come back (an inode used again), its chunks
+    /// are numbered on.
     pub ended: Vec<Arc<str>>,
     /// There is more to do at once.
     pub more: bool,
@@ -108,6 +109,8 @@ pub struct Tail {
     lost: Vec<Lost>,
     /// Of files whose content was replaced while nobody looked: the generation they begin with.
     generations: BTreeMap<FileId, u32>,
+    /// Of files no longer followed: the number of their next chunk.
+    ordinals: BTreeMap<FileId, u64>,
     /// Compressed files that may still be written: size, and since when it has not changed.
     settling: BTreeMap<FileId, (u64, Micros)>,
     conditions: BTreeSet<TailNotice>,
@@ -178,6 +181,7 @@ impl Tail {
             unplaced,
             lost: Vec::new(),
             generations: BTreeMap::new(),
+            ordinals: BTreeMap::new(),
             settling: BTreeMap::new(),
             conditions: BTreeSet::new(),
             told: BTreeSet::new(),
@@ -257,11 +261,20 @@ impl Tail {
             }
         }
         self.close_surplus();
+        // An inode given to a new file brings its stream back to life.
+        poll.ended.retain(|stream| !self.files.values().any(|file| file.stream == *stream));
         poll
     }
 
     fn reading<'a>(source: &'a Arc<Source>, settings: &TailSettings, now: Micros) -> Reading<'a> {
         Reading { source, run: settings.run, limits: settings.limits, now }
+    }
+
+    /// Stops following a file; should it be taken up again, its chunks are numbered on.
+    fn forget(&mut self, id: &FileId) -> Option<Followed> {
+        let file = self.files.remove(id)?;
+        self.ordinals.insert(*id, file.ordinal);
+        Some(file)
     }
 
     // Reading one file.
@@ -408,7 +421,7 @@ impl Tail {
             }
         }
         // Back to where it was lost from; the archive is read from its beginning if it is one of ours.
-        self.files.remove(&id);
+        self.forget(&id);
         if place == Place::Listed {
             self.follow_archive(id, &path, Place::Listed, None, now, poll);
         }
@@ -531,7 +544,8 @@ impl Tail {
         }
         // Larger ones first among those that may be copies of each other: a copy is never longer than what it copies.
         // Compressed ones before all, as others may have to wait for what is found in them.
-        let compressed = |found: &Found| found.path.extension().is_some_and(|name| ["gz", "bz2", "zst", "xz"].iter().any(|known| name == *known));
+        let compressed =
+            |found: &Found| found.path.extension().is_some_and(|name| ["gz", "bz2", "zst", "xz"].iter().any(|known| name == *known));
         unknown.sort_by(|a, b| compressed(b).cmp(&compressed(a)).then(b.len.cmp(&a.len)).then_with(|| a.path.cmp(&b.path)));
         for found in unknown {
             if self.files.contains_key(&found.id) || self.is_position_wanted(found.id, now) {
@@ -631,7 +645,7 @@ impl Tail {
                 // Was still being written after all: goes on behind what was read.
                 let (found, place) = (Found { path: file.path.clone(), id, len }, file.place);
                 if self.is_settled(&found, now)
-                    && let Some(file) = self.files.remove(&id)
+                    && let Some(file) = self.forget(&id)
                 {
                     self.follow_archive(id, &found.path, place, Some(file.archive_position()), now, poll);
                 }
@@ -645,7 +659,9 @@ impl Tail {
     fn place(&mut self, checkpoint: Checkpoint, listed: &BTreeMap<FileId, Vec<&Found>>, now: Micros, poll: &mut Poll) {
         let id = checkpoint.file;
         let found = match listed.get(&id) {
-            Some(found) => found.iter().find(|found| found.path == checkpoint.path).or(found.first()).map(|found| (found.path.clone(), Place::Listed)),
+            Some(found) => {
+                found.iter().find(|found| found.path == checkpoint.path).or(found.first()).map(|found| (found.path.clone(), Place::Listed))
+            }
             None => match files_of(checkpoint.path.parent().unwrap_or(Path::new("/"))) {
                 Ok(files) => files.into_iter().find(|found| found.id == id).map(|found| (found.path, Place::Elsewhere)),
                 // The directory may come back (a mount, a permission).
@@ -670,6 +686,7 @@ impl Tail {
         };
         let limits = self.settings.limits;
         let mut file = Followed::new(&self.source, id, path, checkpoint.generation, Framer::new(limits), now);
+        file.ordinal = self.ordinals.get(&id).copied().unwrap_or(0);
         file.place = place;
         if file.path != checkpoint.path {
             file.rotated(checkpoint.path.clone(), now);
@@ -750,12 +767,12 @@ impl Tail {
         }
         let holder = self.files.values().filter(gone).find(|file| find_lost(&opened, &file.checkpoint()).is_some());
         if let Some(original) = holder {
-            if !original.is_drained() {
+            if !original.is_up_to_date() {
                 return Tried::Later;
             }
             let position = original.checkpoint();
             self.continue_in(found, place, &position, opened, now, poll);
-            self.files.remove(&position.file);
+            self.forget(&position.file);
             poll.ended.push(stream_name(&self.source.name, position.file));
             return Tried::Taken;
         }
@@ -781,7 +798,9 @@ impl Tail {
 
     fn begin(&mut self, id: FileId, path: PathBuf, now: Micros) -> Followed {
         let generation = self.generations.remove(&id).unwrap_or(0);
-        Followed::new(&self.source, id, path, generation, Framer::new(self.settings.limits), now)
+        let mut file = Followed::new(&self.source, id, path, generation, Framer::new(self.settings.limits), now);
+        file.ordinal = self.ordinals.get(&id).copied().unwrap_or(0);
+        file
     }
 
     /// A listed file that nothing is known of.
@@ -850,6 +869,7 @@ impl Tail {
         let limits = self.settings.limits;
         let reading = Self::reading(&self.source, &self.settings, now);
         let Some(mut copy) = self.files.remove(&id) else { return };
+        self.ordinals.insert(id, copy.ordinal);
         let Input::Plain(opened) = &copy.input else { return };
         let len = opened.metadata().map_or(0, |metadata| metadata.len());
         let ends = ends_of(opened, len).ok();
@@ -928,7 +948,7 @@ impl Tail {
         // The furthest position wins: a log may have been lost, found in a copy, and read on there.
         let lost = self.lost.iter().map(|lost| (true, lost.position.clone()));
         let followed = self.files.values().filter(|file| !file.is_archive() && file.copy_of.is_none());
-        let followed = followed.filter(|_| place == Place::Listed).map(|file| (file.is_drained(), file.checkpoint()));
+        let followed = followed.filter(|_| place == Place::Listed).map(|file| (file.is_up_to_date(), file.checkpoint()));
         let twin = lost.chain(followed).filter(|(_, position)| same(position)).max_by_key(|(_, position)| position.offset);
         let position = match twin {
             // First the plain file, then what the archive may have beyond it.
@@ -1000,7 +1020,7 @@ impl Tail {
                     poll.ended.push(stream_name(&self.source.name, position.file));
                 }
             } else if self.files.get(&position.file).is_some_and(|file| file.place == Place::Gone) {
-                self.files.remove(&position.file);
+                self.forget(&position.file);
                 poll.ended.push(stream_name(&self.source.name, position.file));
             } else {
                 continue;
@@ -1015,7 +1035,7 @@ impl Tail {
             .map(|file| file.id)
             .collect();
         for id in over {
-            let Some(file) = self.files.remove(&id) else { continue };
+            let Some(file) = self.forget(&id) else { continue };
             if !file.is_drained() || file.is_torn() {
                 poll.notices.push(TailNotice::Vanished { path: file.path.clone(), offset: file.offset() });
             }
