@@ -202,6 +202,7 @@ impl SupervisorActor {
     }
 
     fn beat(&mut self, ctx: &mut Context<Self>) {
+        fail::fail_point!("supervisor::beat");
         let stall = Duration::from_secs(self.settings.supervision.stall_seconds);
         let mut healthy = true;
         let mut pings = Vec::new();

@@ -1,7 +1,7 @@
 //! Opens the store: finds the segments, rebuilds what is missing, and continues where the last commit ended.
 use super::commit::Committer;
 use super::quarantine::{Quarantine, QuarantineRecord};
-use super::seal::{SealTask, Sealer, open_sidecar, sidecar_head, write_sidecar};
+use super::seal::{SealStep, SealTask, Sealer, open_sidecar, sidecar_head, write_sidecar};
 use super::view::{Live, Sealed, View};
 use super::writer::Writer;
 use super::{Layout, Limits, Shared, Store};
@@ -10,7 +10,7 @@ use crate::events::batch::Extractor;
 use crate::index::live::LiveIndex;
 use crate::index::sidecar;
 use crate::journal::block::{Checkpoints, Seal};
-use crate::journal::fs::Fs;
+use crate::journal::fs::{Fs, Pool};
 use crate::journal::head::{self, Head, ResumeError, ResumeOptions, TornTail};
 use crate::journal::log::{Log, LogError, numbers};
 use crate::journal::segment::{self, BlockReader, Damage, ScannedBlock};
@@ -73,8 +73,10 @@ pub fn open(
     let quarantine = Quarantine::open(fs.clone(), &layout.quarantine, limits.quarantine_bytes, now)?;
     let ledger = Log::open(fs.clone(), &layout.ledger, "ledger", limits.ledger_bytes, now)?;
     let probes = Arc::<super::Probes>::default();
+    let pool = Pool::new(fs.clone(), limits.open_files);
     let shared = Arc::new(Shared {
         fs,
+        pool,
         layout,
         limits,
         view: RwLock::new(Arc::new(View { probes: probes.clone(), ..View::default() })),
@@ -269,11 +271,16 @@ fn open_ended(
     let io_error = |source| OpenError::Io { action: "read", path: dir.join(segment::file_name(number)), source };
     let file = shared.open_segment(number).map_err(io_error)?;
     let len = file.len().map_err(io_error)?;
-    if let Ok(Ok(sidecar)) = open_sidecar(&*shared.fs, dir, number)
+    if let Ok(Ok(sidecar)) = open_sidecar(shared, number)
         && sidecar.head().segment == number
         && sidecar.head().journal_len == len
     {
-        return Ok(Ended::Sealed(Box::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: Some(file) })));
+        return Ok(Ended::Sealed(Box::new(Sealed {
+            number,
+            generation: View::FIRST_GENERATION,
+            sidecar,
+            file: Some(shared.pooled_segment(number)),
+        })));
     }
     progress(&format!("indexing segment {number}"));
     let scan = segment::scan(&*file, number, false).map_err(io_error)?;
@@ -297,14 +304,14 @@ fn open_ended(
             digest,
         };
         let live = Arc::new(Live::new(number, indexer.index, file.clone(), next_seq));
-        return Ok(Ended::Unsealed(SealTask { live, file, len: scan.end, seal }));
+        return Ok(Ended::Unsealed(SealTask { live, file, len: scan.end, seal, step: SealStep::Ended }));
     }
     // Sealed, or damaged: the evidence stays as it is, only the answers are made again.
     let bytes = sidecar::build(&indexer.index, sidecar_head(number, &indexer.index, digest, len));
     write_sidecar(&*shared.fs, dir, number, &bytes).map_err(io_error)?;
     report.sidecars_rebuilt.push(number);
-    let sidecar = open_sidecar(&*shared.fs, dir, number).map_err(io_error)?.map_err(|error| io_error(io::Error::other(error)))?;
-    Ok(Ended::Sealed(Box::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: Some(file) })))
+    let sidecar = open_sidecar(shared, number).map_err(io_error)?.map_err(|error| io_error(io::Error::other(error)))?;
+    Ok(Ended::Sealed(Box::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: Some(shared.pooled_segment(number)) })))
 }
 
 fn index_blocks(file: &dyn crate::journal::fs::File, blocks: &[ScannedBlock], number: u64, indexer: &mut Indexer, report: &mut OpenReport) {
@@ -327,7 +334,7 @@ fn answers_only(shared: &Shared, segments: &[u64]) -> io::Result<Vec<Arc<Sealed>
     for entry in shared.fs.list(dir)? {
         let Some(number) = entry.name.strip_suffix(".idx").and_then(|number| number.parse().ok()) else { continue };
         if !segments.contains(&number)
-            && let Ok(sidecar) = open_sidecar(&*shared.fs, dir, number)?
+            && let Ok(sidecar) = open_sidecar(shared, number)?
         {
             found.push(Arc::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: None }));
         }
