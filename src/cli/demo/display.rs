@@ -316,7 +316,7 @@ impl Display {
             commands.push(command("status"));
         }
         commands.push(command("top password"));
-        commands.push(command("search 'command:*wget*' --newest"));
+        commands.push(command("search 'command:*wget*'"));
         // An id is what the log says; only a plain one is offered for typing.
         let id = answers.sessions.first().map(|session| session.session.as_str());
         if let Some(id) = id.filter(|id| !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())) {

@@ -153,14 +153,19 @@ impl Honeypots {
         self.join()
     }
 
-    /// Waits until everything that was written is durable; false at the deadline.
-    pub async fn all_stored(&mut self, deadline: Instant) -> anyhow::Result<bool> {
+    /// Waits until everything that was written is durable; false when nothing has changed for as long as `patience`.
+    pub async fn all_stored(&mut self, patience: Duration) -> anyhow::Result<bool> {
+        let mut last = (0, 0);
+        let mut changed_at = Instant::now();
         loop {
             self.look_after()?;
             if self.unproven.is_empty() && prove(&self.store, &self.path).await?? {
                 return Ok(true);
             }
-            if Instant::now() >= deadline {
+            let now = (self.store.view().events(), self.unproven.len());
+            if now != last {
+                (last, changed_at) = (now, Instant::now());
+            } else if changed_at.elapsed() >= patience {
                 return Ok(false);
             }
             tokio::time::sleep(TICK).await;

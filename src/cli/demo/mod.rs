@@ -27,8 +27,8 @@ use tokio::time::{Instant, sleep_until};
 const DATA_DIR: &str = "./honeyguide-demo";
 /// Preferred, because it is the daemon's default.
 const PORT: u16 = 8787;
-/// How long the simulated log's last lines may take to become durable when the demo ends.
-const LAST_LINES: Duration = Duration::from_secs(20);
+/// When the demo ends: how long nothing more may become durable before the rest is left for the next start.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The daemon's own log.
 const LOG_FILE: &str = "honeyguide.log";
 
@@ -179,7 +179,7 @@ impl Demo {
         if let Some(honeypots) = &mut honeypots {
             honeypots.stop()?;
             complete = tokio::select! {
-                stored = honeypots.all_stored(Instant::now() + LAST_LINES) => stored?,
+                stored = honeypots.all_stored(PATIENCE) => stored?,
                 // A second signal: not all is stored, but it is still in the log.
                 _ = daemon.asked_to_stop(&self.log) => false,
             };
