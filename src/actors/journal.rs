@@ -108,6 +108,8 @@ pub struct JournalSnapshot {
     pub segment: u64,
     pub next_seq: u64,
     pub durable_seq: u64,
+    /// Running digest behind the last durable event, hexadecimal.
+    pub digest: Option<String>,
     pub runs: usize,
     pub batches_waiting: usize,
     pub checkpoints: usize,
@@ -462,6 +464,9 @@ impl JournalActor {
             self.snapshot.segment = committer.head().segment();
             self.snapshot.next_seq = committer.head().next_seq();
             self.snapshot.checkpoints = committer.head().checkpoints().len();
+            if committer.head().next_seq() == self.durable.next_seq {
+                self.snapshot.digest = Some(hex(&committer.head().seal().digest));
+            }
         }
         self.snapshot.durable_seq = self.durable.next_seq;
         self.snapshot.runs = self.runs.len();

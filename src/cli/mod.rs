@@ -1,5 +1,6 @@
 //! The command line: what may be typed ([`args`]), its manual ([`pages`]), one file for each command, and how answers look
 //! ([`terminal`], [`format`], [`transcript`]).
+pub mod answers;
 pub mod args;
 pub mod check;
 pub mod completions;
