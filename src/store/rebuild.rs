@@ -41,7 +41,7 @@ impl Store {
         let bytes = sidecar::build(&indexer.index, sidecar_head(number, &indexer.index, digest, file.len()?));
         let dir = &shared.layout.journal;
         write_sidecar(&*shared.fs, dir, number, &bytes)?;
-        let sidecar = open_sidecar(&*shared.fs, dir, number)?.map_err(io::Error::other)?;
+        let sidecar = open_sidecar(shared, number)?.map_err(io::Error::other)?;
         shared.update_view(|view| {
             // A new generation: what was checked against the old sidecar is checked against this one at commit.
             let generation = view.generation + 1;
