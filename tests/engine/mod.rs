@@ -1,4 +1,5 @@
 //! The real engine in this process, following a real log: what the whole-program tests of faults share.
+#![allow(dead_code)] // each test program uses its part
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
 use honeyguide::events::time;
@@ -40,6 +41,16 @@ impl Site {
         self.written += events;
     }
 
+    /// How many events have been written.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Renames the log, as Cowrie and logrotate do.
+    pub fn rotate(&self, number: u64) {
+        std::fs::rename(&self.log, self.log.with_file_name(format!("cowrie.json.{number:06}"))).unwrap();
+    }
+
     /// Appends anything to the log.
     pub fn append(&self, bytes: &[u8]) {
         let mut file = std::fs::File::options().create(true).append(true).open(&self.log).unwrap();
@@ -73,7 +84,8 @@ impl Site {
         site.check();
     }
 
-    fn check(&self) {
+    /// What is on disk, with nobody at work on it: every event that was written, once, in order; and all of it verifies.
+    pub fn check(&self) {
         let settings = self.settings("");
         let open = DataDir::open(&settings, &Telemetry::unlogged(), &mut |_| {}).unwrap().into_store();
         let mut found = Vec::new();
