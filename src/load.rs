@@ -98,7 +98,8 @@ pub fn start(engine: Arc<Engine>, request: LoadRequest, stopping: watch::Receive
 
 async fn run(engine: &Engine, request: LoadRequest, mut stopping: watch::Receiver<bool>, sender: &watch::Sender<LoadProgress>) {
     let started = Instant::now();
-    let tell = |progress: &LoadProgress| drop(sender.send_replace(LoadProgress { seconds: started.elapsed().as_secs_f64(), ..progress.clone() }));
+    let tell =
+        |progress: &LoadProgress| drop(sender.send_replace(LoadProgress { seconds: started.elapsed().as_secs_f64(), ..progress.clone() }));
     let mut base = LoadProgress::default();
     let groups = match tokio::task::spawn_blocking(move || plan(&request)).await {
         Ok((planned, groups)) => {
@@ -182,7 +183,10 @@ fn plan(request: &LoadRequest) -> (LoadProgress, Vec<(Format, Vec<PathBuf>)>) {
                 }
                 Ok(None) => {
                     progress.files_unknown += 1;
-                    progress.problem(format!("{} has no format that is known: left out (name one with --format)", printable(&file.to_string_lossy())));
+                    progress.problem(format!(
+                        "{} has no format that is known: left out (name one with --format)",
+                        printable(&file.to_string_lossy())
+                    ));
                 }
                 Err(error) => {
                     progress.files += 1;

@@ -3,11 +3,11 @@
 use super::problem::Problem;
 use crate::os::peer::PeerCredentials;
 use actix_web::Error;
+use actix_web::ResponseError;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::HOST;
 use actix_web::middleware::Next;
-use actix_web::ResponseError;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use std::any::Any;
 use std::ffi::CString;

@@ -1,8 +1,8 @@
 //! Routes that change something: load, quarantine, rebuild. What they began goes on when the client goes away.
+use super::Admin;
 use super::problem::Problem;
 use super::questions::{Checking, absolute, teller};
 use super::stream::{self, NDJSON};
-use super::Admin;
 use crate::actors::supervisor::Retry;
 use crate::cli::answers;
 use crate::cli::format::RebuildReport;

@@ -24,7 +24,14 @@ pub struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { r#type: "about:blank".into(), status: status.as_u16(), code: code.into(), title: title.into(), detail: detail.into(), column: None }
+        Problem {
+            r#type: "about:blank".into(),
+            status: status.as_u16(),
+            code: code.into(),
+            title: title.into(),
+            detail: detail.into(),
+            column: None,
+        }
     }
 
     /// A body, path or parameter that does not fit.
@@ -46,11 +53,21 @@ impl Problem {
     }
 
     pub fn busy() -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too much at once", "as many requests of this kind as are allowed are under way: try again")
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "too much at once",
+            "as many requests of this kind as are allowed are under way: try again",
+        )
     }
 
     pub fn stopping() -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping", "the daemon is stopping: ask again when it runs")
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "the daemon is stopping",
+            "the daemon is stopping: ask again when it runs",
+        )
     }
 
     pub fn failed(error: &dyn std::fmt::Display) -> Problem {

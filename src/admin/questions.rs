@@ -1,7 +1,7 @@
 //! Routes that only read: events, terms, sessions, checks.
+use super::Admin;
 use super::problem::Problem;
 use super::stream::{self, Lines};
-use super::Admin;
 use crate::cli::answers;
 use crate::cli::format::VerifyReport;
 use crate::events::{Field, time};

@@ -80,10 +80,7 @@ pub async fn turn(admin: &Admin) -> Result<OwnedSemaphorePermit, Problem> {
 
 /// Runs `work` on a thread that may block and answers with its lines. An error before the first line is the answer; one after it breaks
 /// the answer off.
-pub async fn lines(
-    admin: &Admin,
-    work: impl FnOnce(&mut Lines) -> Result<(), Problem> + Send + 'static,
-) -> Result<HttpResponse, Problem> {
+pub async fn lines(admin: &Admin, work: impl FnOnce(&mut Lines) -> Result<(), Problem> + Send + 'static) -> Result<HttpResponse, Problem> {
     let permit = turn(admin).await?;
     let (pieces, mut receiver) = mpsc::channel(PIECES_MAX);
     let mut lines = Lines { pieces, runtime: Handle::current(), buffer: Vec::new() };

@@ -1,6 +1,8 @@
 //! Fills the answers of [`super::format`] from the store: the one place where both a daemon that is asked over its socket and a command that
 //! opens the data directory itself get them.
-use super::format::{Damage, IngestedFile, JournalStatus, QuarantineItem, QuarantineRow, QuarantineStatus, RebuildReport, Status, TopRow, VerifyReport};
+use super::format::{
+    Damage, IngestedFile, JournalStatus, QuarantineItem, QuarantineRow, QuarantineStatus, RebuildReport, Status, TopRow, VerifyReport,
+};
 use crate::events::{Field, Micros, time};
 use crate::journal::segment;
 use crate::journal::verify::Verified;
@@ -71,7 +73,9 @@ pub fn ingested<'a>(store: &Store, paths: impl IntoIterator<Item = &'a Path>, fo
                 durable_bytes: file.durable_bytes,
                 problem: file.problem,
             }),
-            Err(ServiceError::Source(error)) => Ok(IngestedFile { path: shown, problem: Some(error.to_string()), ..IngestedFile::default() }),
+            Err(ServiceError::Source(error)) => {
+                Ok(IngestedFile { path: shown, problem: Some(error.to_string()), ..IngestedFile::default() })
+            }
             Err(error) => Err(error),
         }
     };

@@ -362,7 +362,8 @@ impl RebuildReport {
     pub fn render(&self, output: &Output) -> String {
         let mut text = damage_table(&self.damage, output);
         let kept = if self.kept > 0 { format!(", {} left as they were", grouped(self.kept)) } else { String::new() };
-        let _ = writeln!(text, "{} and the state built again in {}{kept}", plural(self.rebuilt, "sidecar", "sidecars"), seconds(self.seconds));
+        let _ =
+            writeln!(text, "{} and the state built again in {}{kept}", plural(self.rebuilt, "sidecar", "sidecars"), seconds(self.seconds));
         text
     }
 }
