@@ -78,7 +78,9 @@ fn a_load_survives_being_killed_at_any_moment() {
     site.write(60_000);
     let config = dir.path().join("honeyguide.toml");
     let data = site.data();
-    let arguments = ["load", site.log.to_str().unwrap(), "--format", "cowrie", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let log = site.log.clone();
+    let arguments =
+        ["load", log.to_str().unwrap(), "--format", "cowrie", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
     let mut random = Random(7);
     let mut finished = 0;
     for kill in 0..kills() {
@@ -113,12 +115,15 @@ fn state_that_is_deleted_or_garbled_is_rebuilt_and_said_so() {
     let config = dir.path().join("honeyguide.toml");
     let data = site.data();
     let config_arguments = ["--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
-    assert!(honeyguide(&[&["load", site.log.to_str().unwrap(), "--format", "cowrie"], &config_arguments[..]].concat()).wait().unwrap().success());
+    assert!(
+        honeyguide(&[&["load", site.log.to_str().unwrap(), "--format", "cowrie"], &config_arguments[..]].concat())
+            .wait()
+            .unwrap()
+            .success()
+    );
     let state = data.join("state");
-    let damage: [(&str, &dyn Fn()); 2] = [
-        ("it was missing", &|| std::fs::remove_dir_all(&state).unwrap()),
-        ("it was damaged", &|| garble(&state)),
-    ];
+    let damage: [(&str, &dyn Fn()); 2] =
+        [("it was missing", &|| std::fs::remove_dir_all(&state).unwrap()), ("it was damaged", &|| garble(&state))];
     for (cause, damage) in damage {
         damage();
         let mut daemon = Command::new(env!("CARGO_BIN_EXE_honeyguide"))

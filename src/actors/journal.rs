@@ -160,6 +160,8 @@ pub struct JournalActor {
     reopen_attempts: u32,
     trusted: Option<(u64, u64)>,
     draining: Option<tokio::sync::oneshot::Sender<bool>>,
+    /// A drain has come to its end, and everything is durable.
+    drained: bool,
     paused_since: Option<Instant>,
     last_retention: Option<Instant>,
     last_anchor: Option<Instant>,
@@ -191,6 +193,7 @@ impl JournalActor {
             reopen_attempts: 0,
             trusted: None,
             draining: None,
+            drained: false,
             paused_since: None,
             last_retention: None,
             last_anchor: None,
@@ -610,10 +613,13 @@ impl Handler<Drain> for JournalActor {
                         threads.join();
                         state.save(durable, (head == durable.next_seq).then_some(&checkpoints))
                     });
-                    last.into_actor(actor).map(move |saved, _, _| drained && matches!(saved, Ok(Ok(()))))
+                    last.into_actor(actor).map(move |saved, actor, _| {
+                        actor.drained = drained && matches!(saved, Ok(Ok(())));
+                        actor.drained
+                    })
                 }))
             }
-            None => Box::pin(std::future::ready(false).into_actor(self)),
+            None => Box::pin(std::future::ready(self.drained).into_actor(self)),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::journal::{self, JournalActor, JournalConfig, Reconfigure};
 use super::metrics::{Heartbeat, Heartbeats, MetricsActor, Observed};
 use super::supervised::{Budget, start};
 use super::{Ping, answers_ping};
-use crate::config::{Settings, SourceSettings};
+use crate::config::{Settings, SourceName, SourceSettings};
 use crate::os::notify::Notifier;
 use crate::service::{self, Selection};
 use crate::sources::archive::{ArchiveSettings, Expansion};
@@ -321,7 +321,9 @@ impl Handler<Load> for SupervisorActor {
     type Result = MessageResult<Load>;
 
     fn handle(&mut self, Load { files, format }: Load, _: &mut Self::Context) -> Self::Result {
-        let source = Arc::new(Source { name: "load".into(), format });
+        let name = SourceName::load();
+        self.telemetry.metrics.register_source(&name);
+        let source = Arc::new(Source { name: name.as_str().to_owned(), format });
         let limits = framing::Limits { chunk_bytes: self.chunk_bytes(), ..framing::Limits::default() };
         let settings = ArchiveSettings { limits, expansion: self.expansion(), run: 0 };
         let opener: ingest::Opener = Box::new(move |_| Box::new(FilesReader::new(source.clone(), settings, &files)) as Box<dyn Reader>);

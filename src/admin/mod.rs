@@ -6,9 +6,9 @@
 pub mod access;
 pub mod problem;
 
-mod changes;
-mod health;
-mod questions;
+pub(crate) mod changes;
+pub(crate) mod health;
+pub(crate) mod questions;
 mod status;
 mod stream;
 

@@ -3,17 +3,30 @@
 pub mod answers;
 pub mod args;
 pub mod check;
+pub mod checking;
+pub mod client;
 pub mod completions;
 pub mod context;
 pub mod demo;
 pub mod explain;
 pub mod format;
+pub mod in_process;
+pub mod ingested;
+pub mod load;
 pub mod man;
 pub mod pages;
+pub mod print;
+pub mod quarantine;
+pub mod rebuild;
 pub mod run;
+pub mod search;
+pub mod session;
 pub mod simulate;
+pub mod status;
 pub mod terminal;
+pub mod top;
 pub mod transcript;
+pub mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -49,7 +62,15 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Simulate(args) => simulate::run(args, context),
         Command::Man(args) => man::run(args, context),
         Command::Completions(args) => completions::run(args, context),
-        other => anyhow::bail!("{other:?} is not built in"),
+        Command::Load(args) => load::run(args, context),
+        Command::Search(args) => search::run(args, context),
+        Command::Top(args) => top::run(args, context),
+        Command::Session(args) => session::run(args, context),
+        Command::Status => status::run(context),
+        Command::Verify => verify::run(context),
+        Command::Ingested(args) => ingested::run(args, context),
+        Command::Quarantine(args) => quarantine::run(args, context),
+        Command::Rebuild => rebuild::run(context),
     }
 }
 

@@ -59,14 +59,17 @@ fn main() {
     drop((addresses, sessions));
     let first_50 = |query: String, newest| SearchRequest { query, limit: 50, newest };
     let questions: Vec<(&str, Box<dyn Fn(&Store) -> usize>)> = vec![
-        ("one session", Box::new(move |store| {
-            let mut lines = 0;
-            service::session(store, &session, time::now(), &mut |_| {
-                lines += 1;
-                ControlFlow::Continue(())
-            })
-            .map_or(0, |()| lines)
-        })),
+        (
+            "one session",
+            Box::new(move |store| {
+                let mut lines = 0;
+                service::session(store, &session, time::now(), &mut |_| {
+                    lines += 1;
+                    ControlFlow::Continue(())
+                })
+                .map_or(0, |()| lines)
+            }),
+        ),
         ("first 50 of a median address", Box::new(move |store| search(store, &first_50(format!("src_ip:{median}"), false)))),
         (
             "first 50 of the busiest address",
