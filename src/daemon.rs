@@ -6,7 +6,7 @@ use crate::actors::intake::Intake;
 use crate::actors::journal::{JournalConfig, JournalSnapshot};
 use crate::actors::metrics::Observed;
 use crate::actors::supervised::{Budget, Policy, start};
-use crate::actors::supervisor::{Drain, Reload, SupervisorActor, SupervisorConfig, retention_plan};
+use crate::actors::supervisor::{Drain, Release, Reload, SupervisorActor, SupervisorConfig, retention_plan};
 use crate::config::{self, Settings};
 use crate::events::time;
 use crate::journal::fs::RealFs;
@@ -117,15 +117,23 @@ impl DataDir {
 
     /// For commands that only ask: the store, with the lock held.
     pub fn into_store(self) -> OpenStore {
-        OpenStore { store: self.parts.store.clone(), _parts: self.parts, _lock: self.lock }
+        OpenStore { store: self.parts.store.clone(), state: self.state, parts: self.parts, _lock: self.lock }
     }
 }
 
 /// A store that nobody writes, and the lock on it.
 pub struct OpenStore {
     pub store: Store,
-    _parts: Parts,
+    pub state: Arc<State>,
+    parts: Parts,
     _lock: DataDirLock,
+}
+
+impl OpenStore {
+    /// Running digest behind the last event.
+    pub fn digest(&self) -> [u8; 32] {
+        self.parts.committer.head().seal().digest
+    }
 }
 
 fn create_private(dir: &Path) -> std::io::Result<()> {
@@ -149,6 +157,7 @@ pub struct Engine {
     pub state: Arc<State>,
     pub settings: watch::Sender<Settings>,
     pub started: Instant,
+    pub budget: Budget,
     _lock: DataDirLock,
 }
 
@@ -164,6 +173,7 @@ impl Engine {
             waiting: Arc::default(),
             journal,
             ingests: Arc::default(),
+            heartbeats: Arc::default(),
             telemetry: telemetry.clone(),
         };
         let journal = JournalConfig {
@@ -180,7 +190,7 @@ impl Engine {
         let config = SupervisorConfig { settings, parts, journal, observed: observed.clone(), budget: budget.clone(), notifier };
         let supervisor = SupervisorActor::new(config);
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
-        Engine { supervisor, observed, state, settings: settings_sender, started: Instant::now(), _lock: lock }
+        Engine { supervisor, observed, state, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {
@@ -198,6 +208,13 @@ impl Engine {
     pub async fn drain(&self) -> bool {
         let deadline = Duration::from_secs(self.settings.borrow().supervision.drain_deadline_seconds);
         self.supervisor.send(Drain(deadline)).await.unwrap_or(false)
+    }
+
+    /// Ends the actors, to be called behind [`Engine::drain`]: when the engine is dropped then, the data directory is free.
+    pub async fn release(&self) {
+        if let Ok(Some(arbiters)) = self.supervisor.send(Release).await {
+            let _ = tokio::task::spawn_blocking(move || arbiters.end()).await;
+        }
     }
 
     /// Reads the configuration again. A wrong one changes nothing.

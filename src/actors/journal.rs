@@ -108,6 +108,8 @@ pub struct JournalSnapshot {
     pub segment: u64,
     pub next_seq: u64,
     pub durable_seq: u64,
+    /// Running digest behind the last durable event, hexadecimal.
+    pub digest: Option<String>,
     pub runs: usize,
     pub batches_waiting: usize,
     pub checkpoints: usize,
@@ -158,6 +160,8 @@ pub struct JournalActor {
     reopen_attempts: u32,
     trusted: Option<(u64, u64)>,
     draining: Option<tokio::sync::oneshot::Sender<bool>>,
+    /// A drain has come to its end, and everything is durable.
+    drained: bool,
     paused_since: Option<Instant>,
     last_retention: Option<Instant>,
     last_anchor: Option<Instant>,
@@ -187,6 +191,7 @@ impl JournalActor {
             reopen_attempts: 0,
             trusted: None,
             draining: None,
+            drained: false,
             paused_since: None,
             last_retention: None,
             last_anchor: None,
@@ -452,6 +457,9 @@ impl JournalActor {
             self.snapshot.segment = committer.head().segment();
             self.snapshot.next_seq = committer.head().next_seq();
             self.snapshot.checkpoints = committer.head().checkpoints().len();
+            if committer.head().next_seq() == self.durable.next_seq {
+                self.snapshot.digest = Some(hex(&committer.head().seal().digest));
+            }
         }
         self.snapshot.durable_seq = self.durable.next_seq;
         self.snapshot.runs = self.runs.len();
@@ -592,10 +600,13 @@ impl Handler<Drain> for JournalActor {
                         threads.join();
                         state.save(durable, (head == durable.next_seq).then_some(&checkpoints))
                     });
-                    last.into_actor(actor).map(move |saved, _, _| drained && matches!(saved, Ok(Ok(()))))
+                    last.into_actor(actor).map(move |saved, actor, _| {
+                        actor.drained = drained && matches!(saved, Ok(Ok(())));
+                        actor.drained
+                    })
                 }))
             }
-            None => Box::pin(std::future::ready(false).into_actor(self)),
+            None => Box::pin(std::future::ready(self.drained).into_actor(self)),
         }
     }
 }

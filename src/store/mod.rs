@@ -8,6 +8,7 @@ mod ask;
 mod commit;
 mod open;
 mod quarantine;
+mod rebuild;
 mod retention;
 mod seal;
 mod view;
@@ -17,6 +18,7 @@ pub use ask::Terms;
 pub use commit::{Committed, Committer};
 pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
 pub use quarantine::{Quarantine, QuarantineRecord};
+pub use rebuild::Rebuilt;
 pub use retention::{Removed, RetentionPlan};
 pub use seal::{SealError, SealedReport, Sealer};
 pub use view::{Known, Live, Sealed, View};
@@ -84,6 +86,8 @@ pub(crate) struct Shared {
     view: RwLock<Arc<View>>,
     quarantine: Mutex<Quarantine>,
     ledger: Mutex<Log>,
+    /// Held by whoever removes or replaces files of sealed segments.
+    pub upkeep: Mutex<()>,
     pub probes: Arc<Probes>,
 }
 

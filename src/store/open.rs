@@ -81,6 +81,7 @@ pub fn open(
         probes,
         quarantine: Mutex::new(quarantine),
         ledger: Mutex::new(ledger),
+        upkeep: Mutex::default(),
     });
     open_journal(shared, committed, now, progress)
 }
@@ -233,14 +234,14 @@ fn quarantine_torn(shared: &Shared, torn: &TornTail, now: Micros) -> io::Result<
 }
 
 /// Builds a live index from stored blocks.
-struct Indexer {
-    index: LiveIndex,
+pub(super) struct Indexer {
+    pub index: LiveIndex,
     extractor: Extractor,
     blocks: u32,
 }
 
 impl Indexer {
-    fn new() -> Indexer {
+    pub(super) fn new() -> Indexer {
         Indexer { index: LiveIndex::new(), extractor: Extractor::new(), blocks: 0 }
     }
 
@@ -282,7 +283,7 @@ fn open_ended(
         Some(index) => indexer.index = index,
         None => {
             report.damage.extend(scan.damage.clone());
-            index_blocks(&*file, &scan.blocks, number, &mut indexer, report);
+            index_blocks(&*file, &scan.blocks, number, &mut indexer, &mut report.damage);
         }
     }
     let last_digest = scan.blocks.last().map(|block| block.header.digest);
@@ -307,14 +308,20 @@ fn open_ended(
     Ok(Ended::Sealed(Box::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: Some(file) })))
 }
 
-fn index_blocks(file: &dyn crate::journal::fs::File, blocks: &[ScannedBlock], number: u64, indexer: &mut Indexer, report: &mut OpenReport) {
+pub(super) fn index_blocks(
+    file: &dyn crate::journal::fs::File,
+    blocks: &[ScannedBlock],
+    number: u64,
+    indexer: &mut Indexer,
+    damage: &mut Vec<Damage>,
+) {
     let mut reader = BlockReader::default();
     let mut lines = Vec::new();
     for (at, block) in blocks.iter().enumerate() {
         match reader.read(file, &block.meta, &mut lines) {
             Ok(_) => indexer.add(block, &lines),
             Err(error) => {
-                report.damage.push(Damage { segment: number, block: Some(at as u32), offset: block.meta.offset, what: error.to_string() })
+                damage.push(Damage { segment: number, block: Some(at as u32), offset: block.meta.offset, what: error.to_string() })
             }
         }
     }

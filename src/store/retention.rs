@@ -94,6 +94,7 @@ impl Store {
 
     /// Removes what the plan no longer allows. Each removal stands in the ledger before it happens.
     pub fn retain(&self, plan: RetentionPlan, now: Micros) -> io::Result<Vec<Removed>> {
+        let _upkeep = self.0.upkeep.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut removed = Vec::new();
         for decision in self.plan_retention(plan, now)? {
             let view = self.view();

@@ -115,7 +115,7 @@ impl Display {
             self.screen = Some(Screen::enter());
         } else if !self.json {
             // The first line that nobody reads is found out with the second.
-            let _ = print(format!("{}\n", self.headline()));
+            let _ = print::text(format!("{}\n", self.headline()));
         }
     }
 
@@ -151,7 +151,7 @@ impl Display {
     pub fn stopping(&mut self) {
         if self.screen.take().is_some() {
             // The summary follows, and tells if nobody reads.
-            let _ = print("making durable what was read …\n");
+            let _ = print::text("making durable what was read …\n");
         }
     }
 
@@ -185,7 +185,7 @@ impl Display {
         let answers = ask(observed.store.clone(), 1).await;
         text.push_str(&format!("{} events are in {} now. To look at them:\n", grouped(figures.stored), self.data));
         self.commands(&answers, false).iter().for_each(|command| text.push_str(&format!("  {command}\n")));
-        print(text)
+        print::text(text)
     }
 
     fn page(&self) -> bool {
@@ -238,7 +238,7 @@ impl Display {
 
     fn line(&self, figures: &Figures) -> io::Result<()> {
         if self.json {
-            return print(format::json(figures, &self.output)? + "\n");
+            return print::text(format::json(figures, &self.output)? + "\n");
         }
         let input = match (figures.rotations, figures.rotations_followed) {
             (Some(rotations), Some(followed)) => format!("log rotated {rotations}, followed {followed}"),
@@ -255,7 +255,7 @@ impl Display {
             line.push_str(&format!("  {} refused", grouped(figures.refused)));
         }
         figures.trouble.iter().take(1).for_each(|trouble| line.push_str(&format!("  {}", escape(trouble))));
-        print(line + "\n")
+        print::text(line + "\n")
     }
 
     /// The page's lines, none wider than the terminal.
@@ -443,7 +443,7 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 impl Screen {
     fn enter() -> Screen {
         // A terminal that cannot be written is found out with the first page.
-        let _ = print(ENTER);
+        let _ = print::text(ENTER);
         Screen
     }
 
@@ -455,7 +455,7 @@ impl Screen {
             text.push_str("\x1b[K");
         }
         text.push_str("\x1b[J");
-        print(text)
+        print::text(text)
     }
 }
 
