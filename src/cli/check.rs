@@ -17,7 +17,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     let settings = match config::load(context.global.config.as_deref(), context.global.data.as_deref()) {
         Ok(settings) => settings,
         Err(error) if context.global.json => {
-            print(format::json(&Refused::of(error), &context.output)? + "\n")?;
+            print::text(format::json(&Refused::of(error), &context.output)? + "\n")?;
             return Ok(Exit::Usage);
         }
         Err(error) => return Err(super::context::Usage(error.to_string()).into()),
@@ -28,9 +28,9 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     }
     let report = Report::of(&settings, obstacles);
     if context.global.json {
-        print(format::json(&report, &context.output)? + "\n")?;
+        print::text(format::json(&report, &context.output)? + "\n")?;
     } else {
-        print(report.render(&context.output))?;
+        print::text(report.render(&context.output))?;
     }
     Ok(if report.obstacles.is_empty() { Exit::Done } else { Exit::Usage })
 }

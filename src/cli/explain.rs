@@ -24,10 +24,10 @@ pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
             refused += u64::from(explanation.event.is_err());
             let answer = Answer::of(&explanation, format);
             if context.global.json {
-                print(format::json(&answer, &context.output)? + "\n")?;
+                print::text(format::json(&answer, &context.output)? + "\n")?;
             } else {
                 let gap = if lines > 1 { "\n" } else { "" };
-                print(gap.to_owned() + &answer.render(&context.output))?;
+                print::text(gap.to_owned() + &answer.render(&context.output))?;
             }
         }
         Ok(())

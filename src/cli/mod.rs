@@ -1,5 +1,5 @@
-//! The command line: what may be typed ([`args`]), its manual ([`pages`]), one file for each command, and how answers look
-//! ([`terminal`], [`format`], [`transcript`]).
+//! The command line: what may be typed ([`args`]), its manual ([`pages`]), one module for each command, what answers are filled
+//! from ([`answers`], or [`client`] when a daemon runs), and how they look ([`terminal`], [`format`], [`transcript`]).
 pub mod answers;
 pub mod args;
 pub mod check;
@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
     let context = Context { global: cli.global, output: Output::stdout() };
     exit_code(match run(&cli.command, &context) {
         Ok(exit) => exit,
-        Err(error) if is_broken_pipe(&error) => Exit::Done,
+        Err(error) if print::is_broken_pipe(&error) => Exit::Done,
         Err(error) => {
             complain(&one_line(&error));
             if error.chain().any(|cause| cause.is::<Usage>()) { Exit::Usage } else { Exit::Failed }
@@ -58,27 +58,20 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Run => run::run(context),
         Command::Demo(args) => demo::run(args, context),
         Command::Check => check::run(context),
-        Command::Explain(args) => explain::run(args, context),
-        Command::Simulate(args) => simulate::run(args, context),
-        Command::Man(args) => man::run(args, context),
-        Command::Completions(args) => completions::run(args, context),
         Command::Load(args) => load::run(args, context),
         Command::Search(args) => search::run(args, context),
         Command::Top(args) => top::run(args, context),
         Command::Session(args) => session::run(args, context),
+        Command::Explain(args) => explain::run(args, context),
         Command::Status => status::run(context),
         Command::Verify => verify::run(context),
         Command::Ingested(args) => ingested::run(args, context),
         Command::Quarantine(args) => quarantine::run(args, context),
+        Command::Simulate(args) => simulate::run(args, context),
         Command::Rebuild => rebuild::run(context),
+        Command::Man(args) => man::run(args, context),
+        Command::Completions(args) => completions::run(args, context),
     }
-}
-
-/// Writes an answer to standard output.
-pub(crate) fn print(text: impl AsRef<[u8]>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_ref())?;
-    out.flush()
 }
 
 fn exit_code(exit: Exit) -> ExitCode {
@@ -148,11 +141,6 @@ fn one_line(error: &anyhow::Error) -> String {
     line
 }
 
-/// Whoever read the answer has enough: `honeyguide search … | head` is no error.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,8 +171,5 @@ mod tests {
         }
         let error = anyhow::Error::from(Open { source: io::Error::other("gone") }).context("cannot begin");
         assert_eq!(one_line(&error), "cannot begin: cannot open /x: gone");
-        assert!(!is_broken_pipe(&error));
-        let broken = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
-        assert!(is_broken_pipe(&broken));
     }
 }

@@ -19,7 +19,15 @@ pub fn to(out: &mut dyn Write, answer: impl FnOnce(&mut dyn Write) -> anyhow::Re
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// Writes a whole answer at once.
+pub fn text(text: impl AsRef<[u8]>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_ref())?;
+    out.flush()
+}
+
+/// Whoever read the answer has enough.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
 }
 

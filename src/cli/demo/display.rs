@@ -24,8 +24,9 @@ use tokio::time::Instant;
 /// How often the page is drawn, unless asking the store takes more than a tenth of the time.
 const PAGE_EVERY: Duration = Duration::from_millis(500);
 const LINE_EVERY: Duration = Duration::from_secs(1);
-/// Events per second are those of this long.
-const RATE_WINDOW: Duration = Duration::from_secs(5);
+/// Events per second are those of this long; of a line, of the time since the line before.
+const PAGE_RATE_WINDOW: Duration = Duration::from_secs(5);
+const LINE_RATE_WINDOW: Duration = Duration::from_millis(900);
 /// Rows of the top lists.
 const TOP_ROWS: usize = 5;
 /// Lines of the page beside those of the sessions, and most sessions.
@@ -114,7 +115,7 @@ impl Display {
             self.screen = Some(Screen::enter());
         } else if !self.json {
             // The first line that nobody reads is found out with the second.
-            let _ = print(format!("{}\n", self.headline()));
+            let _ = print::text(format!("{}\n", self.headline()));
         }
     }
 
@@ -150,7 +151,7 @@ impl Display {
     pub fn stopping(&mut self) {
         if self.screen.take().is_some() {
             // The summary follows, and tells if nobody reads.
-            let _ = print("making durable what was read …\n");
+            let _ = print::text("making durable what was read …\n");
         }
     }
 
@@ -184,7 +185,7 @@ impl Display {
         let answers = ask(observed.store.clone(), 1).await;
         text.push_str(&format!("{} events are in {} now. To look at them:\n", grouped(figures.stored), self.data));
         self.commands(&answers, false).iter().for_each(|command| text.push_str(&format!("  {command}\n")));
-        print(text)
+        print::text(text)
     }
 
     fn page(&self) -> bool {
@@ -200,7 +201,8 @@ impl Display {
         let now = Instant::now();
         let stored = observed.store.view().events();
         self.rates.push_back((now, stored));
-        while self.rates.len() > 2 && self.rates.get(1).is_some_and(|(then, _)| now - *then >= RATE_WINDOW) {
+        let window = if self.page() { PAGE_RATE_WINDOW } else { LINE_RATE_WINDOW };
+        while self.rates.len() > 2 && self.rates.get(1).is_some_and(|(then, _)| now - *then >= window) {
             self.rates.pop_front();
         }
         let (then, before) = self.rates.front().copied().filter(|(then, _)| *then < now).unwrap_or((self.started, self.stored_at_start));
@@ -213,6 +215,10 @@ impl Display {
             trouble.push("reading waits until there is room on the disk".into());
         }
         trouble.extend(ingests.iter().flat_map(|ingest| ingest.progress.trouble.iter().cloned()));
+        let files = sum(|ingest| ingest.progress.files);
+        if files == 0 && written.is_none() && trouble.is_empty() {
+            trouble.push("no file is read yet; compressed ones are, when they have not grown for 5 seconds".into());
+        }
         Figures {
             seconds: (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
             stored,
@@ -220,7 +226,7 @@ impl Display {
             events_per_second: rate.round() as u64,
             duplicates: sum(|ingest| ingest.duplicates),
             refused: sum(|ingest| ingest.rejected),
-            files: sum(|ingest| ingest.progress.files),
+            files,
             behind_bytes: sum(|ingest| ingest.progress.bytes_behind),
             written: written.map(|written| written.events),
             rotations: written.map(|written| written.rotations),
@@ -232,7 +238,7 @@ impl Display {
 
     fn line(&self, figures: &Figures) -> io::Result<()> {
         if self.json {
-            return print(format::json(figures, &self.output)? + "\n");
+            return print::text(format::json(figures, &self.output)? + "\n");
         }
         let input = match (figures.rotations, figures.rotations_followed) {
             (Some(rotations), Some(followed)) => format!("log rotated {rotations}, followed {followed}"),
@@ -249,7 +255,7 @@ impl Display {
             line.push_str(&format!("  {} refused", grouped(figures.refused)));
         }
         figures.trouble.iter().take(1).for_each(|trouble| line.push_str(&format!("  {}", escape(trouble))));
-        print(line + "\n")
+        print::text(line + "\n")
     }
 
     /// The page's lines, none wider than the terminal.
@@ -437,7 +443,7 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 impl Screen {
     fn enter() -> Screen {
         // A terminal that cannot be written is found out with the first page.
-        let _ = print(ENTER);
+        let _ = print::text(ENTER);
         Screen
     }
 
@@ -449,7 +455,7 @@ impl Screen {
             text.push_str("\x1b[K");
         }
         text.push_str("\x1b[J");
-        print(text)
+        print::text(text)
     }
 }
 
@@ -473,7 +479,7 @@ mod tests {
         ];
         let session = transcript::transcripts(&lines).remove(0);
         let line = session_line(&session);
-        assert_eq!(line, "10:00:00  198.51.100.7     root\\x1b[2J / x\\ny         $ uname -a\\x07");
+        assert_eq!(line, "10:00:00  198.51.100.7     root\\x1b[2J / x\\ny        $ uname -a\\x07");
     }
 
     #[test]
