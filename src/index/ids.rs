@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn crafted_ids_that_share_their_first_half_are_all_found() {
-        let ids: BTreeSet<EventId> = (0..2_000u128).map(|number| EventId((number + (number % 3 << 64)).to_be_bytes())).collect();
+        let ids: BTreeSet<EventId> = (0..2_000u128).map(|number| EventId((number + ((number % 3) << 64)).to_be_bytes())).collect();
         let sections = write(ids.iter().copied().collect::<Vec<_>>().into_iter(), 1);
         for id in ids {
             let found = pages_of(&sections.table, id).any(|page| {

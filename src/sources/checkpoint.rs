@@ -158,7 +158,7 @@ impl Fields<'_> {
 }
 
 /// What must be remembered of the bytes passed so far to recognise the position again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Trail {
     offset: u64,
     /// The first bytes of the input, until all that the identity covers are there.
@@ -166,12 +166,6 @@ pub struct Trail {
     /// Hash of the full head, once it is full.
     head_hash: Option<Hash>,
     behind: Vec<u8>,
-}
-
-impl Default for Trail {
-    fn default() -> Self {
-        Trail { offset: 0, head: Vec::new(), head_hash: None, behind: Vec::new() }
-    }
 }
 
 impl Trail {
