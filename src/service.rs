@@ -131,14 +131,14 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
     let view = store.view();
     let total = (view.sealed.len() + view.live.len()) as u64;
     let mut done = 0;
-    let mut outcome = VerifyOutcome::default();
     // The last segment may be in the middle of an append.
-    outcome.journal = verify::verify(&RealFs, &layout.journal, true, |_| {
+    let journal = verify::verify(&RealFs, &layout.journal, true, |_| {
         done += 1;
         progress(done, total);
     })?;
-    outcome.ledger = verify::verify(&RealFs, &layout.ledger, true, |_| {})?;
-    outcome.quarantine = verify::verify(&RealFs, &layout.quarantine, true, |_| {})?;
+    let ledger = verify::verify(&RealFs, &layout.ledger, true, |_| {})?;
+    let quarantine = verify::verify(&RealFs, &layout.quarantine, true, |_| {})?;
+    let mut outcome = VerifyOutcome { journal, ledger, quarantine, ..VerifyOutcome::default() };
     for sealed in &view.sealed {
         outcome.sidecars += 1;
         if let Err(error) = sealed.sidecar.verify() {

@@ -337,6 +337,7 @@ impl JournalActor {
                 known.owner.do_send(RunEvent::Durable { run, chunks, input_bytes, committed });
             }
         }
+        self.publish();
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {

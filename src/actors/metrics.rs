@@ -93,7 +93,7 @@ impl MetricsActor {
         metrics.set_quarantine_bytes(self.observed.store.quarantine().disk_bytes());
         let (probes, hits) = self.observed.store.take_probes();
         metrics.sidecars_probed(probes, hits);
-        let backlog = ingests.iter().map(|ingest| backlog(ingest)).sum();
+        let backlog = ingests.iter().map(backlog).sum();
         let phase = if backlog > BULK_BYTES { Phase::Bulk } else { Phase::Live };
         if phase != self.phase {
             self.phase = phase;

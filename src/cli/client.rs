@@ -137,7 +137,7 @@ impl Client {
     pub fn get<T: DeserializeOwned>(&self, path: &[&str], parameters: &[(&str, String)], within: Option<Duration>) -> anyhow::Result<T> {
         let request = self.http.get(Self::url(path, parameters));
         let request = within.into_iter().fold(request, reqwest::RequestBuilder::timeout);
-        Ok(serde_json::from_slice(&self.whole(request)?).context("the daemon's answer cannot be read: is it of another version?")?)
+        serde_json::from_slice(&self.whole(request)?).context("the daemon's answer cannot be read: is it of another version?")
     }
 
     /// Asks for bytes as they are.
@@ -148,7 +148,7 @@ impl Client {
     /// Tells the daemon to do something, and reads the whole answer.
     pub fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> anyhow::Result<T> {
         let answer = self.whole(self.http.post(Self::url(path, &[])).json(body))?;
-        Ok(serde_json::from_slice(&answer).context("the daemon's answer cannot be read: is it of another version?")?)
+        serde_json::from_slice(&answer).context("the daemon's answer cannot be read: is it of another version?")
     }
 
     /// Asks for lines; calls `each` with one after the other until it says to stop.

@@ -293,6 +293,14 @@ mod tests {
     }
 
     #[test]
+    fn a_quoted_value_is_taken_literally() {
+        for value in ["*", "a b", "\\*", "\\", "\"*\"", "a\\\\*b\""] {
+            let query = Query::parse(&format!("command:{}", quote(value)), 0).expect(value);
+            assert_eq!(query.clauses[0].pattern, Pattern::Exact(value.into()), "{value:?}");
+        }
+    }
+
+    #[test]
     fn reads_terms_quotes_and_wildcards() {
         let wildcard =
             |field, pieces: &[&str]| Clause { field, pattern: Pattern::Wildcard(pieces.iter().map(|&piece| piece.into()).collect()) };

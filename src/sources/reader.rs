@@ -247,8 +247,8 @@ pub fn recognise(path: &Path) -> Result<Option<super::Format>, SourceError> {
     let source = Arc::new(Source { name: "recognise".into(), format: super::Format::Cowrie });
     let mut archive = Archive::open(path, source, ArchiveSettings::default())?;
     let Some(chunk) = archive.next_chunk()? else { return Ok(None) };
-    let lines = chunk.data.split(|&byte| byte == b'\n').take(RECOGNISED_WITHIN_LINES);
-    Ok(lines.map(is_cowrie).any(|cowrie| cowrie).then_some(super::Format::Cowrie))
+    let mut lines = chunk.data.split(|&byte| byte == b'\n').take(RECOGNISED_WITHIN_LINES);
+    Ok(lines.any(is_cowrie).then_some(super::Format::Cowrie))
 }
 
 fn is_cowrie(line: &[u8]) -> bool {

@@ -1,0 +1,220 @@
+//! Commands that ask the store, with a daemon and without one: the same questions must get the same answers.
+mod served;
+
+use honeyguide::cli::context::Exit;
+use served::{Daemon, Home, log};
+
+fn events(bytes: &[u8]) -> Vec<&str> {
+    std::str::from_utf8(bytes).expect("UTF-8").lines().collect()
+}
+
+#[test]
+fn load_search_top_session_and_ingested_answer_alike_with_and_without_a_daemon() {
+    let bytes = log(1, 5_000);
+    let first: serde_json::Value = serde_json::from_str(events(&bytes)[0]).expect("JSON");
+    let session = first["session"].as_str().expect("a session").to_owned();
+    let address = format!("src_ip:{}", first["src_ip"].as_str().expect("an address"));
+    let mut answers = Vec::new();
+    for with_daemon in [false, true] {
+        let home = Home::new();
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        let file = home.write("logs/cowrie.json", &bytes);
+        let file = file.to_str().expect("UTF-8");
+        if !with_daemon {
+            let error = home.fails(&["search", &address]).to_string();
+            assert!(error.contains("there is no data directory") && error.contains("honeyguide load"), "{error}");
+        }
+        let mut loaded = home.json(Exit::Done, &["load", file]);
+        assert_eq!((&loaded["events"], &loaded["lines"], &loaded["bytes"]), (&5_000.into(), &5_000.into(), &bytes.len().into()));
+        let keys: Vec<&String> = loaded.as_object().expect("an object").keys().collect();
+        assert_eq!(keys, ["bytes", "duplicates", "events", "events_per_second", "files", "lines", "rejected", "seconds"]);
+        loaded["seconds"] = 0.into();
+        loaded["events_per_second"] = 0.into();
+        let again = home.json(Exit::Done, &["load", file]);
+        assert_eq!((&again["events"], &again["duplicates"]), (&0.into(), &5_000.into()));
+
+        let all = home.expect(Exit::Done, &["search", "eventid:*", "--limit", "10000", "--json"]);
+        let mut found: Vec<&str> = all.lines().collect();
+        let mut expected = events(&bytes);
+        (found.sort_unstable(), expected.sort_unstable());
+        assert!(found == expected, "every event is found, byte for byte");
+        let newest = home.expect(Exit::Done, &["search", &address, "--newest", "--limit", "3"]);
+        assert_eq!(newest.lines().count(), 3);
+        let top = home.expect(Exit::Done, &["top", "src_ip", "--json", "--limit", "7"]);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&top).expect("JSON").as_array().expect("rows").len(), 7);
+        let told = home.expect(Exit::Done, &["session", &session]);
+        assert!(told.contains(&session), "{told}");
+        let unknown = home.fails(&["session", "*"]).to_string();
+        assert!(unknown.contains("no event has the session id \"*\""), "{unknown}");
+        assert!(home.expect(Exit::Done, &["ingested", file]).starts_with("yes"));
+        let grown = home.write("logs/grown.json", &[&bytes[..], &log(2, 1)].concat());
+        let not_yet = home.json(Exit::Failed, &["ingested", file, grown.to_str().expect("UTF-8"), "/nonexistent"]);
+        let verdicts: Vec<bool> = not_yet.as_array().expect("files").iter().map(|file| file["ingested"] == true).collect();
+        assert_eq!(verdicts, [true, false, false]);
+        let verified = home.json(Exit::Done, &["verify"]);
+        assert_eq!((&verified["events"], &verified["damage"]), (&5_000.into(), &serde_json::json!([])));
+        let status = home.json(Exit::Done, &["status"]);
+        assert_eq!((&status["running"], &status["journal"]["events"]), (&with_daemon.into(), &5_000.into()));
+        assert_eq!(status["journal"]["head"], verified["head"]);
+        let usage = home.fails(&["search", "usrname:root"]);
+        assert!(usage.downcast_ref::<honeyguide::cli::context::Usage>().is_some(), "{usage:#}");
+        answers.push((loaded, all, newest, top, told, verified["head"].clone()));
+        drop(daemon);
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[test]
+fn load_reports_what_it_leaves_out_and_says_so_in_its_exit_code() {
+    for with_daemon in [false, true] {
+        let home = Home::new();
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        let good = log(3, 100);
+        home.write("logs/a/cowrie.json", &good);
+        home.write("logs/empty.json", b"");
+        home.write("logs/notes.txt", b"these are notes\nof somebody\n");
+        home.write("torn/cowrie.json", &[&b"garbage\n"[..], &log(4, 50)].concat());
+        let (logs, torn, gone) = (home.path("logs"), home.path("torn"), home.path("gone"));
+        let [logs, torn, gone] = [&logs, &torn, &gone].map(|path| path.to_str().expect("UTF-8"));
+        let loaded = home.json(Exit::Findings, &["load", logs, gone]);
+        assert_eq!((&loaded["events"], &loaded["files"]), (&100.into(), &2.into()), "{loaded}");
+        let refused = home.json(Exit::Findings, &["load", torn]);
+        assert_eq!((&refused["events"], &refused["rejected"], &refused["lines"]), (&50.into(), &1.into(), &51.into()));
+        home.expect(Exit::Failed, &["load", gone]);
+        let forced = home.json(Exit::Findings, &["load", "--format", "cowrie", &format!("{logs}/notes.txt")]);
+        assert_eq!(forced["rejected"], 2);
+        drop(daemon);
+    }
+}
+
+#[test]
+fn quarantine_is_listed_shown_retried_and_purged() {
+    for with_daemon in [false, true] {
+        let home = Home::new();
+        let mut daemon = with_daemon.then(|| Daemon::start(&home));
+        let file = home.write("cowrie.json", &[&log(5, 20)[..], b"not json\nnor \x1b[2J this\nand \xff neither\n"].concat());
+        home.expect(Exit::Findings, &["load", file.to_str().expect("UTF-8")]);
+        // As an older version's decoder would have left it: refused, and an event for this one.
+        let line = log(6, 1);
+        put(&home, daemon.as_ref(), &line);
+        let listed = home.json(Exit::Done, &["quarantine", "list"]);
+        let rows = listed.as_array().expect("rows");
+        assert_eq!(rows.len(), 4);
+        assert_eq!(rows[0]["reason"], "decoder_panic", "newest first");
+        let only = home.json(Exit::Done, &["quarantine", "list", "--reason", "not_an_object", "--limit", "2"]);
+        assert_eq!(only.as_array().expect("rows").len(), 2);
+        let oldest = rows[3]["number"].to_string();
+        assert_eq!(home.expect(Exit::Done, &["quarantine", "show", &oldest, "--raw"]), "not json");
+        assert_eq!(home.json(Exit::Done, &["quarantine", "show", &oldest])["text"], "not json");
+        assert!(!home.expect(Exit::Done, &["quarantine", "show", &rows[1]["number"].to_string()]).contains('\x1b'));
+        assert!(home.fails(&["quarantine", "show", "999"]).to_string().contains("no record 999"));
+
+        let retried = home.json(Exit::Findings, &["quarantine", "retry", "--all"]);
+        assert_eq!((&retried["retried"], &retried["resolved"]), (&4.into(), &1.into()));
+        assert_eq!(home.json(Exit::Done, &["status"])["journal"]["events"], 21);
+        assert_eq!(home.json(Exit::Done, &["quarantine", "list"]).as_array().expect("rows").len(), 3, "what is refused again stays, once");
+        // Numbers are new behind a removal; another daemon sees the same.
+        if daemon.take().is_some() {
+            daemon = Some(Daemon::start(&home));
+        }
+        let left = home.json(Exit::Done, &["quarantine", "list"]);
+        let number = left[0]["number"].to_string();
+        assert_eq!(home.json(Exit::Done, &["quarantine", "purge", &number])["removed"], 1);
+        home.expect(Exit::Failed, &["quarantine", "purge", &number]);
+        assert_eq!(home.json(Exit::Done, &["quarantine", "purge", "--all"])["removed"], 2);
+        assert_eq!(home.expect(Exit::Done, &["quarantine", "list"]), "the quarantine is empty\n");
+        drop(daemon);
+    }
+}
+
+fn put(home: &Home, daemon: Option<&Daemon>, line: &[u8]) {
+    use honeyguide::sources::{Reason, Refused};
+    use honeyguide::store::QuarantineRecord;
+    let bytes = line.trim_ascii_end().to_vec();
+    let refused = Refused {
+        reason: Reason::DecoderPanic,
+        offset: 0,
+        len: bytes.len() as u64,
+        hash: *blake3::hash(&bytes).as_bytes(),
+        bytes,
+        detail: "the decoder panicked".into(),
+    };
+    let record = QuarantineRecord::new(&refused, "cowrie", "cowrie", "/log", 1_774_138_242_000_000);
+    let put = |store: &honeyguide::store::Store| assert_eq!(store.quarantine().put(&[record.clone()], 1).expect("put"), 1);
+    match daemon {
+        Some(daemon) => put(daemon.engine().store()),
+        None => {
+            let settings = honeyguide::config::load(Some(&home.config()), None).expect("valid");
+            put(&honeyguide::cli::client::open_existing(&settings).expect("opened").into_store().store);
+        }
+    }
+}
+
+#[test]
+fn damage_is_found_by_verify_and_a_bad_sidecar_is_mended_by_rebuild() {
+    for with_daemon in [false, true] {
+        let home = Home::with("[journal]\nsegment_bytes = \"1 MiB\"\n");
+        let file = home.write("cowrie.json", &log(7, 8_000));
+        home.expect(Exit::Done, &["load", file.to_str().expect("UTF-8")]);
+        let journal = home.data().join("journal");
+        let sidecar = journal.join("00000001.idx");
+        assert!(sidecar.exists(), "segments were sealed");
+        let before = home.expect(Exit::Done, &["top", "password", "--json", "--limit", "1000"]);
+        // In the middle of the file, where opening does not look.
+        flip(&sidecar);
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        let report = home.json(Exit::Findings, &["verify"]);
+        assert_eq!(report["damage"][0]["file"], "00000001.idx", "{report}");
+        let rebuilt = home.json(Exit::Done, &["rebuild"]);
+        assert_eq!(rebuilt["rebuilt"], rebuilt["segments"], "{rebuilt}");
+        home.expect(Exit::Done, &["verify"]);
+        assert_eq!(home.expect(Exit::Done, &["top", "password", "--json", "--limit", "1000"]), before);
+        let again = home.json(Exit::Done, &["load", file.to_str().expect("UTF-8")]);
+        assert_eq!((&again["events"], &again["duplicates"]), (&0.into(), &8_000.into()));
+
+        flip(&journal.join("00000001.zst"));
+        let report = home.json(Exit::Findings, &["verify"]);
+        assert_eq!(report["damage"][0]["file"], "00000001.zst");
+        let kept = home.json(Exit::Findings, &["rebuild"]);
+        assert_eq!(kept["kept"], 1, "a whole sidecar of a damaged segment knows more than a new one would: {kept}");
+        assert_eq!(home.expect(Exit::Done, &["top", "password", "--json", "--limit", "1000"]), before);
+        drop(daemon);
+    }
+}
+
+fn flip(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    // In place, as a disk would do it: the daemon's mapping sees it.
+    use std::os::unix::fs::FileExt;
+    std::fs::OpenOptions::new().write(true).open(path).expect("opened").write_all_at(&bytes, 0).expect("written");
+}
+
+#[test]
+fn a_directory_that_is_in_use_or_is_none_is_explained() {
+    let home = Home::new();
+    let error = home.fails(&["status"]).to_string();
+    assert!(error.contains("--data DIR"), "{error}");
+    std::fs::create_dir(home.data()).expect("made");
+    assert!(home.fails(&["top", "src_ip"]).to_string().contains("it has no journal"));
+    let settings = honeyguide::config::load(Some(&home.config()), None).expect("valid");
+    let file = home.write("cowrie.json", &log(8, 10));
+    home.expect(Exit::Done, &["load", file.to_str().expect("UTF-8")]);
+    let held = honeyguide::cli::client::open_existing(&settings).expect("opened");
+    let error = home.fails(&["status"]).to_string();
+    assert!(error.contains("is in use") && error.contains("admin.sock"), "{error}");
+    drop(held);
+    home.expect(Exit::Done, &["status"]);
+}
+
+#[test]
+fn a_daemon_of_another_data_directory_is_not_asked() {
+    let home = Home::with("socket = \"one.sock\"\n");
+    let daemon = Daemon::start(&home);
+    let elsewhere = home.path("elsewhere");
+    let error = home.fails(&["status", "--data", elsewhere.to_str().expect("UTF-8")]).to_string();
+    assert!(error.contains("there is no data directory"), "{error}");
+    assert_eq!(home.json(Exit::Done, &["status"])["running"], true);
+    drop(daemon);
+}
