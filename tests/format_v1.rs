@@ -110,7 +110,7 @@ fn answers(store: &Store) -> Value {
             true
         })
         .unwrap();
-    let queries = ["eventid:cowrie.login.failed", "eventid:cowrie.command.input", "username:root password:*", "src_ip:203.0.113.0/24", ""];
+    let queries = ["eventid:cowrie.login.failed", "eventid:cowrie.command.input", "username:root password:*", "src_ip:1* command:*&*", ""];
     json!({
         "events": service::holdings(store).unwrap().events,
         "searches": queries.iter().flat_map(|query| [search(query, false), search(query, true)]).collect::<Vec<_>>(),
