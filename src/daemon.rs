@@ -6,7 +6,7 @@ use crate::actors::intake::Intake;
 use crate::actors::journal::{JournalConfig, JournalSnapshot};
 use crate::actors::metrics::Observed;
 use crate::actors::supervised::{Budget, Policy, start};
-use crate::actors::supervisor::{Drain, Reload, SupervisorActor, SupervisorConfig, retention_plan};
+use crate::actors::supervisor::{Drain, Release, Reload, SupervisorActor, SupervisorConfig, retention_plan};
 use crate::config::{self, Settings};
 use crate::events::time;
 use crate::journal::fs::RealFs;
@@ -117,15 +117,23 @@ impl DataDir {
 
     /// For commands that only ask: the store, with the lock held.
     pub fn into_store(self) -> OpenStore {
-        OpenStore { store: self.parts.store.clone(), _parts: self.parts, _lock: self.lock }
+        OpenStore { store: self.parts.store.clone(), state: self.state, parts: self.parts, _lock: self.lock }
     }
 }
 
 /// A store that nobody writes, and the lock on it.
 pub struct OpenStore {
     pub store: Store,
-    _parts: Parts,
+    pub state: Arc<State>,
+    parts: Parts,
     _lock: DataDirLock,
+}
+
+impl OpenStore {
+    /// Running digest behind the last event.
+    pub fn digest(&self) -> [u8; 32] {
+        self.parts.committer.head().seal().digest
+    }
 }
 
 fn create_private(dir: &Path) -> std::io::Result<()> {
@@ -149,6 +157,7 @@ pub struct Engine {
     pub state: Arc<State>,
     pub settings: watch::Sender<Settings>,
     pub started: Instant,
+    pub budget: Budget,
     _lock: DataDirLock,
 }
 
@@ -164,6 +173,7 @@ impl Engine {
             waiting: Arc::default(),
             journal,
             ingests: Arc::default(),
+            heartbeats: Arc::default(),
             telemetry: telemetry.clone(),
         };
         let journal = JournalConfig {
@@ -180,7 +190,7 @@ impl Engine {
         let config = SupervisorConfig { settings, parts, journal, observed: observed.clone(), budget: budget.clone(), notifier };
         let supervisor = SupervisorActor::new(config);
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
-        Engine { supervisor, observed, state, settings: settings_sender, started: Instant::now(), _lock: lock }
+        Engine { supervisor, observed, state, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {
@@ -198,6 +208,13 @@ impl Engine {
     pub async fn drain(&self) -> bool {
         let deadline = Duration::from_secs(self.settings.borrow().supervision.drain_deadline_seconds);
         self.supervisor.send(Drain(deadline)).await.unwrap_or(false)
+    }
+
+    /// Ends the actors, to be called behind [`Engine::drain`]: when the engine is dropped then, the data directory is free.
+    pub async fn release(&self) {
+        if let Ok(Some(arbiters)) = self.supervisor.send(Release).await {
+            let _ = tokio::task::spawn_blocking(move || arbiters.end()).await;
+        }
     }
 
     /// Reads the configuration again. A wrong one changes nothing.
@@ -235,68 +252,89 @@ fn policy(settings: &Settings) -> Policy {
 
 /// Runs the daemon until a signal ends it, or a spent restart budget. Answers the exit code.
 pub fn run(settings: Settings, log: Arc<Log>, telemetry: Telemetry) -> Result<i32, StartError> {
+    serve(settings, telemetry, async move |mut daemon| {
+        let cause = daemon.asked_to_stop(&log).await;
+        if daemon.stop(cause).await { 0 } else { 1 }
+    })
+}
+
+/// Begins a daemon and gives it to `work`, whose answer is the exit code; unless a spent restart budget comes first.
+pub fn serve(settings: Settings, telemetry: Telemetry, work: impl AsyncFnOnce(Daemon) -> i32 + 'static) -> Result<i32, StartError> {
     let runner = actix::System::new();
     runner.block_on(async {
-        let (engine, admin, signals, notifier) = begin(settings, telemetry).await?;
-        actix::spawn(until_stopped(engine, admin, signals, notifier, log));
+        let daemon = Daemon::begin(settings, telemetry).await?;
+        actix::spawn(async { actix::System::current().stop_with_code(work(daemon).await) });
         Ok::<_, StartError>(())
     })?;
     runner.run_with_code().map_err(StartError::Runtime)
 }
 
-type Begun = (Arc<Engine>, crate::admin::Serving, Signals, Arc<Notifier>);
-
-async fn begin(settings: Settings, telemetry: Telemetry) -> Result<Begun, StartError> {
-    let startup = Instant::now();
-    let notifier = Arc::new(Notifier::from_env().map_err(StartError::Notify)?);
-    let signals = Signals::listen().map_err(StartError::Signals)?;
-    let (opening, reporter, status) = (settings.clone(), telemetry.clone(), notifier.clone());
-    let opened = tokio::task::spawn_blocking(move || DataDir::open(&opening, &reporter, &mut |what| status.status(what)));
-    let data_dir = opened.await.map_err(|panic| StartError::Runtime(std::io::Error::other(panic)))??;
-    let engine = Arc::new(Engine::start(data_dir, settings.clone(), telemetry.clone(), notifier.clone()));
-    engine.available().await;
-    let admin = crate::admin::serve(engine.clone())?;
-    let view = engine.store().view();
-    telemetry.emit(&DaemonStarted {
-        version: env!("CARGO_PKG_VERSION"),
-        data_dir: &settings.data_dir.to_string_lossy(),
-        listen: &settings.admin.listen.map(|listen| listen.to_string()).unwrap_or_default(),
-        socket: &settings.admin.socket.to_string_lossy(),
-        sources: settings.sources.len() as u64,
-        segments: (view.sealed.len() + view.live.len()) as u64,
-        sequence: view.next_seq() - 1,
-        startup: startup.elapsed(),
-    });
-    notifier.ready(&format!("{} events", view.events()));
-    Ok((engine, admin, signals, notifier))
+/// A daemon that takes input, answers, and is to be stopped.
+pub struct Daemon {
+    pub engine: Arc<Engine>,
+    admin: crate::admin::Serving,
+    signals: Signals,
+    notifier: Arc<Notifier>,
 }
 
-async fn until_stopped(engine: Arc<Engine>, admin: crate::admin::Serving, mut signals: Signals, notifier: Arc<Notifier>, log: Arc<Log>) {
-    let telemetry = engine.observed.telemetry.clone();
-    while let Some(signal) = signals.next().await {
-        match signal {
-            Signal::Reload => {
-                notifier.reloading();
-                log.reopen();
-                engine.reload(&log);
-                notifier.ready("configuration read again");
-            }
-            Signal::Drain { name } => {
-                telemetry.emit(&DaemonStopping { cause: name });
-                break;
+impl Daemon {
+    async fn begin(settings: Settings, telemetry: Telemetry) -> Result<Daemon, StartError> {
+        let startup = Instant::now();
+        let notifier = Arc::new(Notifier::from_env().map_err(StartError::Notify)?);
+        let signals = Signals::listen().map_err(StartError::Signals)?;
+        let (opening, reporter, status) = (settings.clone(), telemetry.clone(), notifier.clone());
+        let opened = tokio::task::spawn_blocking(move || DataDir::open(&opening, &reporter, &mut |what| status.status(what)));
+        let data_dir = opened.await.map_err(|panic| StartError::Runtime(std::io::Error::other(panic)))??;
+        let engine = Arc::new(Engine::start(data_dir, settings.clone(), telemetry.clone(), notifier.clone()));
+        engine.available().await;
+        let admin = crate::admin::serve(engine.clone())?;
+        let view = engine.store().view();
+        telemetry.emit(&DaemonStarted {
+            version: env!("CARGO_PKG_VERSION"),
+            data_dir: &settings.data_dir.to_string_lossy(),
+            listen: &settings.admin.listen.map(|listen| listen.to_string()).unwrap_or_default(),
+            socket: &settings.admin.socket.to_string_lossy(),
+            sources: settings.sources.len() as u64,
+            segments: (view.sealed.len() + view.live.len()) as u64,
+            sequence: view.next_seq() - 1,
+            startup: startup.elapsed(),
+        });
+        notifier.ready(&format!("{} events", view.events()));
+        Ok(Daemon { engine, admin, signals, notifier })
+    }
+
+    /// Answers signals until one asks to stop, and says which. May be dropped and called again.
+    pub async fn asked_to_stop(&mut self, log: &Log) -> &'static str {
+        loop {
+            match self.signals.next().await {
+                Some(Signal::Reload) => {
+                    self.notifier.reloading();
+                    log.reopen();
+                    self.engine.reload(log);
+                    self.notifier.ready("configuration read again");
+                }
+                Some(Signal::Drain { name }) => return name,
+                None => return "end of signals",
             }
         }
     }
-    notifier.stopping("making durable what has been read");
-    let draining = Instant::now();
-    let drained = tokio::select! {
-        drained = engine.drain() => drained,
-        // A second signal: the operator does not want to wait. What is not durable is read again at the next start.
-        () = next_drain(&mut signals) => false,
-    };
-    admin.stop().await;
-    telemetry.emit(&DaemonStopped { drained, duration: draining.elapsed() });
-    actix::System::current().stop_with_code(if drained { 0 } else { 1 });
+
+    /// Makes durable what has been read, and ends. True: all of it is durable.
+    pub async fn stop(self, cause: &'static str) -> bool {
+        let Daemon { engine, admin, mut signals, notifier } = self;
+        let telemetry = &engine.observed.telemetry;
+        telemetry.emit(&DaemonStopping { cause });
+        notifier.stopping("making durable what has been read");
+        let draining = Instant::now();
+        let drained = tokio::select! {
+            drained = engine.drain() => drained,
+            // A second signal: the operator does not want to wait. What is not durable is read again at the next start.
+            () = next_drain(&mut signals) => false,
+        };
+        admin.stop().await;
+        telemetry.emit(&DaemonStopped { drained, duration: draining.elapsed() });
+        drained
+    }
 }
 
 async fn next_drain(signals: &mut Signals) {

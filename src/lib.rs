@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod events;
 pub mod index;
 pub mod journal;
+pub mod load;
 pub mod os;
 pub mod service;
 pub mod simulate;

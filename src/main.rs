@@ -1,1 +1,8 @@
-fn main() {}
+//! Parse, run, exit code; everything else is the library's.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before there are threads.
+    honeyguide::os::memory::bound_arenas();
+    honeyguide::cli::main()
+}

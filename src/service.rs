@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    #[error("{}", .error.pointer(.query))]
+    #[error("{error}\n{}", .error.pointer(.query))]
     Query { query: String, error: QueryError },
     #[error(transparent)]
     Search(#[from] SearchError),
@@ -104,16 +104,14 @@ fn top_sessions(store: &Store, limit: u64) -> Result<Vec<TopRow>, SidecarError> 
 /// Most events of one session that are shown.
 pub const SESSION_EVENTS_MAX: u64 = 100_000;
 
-/// The lines of one session, in the order of their times.
-pub fn session(store: &Store, id: &str, now: Micros) -> Result<Vec<Vec<u8>>, ServiceError> {
+/// Calls `each` with the lines of one session, in the order of their times.
+pub fn session(store: &Store, id: &str, now: Micros, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), ServiceError> {
     let quoted = format!("session:{}", crate::index::query::quote(id));
-    let mut lines = Vec::new();
     let request = SearchRequest { query: quoted, limit: SESSION_EVENTS_MAX, newest: false };
-    search(store, &request, now, &mut |line| {
-        lines.push(line.to_vec());
-        ControlFlow::Continue(())
-    })?;
-    if lines.is_empty() { Err(ServiceError::NoSession(id.to_owned())) } else { Ok(lines) }
+    match search(store, &request, now, each)? {
+        (0, _) => Err(ServiceError::NoSession(id.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// A check of everything on disk.
@@ -203,6 +201,7 @@ fn missing_of(store: &Store, batch: &Batch, cache: &mut IdCache) -> Result<u64, 
 /// Which quarantine records.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Selection {
+    /// Ascending: see [`Selection::sorted`].
     #[serde(default)]
     pub numbers: Vec<u64>,
     #[serde(default)]
@@ -212,8 +211,14 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// With its numbers in order; anybody's selection goes through here.
+    pub fn sorted(mut self) -> Selection {
+        self.numbers.sort_unstable();
+        self
+    }
+
     fn takes(&self, number: u64, record: &QuarantineRecord) -> bool {
-        self.all || self.numbers.contains(&number) || self.reason == Some(record.reason)
+        self.all || self.numbers.binary_search(&number).is_ok() || self.reason == Some(record.reason)
     }
 }
 
@@ -242,35 +247,58 @@ pub fn quarantine_show(store: &Store, number: u64) -> Result<QuarantineRecord, S
 
 /// Removes records for good. Answers how many went.
 pub fn quarantine_purge(store: &Store, selection: &Selection, now: Micros) -> Result<u64, ServiceError> {
-    let mut quarantine = store.quarantine();
-    let mut keep = Vec::new();
-    quarantine.for_each(0, |number, record| {
-        if !selection.takes(number, &record) {
-            keep.push(record);
-        }
-        true
-    })?;
-    let removed = quarantine.replace(&keep, now)?;
-    drop(quarantine);
+    let removed = store.quarantine().retain(|number, record| !selection.takes(number, record), now)?;
+    if removed == 0 {
+        return Ok(0);
+    }
     let details = serde_json::json!({ "removed": removed, "selection": selection });
     store.record("quarantine_purged", details, now)?;
     Ok(removed)
 }
 
-/// The lines of the selected records that were kept whole, as chunks to be loaded again: what is accepted now becomes
-/// events, what is refused again stays (each refused stretch is kept once).
-pub fn quarantine_chunks(store: &Store, selection: &Selection, now: Micros) -> Result<(Vec<Chunk>, Vec<u64>), ServiceError> {
-    let mut chunks = Vec::new();
-    let mut numbers = Vec::new();
-    store.quarantine().for_each(0, |number, record| {
-        let format = Format::parse(&record.format);
-        if let (true, Some(bytes), Some(format)) = (selection.takes(number, &record), record.bytes(), format) {
-            numbers.push(number);
-            chunks.push(chunk_of(&record, bytes, format, now));
+/// The selected records whose bytes were kept whole, to be loaded again: what is accepted now becomes events, what is
+/// refused again stays (each refused stretch is kept once). Only those that are there at the beginning, and never more
+/// than asked for in memory.
+pub struct Retried {
+    store: Store,
+    selection: Selection,
+    from: u64,
+    until: u64,
+}
+
+impl Retried {
+    pub fn new(store: Store, selection: Selection) -> Retried {
+        let until = store.quarantine().log().next_seq();
+        Retried { store, selection, from: 0, until }
+    }
+
+    /// Chunks of about so many bytes; none when there are no more.
+    pub fn next_chunks(&mut self, now: Micros, budget_bytes: usize) -> Result<Vec<Chunk>, String> {
+        let numbered = self.next_numbered(now, budget_bytes).map_err(|error| error.to_string())?;
+        Ok(numbered.into_iter().map(|(_, chunk)| chunk).collect())
+    }
+
+    fn next_numbered(&mut self, now: Micros, budget_bytes: usize) -> Result<Vec<(u64, Chunk)>, LogError> {
+        let (mut chunks, mut bytes, mut next) = (Vec::new(), 0, self.until);
+        let (selection, until) = (&self.selection, self.until);
+        if self.from >= until {
+            return Ok(chunks);
         }
-        true
-    })?;
-    Ok((chunks, numbers))
+        self.store.quarantine().for_each(self.from, |number, record| {
+            if number >= until || bytes >= budget_bytes {
+                next = number;
+                return false;
+            }
+            let format = Format::parse(&record.format);
+            if let (true, Some(kept), Some(format)) = (selection.takes(number, &record), record.bytes(), format) {
+                bytes += kept.len();
+                chunks.push((number, chunk_of(&record, kept, format, now)));
+            }
+            true
+        })?;
+        self.from = next;
+        Ok(chunks)
+    }
 }
 
 fn chunk_of(record: &QuarantineRecord, mut bytes: Vec<u8>, format: Format, now: Micros) -> Chunk {
@@ -293,20 +321,43 @@ fn chunk_of(record: &QuarantineRecord, mut bytes: Vec<u8>, format: Format, now: 
     Chunk { origin, data: bytes, refused: Vec::new() }
 }
 
-/// After a retry: removes those of the numbered records whose bytes are events of the journal now. Answers how many.
-pub fn quarantine_resolve(store: &Store, numbers: &[u64], now: Micros) -> Result<u64, ServiceError> {
+/// Bytes of records looked at together when they are resolved.
+const RESOLVED_BYTES: usize = 4 << 20;
+
+/// What a retry came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryOutcome {
+    /// Records whose bytes were kept whole and that were decoded again.
+    pub retried: u64,
+    /// Of these: now events of the journal, and gone from the quarantine.
+    pub resolved: u64,
+}
+
+/// After a retry: removes those of the selected records whose bytes are events of the journal now.
+pub fn quarantine_resolve(store: &Store, selection: &Selection, now: Micros) -> Result<RetryOutcome, ServiceError> {
     let mut extractor = Extractor::new();
     let mut cache = IdCache::new();
     let mut resolved = Selection::default();
-    let (chunks, numbers) = quarantine_chunks(store, &Selection { numbers: numbers.to_vec(), ..Selection::default() }, now)?;
-    for (chunk, number) in chunks.into_iter().zip(numbers) {
-        let batch = extractor.extract(chunk, &());
-        let known = store.durable(&batch.ids, &batch.identity_hours, &mut cache)?;
-        if batch.refused.is_empty() && !known.is_empty() && known.iter().all(|&known| known) {
-            resolved.numbers.push(number);
+    let mut outcome = RetryOutcome::default();
+    let mut records = Retried::new(store.clone(), selection.clone());
+    loop {
+        let chunks = records.next_numbered(now, RESOLVED_BYTES)?;
+        if chunks.is_empty() {
+            break;
+        }
+        for (number, chunk) in chunks {
+            outcome.retried += 1;
+            let batch = extractor.extract(chunk, &());
+            let known = store.durable(&batch.ids, &batch.identity_hours, &mut cache)?;
+            if batch.refused.is_empty() && !known.is_empty() && known.iter().all(|&known| known) {
+                resolved.numbers.push(number);
+            }
         }
     }
-    if resolved.numbers.is_empty() { Ok(0) } else { quarantine_purge(store, &resolved, now) }
+    if !resolved.numbers.is_empty() {
+        outcome.resolved = quarantine_purge(store, &resolved, now)?;
+    }
+    Ok(outcome)
 }
 
 /// What the journal holds.

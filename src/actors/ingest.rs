@@ -68,6 +68,8 @@ pub struct IngestActor {
     sent: u64,
     acknowledged: u64,
     ended: bool,
+    /// Events of an earlier run that come again, as duplicates, because nothing keeps a checkpoint of this source.
+    stored_before: u64,
     /// Waits for this run's end before the process may.
     draining: Option<oneshot::Sender<()>>,
     snapshot: IngestSnapshot,
@@ -91,6 +93,7 @@ impl IngestActor {
             sent: 0,
             acknowledged: 0,
             ended: false,
+            stored_before: 0,
             draining: None,
             snapshot,
         }
@@ -102,6 +105,7 @@ impl IngestActor {
         self.reader = None;
         self.outbox.clear();
         (self.next_ordinal, self.sent, self.acknowledged, self.ended) = (0, 0, 0, false);
+        self.count_anew();
         let ask = OpenRun { prefix: self.config.prefix.clone(), owner: ctx.address().recipient(), replaces };
         let journal = self.config.journal.clone();
         ctx.spawn(async move { journal.send(ask).await }.into_actor(self).map(move |opened, actor, ctx| match opened {
@@ -210,12 +214,22 @@ impl IngestActor {
         }
     }
 
+    /// What keeps no checkpoint is read from its beginning again: each line counts once all the same.
+    fn count_anew(&mut self) {
+        if self.config.prefix.is_empty() {
+            self.stored_before = self.snapshot.events;
+            (self.snapshot.chunks, self.snapshot.input_bytes, self.snapshot.duplicates, self.snapshot.rejected) = (0, 0, 0, 0);
+        }
+    }
+
     fn count(&mut self, chunks: u64, input_bytes: u64, committed: Committed) {
         self.acknowledged += chunks;
         self.snapshot.chunks += chunks;
         self.snapshot.input_bytes += input_bytes;
         self.snapshot.events += u64::from(committed.events);
-        self.snapshot.duplicates += u64::from(committed.duplicates);
+        let again = self.stored_before.min(u64::from(committed.duplicates));
+        self.stored_before -= again;
+        self.snapshot.duplicates += u64::from(committed.duplicates) - again;
         self.snapshot.rejected += u64::from(committed.refused);
         self.snapshot.last_commit_at = Some(time::now());
     }

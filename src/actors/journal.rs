@@ -12,7 +12,7 @@ use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
 use crate::state::{HeadRecord, SegmentRecord, State};
 use crate::store::{
-    Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SealError, SealedReport, Sealer, Store, Writer,
+    Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SEAL_AGAIN, SealError, SealedReport, Sealer, Store, Writer,
 };
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
@@ -108,6 +108,8 @@ pub struct JournalSnapshot {
     pub segment: u64,
     pub next_seq: u64,
     pub durable_seq: u64,
+    /// Running digest behind the last durable event, hexadecimal.
+    pub digest: Option<String>,
     pub runs: usize,
     pub batches_waiting: usize,
     pub checkpoints: usize,
@@ -158,6 +160,8 @@ pub struct JournalActor {
     reopen_attempts: u32,
     trusted: Option<(u64, u64)>,
     draining: Option<tokio::sync::oneshot::Sender<bool>>,
+    /// A drain has come to its end, and everything is durable.
+    drained: bool,
     paused_since: Option<Instant>,
     last_retention: Option<Instant>,
     last_anchor: Option<Instant>,
@@ -165,6 +169,8 @@ pub struct JournalActor {
     snapshot: JournalSnapshot,
 }
 
+/// Segments with their index in memory, the one being written included, beyond which nothing more is committed.
+const LIVE_SEGMENTS_MAX: usize = 4;
 const TICK: Duration = Duration::from_secs(1);
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const ANCHOR_EVERY: Duration = Duration::from_secs(3600);
@@ -187,6 +193,7 @@ impl JournalActor {
             reopen_attempts: 0,
             trusted: None,
             draining: None,
+            drained: false,
             paused_since: None,
             last_retention: None,
             last_anchor: None,
@@ -204,7 +211,7 @@ impl JournalActor {
             to_actor.do_send(FromThread::WriterEnded(epoch, ended));
         };
         let to_actor = address.clone();
-        let seal = move || sealer.run(|sealed| to_actor.do_send(FromThread::Sealed(sealed)));
+        let seal = move || sealer.run(SEAL_AGAIN, |sealed| to_actor.do_send(FromThread::Sealed(sealed)));
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(body);
         match (spawn("journal-writer", Box::new(write)), spawn("journal-sealer", Box::new(seal))) {
             (Ok(writer), Ok(sealer)) => {
@@ -282,7 +289,9 @@ impl JournalActor {
     fn commit_ready(&mut self, number: u64, ctx: &mut Context<Self>) {
         let (Some(committer), Some(run)) = (&mut self.committer, self.runs.get_mut(&number)) else { return };
         let now = time::now();
-        while let Some(entry) = run.waiting.first_entry()
+        // Segments that cannot be sealed keep their index in memory: better that the sources wait than that it fills.
+        while self.config.store.view().live.len() <= LIVE_SEGMENTS_MAX
+            && let Some(entry) = run.waiting.first_entry()
             && *entry.key() == run.next
         {
             let Commit { batch, generation } = entry.remove();
@@ -296,6 +305,11 @@ impl JournalActor {
                 return self.reopen(ctx);
             }
         }
+    }
+
+    fn commit_all_ready(&mut self, ctx: &mut Context<Self>) {
+        let runs: Vec<u64> = self.runs.keys().copied().collect();
+        runs.into_iter().for_each(|run| self.commit_ready(run, ctx));
     }
 
     fn acknowledge(&mut self, durable: Durable) {
@@ -330,6 +344,7 @@ impl JournalActor {
         if let Some(committer) = &mut self.committer {
             committer.flush_checkpoints(now);
         }
+        self.commit_all_ready(ctx);
         self.watch_disk();
         self.save_state(ctx);
         if self.last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
@@ -344,7 +359,7 @@ impl JournalActor {
     }
 
     fn watch_disk(&mut self) {
-        let Ok(free) = self.config.store.free_bytes() else { return };
+        let Ok(free) = free_bytes(&self.config.store) else { return };
         self.snapshot.free_bytes = free;
         let min = self.config.min_free_bytes;
         match self.paused_since {
@@ -452,6 +467,9 @@ impl JournalActor {
             self.snapshot.segment = committer.head().segment();
             self.snapshot.next_seq = committer.head().next_seq();
             self.snapshot.checkpoints = committer.head().checkpoints().len();
+            if committer.head().next_seq() == self.durable.next_seq {
+                self.snapshot.digest = Some(hex(&committer.head().seal().digest));
+            }
         }
         self.snapshot.durable_seq = self.durable.next_seq;
         self.snapshot.runs = self.runs.len();
@@ -567,7 +585,10 @@ impl Handler<FromThread> for JournalActor {
                 }
             },
             FromThread::Durable(..) | FromThread::WriterEnded(..) => {}
-            FromThread::Sealed(sealed) => self.sealed(sealed),
+            FromThread::Sealed(sealed) => {
+                self.sealed(sealed);
+                self.commit_all_ready(ctx);
+            }
         }
     }
 }
@@ -592,10 +613,13 @@ impl Handler<Drain> for JournalActor {
                         threads.join();
                         state.save(durable, (head == durable.next_seq).then_some(&checkpoints))
                     });
-                    last.into_actor(actor).map(move |saved, _, _| drained && matches!(saved, Ok(Ok(()))))
+                    last.into_actor(actor).map(move |saved, actor, _| {
+                        actor.drained = drained && matches!(saved, Ok(Ok(())));
+                        actor.drained
+                    })
                 }))
             }
-            None => Box::pin(std::future::ready(false).into_actor(self)),
+            None => Box::pin(std::future::ready(self.drained).into_actor(self)),
         }
     }
 }
@@ -611,3 +635,8 @@ impl Handler<Reconfigure> for JournalActor {
 }
 
 answers_ping!(JournalActor);
+
+fn free_bytes(store: &Store) -> std::io::Result<u64> {
+    fail::fail_point!("journal::free_bytes", |free| Ok(free.and_then(|free| free.parse().ok()).unwrap_or(0)));
+    store.free_bytes()
+}

@@ -9,11 +9,11 @@ use super::journal::JournalSnapshot;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::PhaseChanged;
-use crate::telemetry::metrics::{Phase, Queue};
+use crate::telemetry::metrics::{Actor as Kind, Phase, Queue};
 use actix::{Actor, AsyncContext, Context, Supervised};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Everything there is to look at.
@@ -24,13 +24,40 @@ pub struct Observed {
     pub waiting: Waiting,
     pub journal: watch::Receiver<JournalSnapshot>,
     pub ingests: Arc<RwLock<Vec<watch::Receiver<IngestSnapshot>>>>,
+    pub heartbeats: Arc<RwLock<Heartbeats>>,
     pub telemetry: Telemetry,
+}
+
+/// When the actors last answered, as of the supervisor's last look.
+#[derive(Clone, Debug)]
+pub struct Heartbeats {
+    /// The supervisor's own sign of life.
+    pub looked_at: Instant,
+    pub actors: Vec<Heartbeat>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    pub kind: Kind,
+    pub name: String,
+    pub answered: Instant,
+    pub stalled: bool,
+}
+
+impl Default for Heartbeats {
+    fn default() -> Heartbeats {
+        Heartbeats { looked_at: Instant::now(), actors: Vec::new() }
+    }
 }
 
 impl Observed {
     pub fn ingests(&self) -> Vec<IngestSnapshot> {
         let ingests = self.ingests.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         ingests.iter().map(|snapshot| snapshot.borrow().clone()).collect()
+    }
+
+    pub fn heartbeats(&self) -> Heartbeats {
+        self.heartbeats.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::telemetry::events::{ActorRestarted, RestartBudgetSpent};
 use crate::telemetry::metrics::Actor as Kind;
 use actix::dev::{ContextFut, channel};
 use actix::{Actor, Addr, ArbiterHandle, Context, Supervised};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -39,6 +39,7 @@ fn delay(policy: &Policy, attempt: u32, random: f64) -> Duration {
 pub struct Budget {
     policy: Policy,
     spent: Arc<Mutex<VecDeque<Instant>>>,
+    restarts: Arc<Mutex<BTreeMap<String, u64>>>,
     pub telemetry: Telemetry,
 }
 
@@ -49,7 +50,16 @@ enum Verdict {
 
 impl Budget {
     pub fn new(policy: Policy, telemetry: Telemetry) -> Budget {
-        Budget { policy, spent: Arc::default(), telemetry }
+        Budget { policy, spent: Arc::default(), restarts: Arc::default(), telemetry }
+    }
+
+    /// How often the actor of this name was restarted since the start.
+    pub fn restarts(&self, name: &str) -> u64 {
+        self.restarts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(name).copied().unwrap_or(0)
+    }
+
+    fn count(&self, name: &str) {
+        *self.restarts.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).entry(name.to_owned()).or_default() += 1;
     }
 
     fn spend(&self, now: Instant, random: f64) -> Verdict {
@@ -104,6 +114,7 @@ impl<A: Actor<Context = Context<A>> + Supervised> Driver<A> {
         match self.budget.spend(Instant::now(), rand::random()) {
             Verdict::Restart { after, restarts } => {
                 let (actor, name) = (self.kind, self.name.as_str());
+                self.budget.count(name);
                 self.budget.telemetry.emit(&ActorRestarted { actor, name, cause, restarts_in_window: restarts, delay: after });
                 self.pause = Some(Box::pin(tokio::time::sleep(after)));
                 true

@@ -5,14 +5,15 @@
 use super::extraction::ExtractionActor;
 use super::ingest::{self, IngestActor, IngestConfig, IngestSnapshot};
 use super::journal::{self, JournalActor, JournalConfig, Reconfigure};
-use super::metrics::{MetricsActor, Observed};
+use super::metrics::{Heartbeat, Heartbeats, MetricsActor, Observed};
 use super::supervised::{Budget, start};
 use super::{Ping, answers_ping};
-use crate::config::{Settings, SourceSettings};
+use crate::config::{Settings, SourceName, SourceSettings};
 use crate::os::notify::Notifier;
+use crate::service::{self, Selection};
 use crate::sources::archive::{ArchiveSettings, Expansion};
 use crate::sources::framing;
-use crate::sources::reader::{FilesReader, Reader, TailReader};
+use crate::sources::reader::{ChunksReader, FilesReader, Reader, TailReader};
 use crate::sources::tail::{Start, Tail, TailSettings};
 use crate::sources::{CHUNK_BYTES, Format, Source};
 use crate::store::{Parts, RetentionPlan};
@@ -35,6 +36,11 @@ pub struct Load {
     pub files: Vec<PathBuf>,
     pub format: Format,
 }
+
+/// Begins to decode the selected records of the quarantine again; the answer follows the progress.
+#[derive(Message)]
+#[rtype(result = "watch::Receiver<IngestSnapshot>")]
+pub struct Retry(pub Selection);
 
 /// A configuration that was validated takes the place of the old one, as far as that is possible in place.
 #[derive(Message)]
@@ -68,15 +74,21 @@ pub struct SupervisorActor {
     observed: Observed,
     journal: Addr<JournalActor>,
     extraction: Addr<ExtractionActor>,
-    arbiters: Arbiters,
+    /// `None` behind [`Release`].
+    arbiters: Option<Arbiters>,
     children: Vec<Child>,
     followers: Vec<Follower>,
     loads: u64,
     started: bool,
 }
 
+/// Gives the threads of the other actors away, to be ended behind a drain.
+#[derive(Message)]
+#[rtype(result = "Option<Arbiters>")]
+pub struct Release;
+
 /// One thread for commits, one for reading and decoding's bookkeeping; the work itself runs on threads that may block.
-struct Arbiters {
+pub struct Arbiters {
     journal: Arbiter,
     intake: Arbiter,
 }
@@ -113,7 +125,7 @@ impl SupervisorActor {
             observed,
             journal: journal.clone(),
             extraction: extraction.clone(),
-            arbiters,
+            arbiters: Some(arbiters),
             children: Vec::new(),
             followers: Vec::new(),
             loads: 0,
@@ -141,6 +153,7 @@ impl SupervisorActor {
 
     fn spawn_ingest(&mut self, name: &str, prefix: String, opener: ingest::Opener, settings: Option<SourceSettings>) {
         let (sender, snapshot) = watch::channel(IngestSnapshot { source: name.into(), ..IngestSnapshot::default() });
+        let Some(intake) = self.arbiters.as_ref().map(|arbiters| arbiters.intake.handle()) else { return };
         let config = IngestConfig {
             source: name.into(),
             prefix,
@@ -151,10 +164,20 @@ impl SupervisorActor {
             extraction: self.extraction.clone(),
             snapshot: sender,
         };
-        let address = start(&self.arbiters.intake.handle(), &self.budget, Kind::Ingest, name, move |_| IngestActor::new(config));
+        let address = start(&intake, &self.budget, Kind::Ingest, name, move |_| IngestActor::new(config));
         self.watch(Kind::Ingest, name, address.clone().recipient());
         self.followers.push(Follower { settings, address, snapshot });
         self.publish_followers();
+    }
+
+    /// Something that is read once. No source can have its name: those have no `/`.
+    fn spawn_once(&mut self, what: &str, opener: ingest::Opener) -> watch::Receiver<IngestSnapshot> {
+        self.loads += 1;
+        let name = format!("{what}/{}", self.loads);
+        self.spawn_ingest(&name, String::new(), opener, None);
+        let begun = self.followers.last().filter(|follower| follower.snapshot.borrow().source == name);
+        // Behind a release nothing begins: a channel that is closed says so.
+        begun.map_or_else(|| watch::channel(IngestSnapshot::default()).1, |follower| follower.snapshot.clone())
     }
 
     fn publish_followers(&self) {
@@ -202,6 +225,7 @@ impl SupervisorActor {
     }
 
     fn beat(&mut self, ctx: &mut Context<Self>) {
+        fail::fail_point!("supervisor::beat");
         let stall = Duration::from_secs(self.settings.supervision.stall_seconds);
         let mut healthy = true;
         let mut pings = Vec::new();
@@ -212,12 +236,12 @@ impl SupervisorActor {
                 self.telemetry.emit(&ActorStalled { actor: child.kind, name: &child.name, silent });
             }
             if !std::mem::replace(&mut child.asked, true) {
-                pings.push((child.name.clone(), child.ping.send(Ping)));
+                pings.push((child.kind, child.name.clone(), child.ping.send(Ping)));
             }
         }
-        for (name, ping) in pings {
+        for (kind, name, ping) in pings {
             ctx.spawn(ping.into_actor(self).map(move |answer, actor, _| {
-                if let Some(child) = actor.children.iter_mut().find(|child| child.name == name) {
+                if let Some(child) = actor.children.iter_mut().find(|child| child.kind == kind && child.name == name) {
                     child.asked = false;
                     if answer.is_ok() {
                         child.answered = Instant::now();
@@ -228,7 +252,19 @@ impl SupervisorActor {
         if healthy {
             self.notifier.watchdog();
         }
+        self.publish_heartbeats(stall);
         self.forget_finished_loads();
+    }
+
+    fn publish_heartbeats(&self, stall: Duration) {
+        let of = |child: &Child| Heartbeat {
+            kind: child.kind,
+            name: child.name.clone(),
+            answered: child.answered,
+            stalled: child.answered.elapsed() > stall,
+        };
+        let heartbeats = Heartbeats { looked_at: Instant::now(), actors: self.children.iter().map(of).collect() };
+        *self.observed.heartbeats.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = heartbeats;
     }
 
     fn forget_finished_loads(&mut self) {
@@ -246,7 +282,7 @@ impl SupervisorActor {
                 }
                 !finished
             });
-            self.children.retain(|child| child.name != name);
+            self.children.retain(|child| child.kind != Kind::Ingest || child.name != name);
             self.publish_followers();
         }
     }
@@ -285,14 +321,26 @@ impl Handler<Load> for SupervisorActor {
     type Result = MessageResult<Load>;
 
     fn handle(&mut self, Load { files, format }: Load, _: &mut Self::Context) -> Self::Result {
-        self.loads += 1;
-        let source = Arc::new(Source { name: "load".into(), format });
+        let name = SourceName::load();
+        self.telemetry.metrics.register_source(&name);
+        let source = Arc::new(Source { name: name.as_str().to_owned(), format });
         let limits = framing::Limits { chunk_bytes: self.chunk_bytes(), ..framing::Limits::default() };
         let settings = ArchiveSettings { limits, expansion: self.expansion(), run: 0 };
         let opener: ingest::Opener = Box::new(move |_| Box::new(FilesReader::new(source.clone(), settings, &files)) as Box<dyn Reader>);
-        self.spawn_ingest(&format!("load-{}", self.loads), String::new(), opener, None);
-        let follower = self.followers.last().expect("spawned in the line above");
-        MessageResult(follower.snapshot.clone())
+        MessageResult(self.spawn_once("load", opener))
+    }
+}
+
+impl Handler<Retry> for SupervisorActor {
+    type Result = MessageResult<Retry>;
+
+    fn handle(&mut self, Retry(selection): Retry, _: &mut Self::Context) -> Self::Result {
+        let store = self.observed.store.clone();
+        let opener: ingest::Opener = Box::new(move |_| {
+            let mut records = service::Retried::new(store.clone(), selection.clone());
+            Box::new(ChunksReader::new(Box::new(move |now, budget| records.next_chunks(now, budget)))) as Box<dyn Reader>
+        });
+        MessageResult(self.spawn_once("retry", opener))
     }
 }
 
@@ -324,6 +372,25 @@ impl Handler<Drain> for SupervisorActor {
             all_sent && matches!(durable, Ok(Ok(true)))
         };
         Box::pin(drained.into_actor(self))
+    }
+}
+
+impl Handler<Release> for SupervisorActor {
+    type Result = MessageResult<Release>;
+
+    fn handle(&mut self, _: Release, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.arbiters.take())
+    }
+}
+
+impl Arbiters {
+    /// Ends the threads and waits for them; what their actors held is free then.
+    pub fn end(self) {
+        for arbiter in [self.intake, self.journal] {
+            arbiter.stop();
+            // A thread that panicked has ended as well.
+            let _ = arbiter.join();
+        }
     }
 }
 

@@ -121,7 +121,7 @@ Examples:
     /// Build sidecars and state again from the journal
     #[command(after_long_help = "\
 The journal is the truth; indexes and state are views of it. This removes them and makes them anew. It is never needed in normal use: what \
-is missing or stale is rebuilt when it is noticed. The daemon must not be running.
+is missing or stale is rebuilt when it is noticed. A running daemon does it while it goes on with its work.
 
 Examples:
   honeyguide rebuild
@@ -156,9 +156,9 @@ pub struct Demo {
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-Takes files and directories (their files whose name says log, JSON or archive; not hidden ones), plain or compressed with gzip, bzip2, \
-zstd or xz. What is in the journal already is counted as duplicate and not stored again, so loading twice does no harm. Refused lines go \
-to quarantine and make the exit code 3.
+Takes files and directories (all files below them; not hidden ones), plain or compressed with gzip, bzip2, zstd or xz. What is in the \
+journal already is counted as duplicate and not stored again, so loading twice does no harm. Refused lines go to quarantine; they, and \
+files that cannot be read or are of no known format, make the exit code 3.
 
 Examples:
   honeyguide load /var/log/cowrie

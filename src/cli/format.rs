@@ -189,7 +189,7 @@ pub struct QuarantineStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
     pub name: String,
-    /// `following`, `catching up`, `waiting`, `degraded`, …
+    /// `live`, `reading` (catching up), or `degraded` (see `problem`).
     pub state: String,
     pub files: u64,
     pub events: u64,
@@ -322,12 +322,7 @@ pub struct Damage {
 
 impl VerifyReport {
     pub fn render(&self, output: &Output) -> String {
-        let mut table = Table::new(&[("file", Align::Left), ("block", Align::Right), ("offset", Align::Right), ("problem", Align::Left)]);
-        for damage in &self.damage {
-            let number = |number: Option<u64>| Cow::Owned(number.map(|number| number.to_string()).unwrap_or_default());
-            table.row([damage.file.as_str().into(), number(damage.block), number(damage.offset), damage.problem.as_str().into()]);
-        }
-        let mut text = table.render(output);
+        let mut text = damage_table(&self.damage, output);
         let checked = format!(
             "{} in {} and {} checked ({} in {})",
             plural(self.events, "event", "events"),
@@ -347,6 +342,39 @@ impl VerifyReport {
         }
         text
     }
+}
+
+/// What `rebuild` did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RebuildReport {
+    /// Sealed segments.
+    pub segments: u64,
+    /// Sidecars made anew.
+    pub rebuilt: u64,
+    /// Sidecars left as they were: their evidence is gone by retention, or is damaged and they are not.
+    pub kept: u64,
+    pub seconds: f64,
+    /// Places of the journal that cannot be read.
+    pub damage: Vec<Damage>,
+}
+
+impl RebuildReport {
+    pub fn render(&self, output: &Output) -> String {
+        let mut text = damage_table(&self.damage, output);
+        let kept = if self.kept > 0 { format!(", {} left as they were", grouped(self.kept)) } else { String::new() };
+        let _ =
+            writeln!(text, "{} and the state built again in {}{kept}", plural(self.rebuilt, "sidecar", "sidecars"), seconds(self.seconds));
+        text
+    }
+}
+
+fn damage_table(damage: &[Damage], output: &Output) -> String {
+    let mut table = Table::new(&[("file", Align::Left), ("block", Align::Right), ("offset", Align::Right), ("problem", Align::Left)]);
+    for damage in damage {
+        let number = |number: Option<u64>| Cow::Owned(number.map(|number| number.to_string()).unwrap_or_default());
+        table.row([damage.file.as_str().into(), number(damage.block), number(damage.offset), damage.problem.as_str().into()]);
+    }
+    table.render(output)
 }
 
 /// One record of the quarantine.
@@ -473,12 +501,12 @@ fn seconds(seconds: f64) -> String {
 }
 
 /// `1 event`, `2,100 events`.
-fn plural(number: u64, one: &str, many: &str) -> String {
+pub(super) fn plural(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
 /// `1,234,567`
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {

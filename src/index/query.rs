@@ -156,7 +156,7 @@ pub fn nearest_name(name: &str) -> Option<&'static str> {
 
 /// `value` as a query writes it when it is to be taken literally.
 pub fn quote(value: &str) -> String {
-    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('*', "\\*"))
 }
 
 impl Query {

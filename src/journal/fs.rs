@@ -1,8 +1,9 @@
 //! The few file operations the journal and its sidecars need, behind a trait, so that tests can run them on a file
 //! system that forgets whatever was not synced.
+use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// A file opened for appending and for reading at offsets.
 pub trait File: Send + Sync {
@@ -61,6 +62,74 @@ pub trait Fs: Send + Sync {
         let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
         file.read_exact_at(&mut bytes, 0)?;
         Ok(bytes)
+    }
+}
+
+/// Keeps few of many files open: sealed segments are many, and read seldom.
+pub struct Pool {
+    fs: Arc<dyn Fs>,
+    open_max: usize,
+    /// Most recently used last.
+    open: Mutex<VecDeque<(PathBuf, Arc<dyn File>)>>,
+}
+
+impl Pool {
+    pub fn new(fs: Arc<dyn Fs>, open_max: usize) -> Arc<Pool> {
+        Arc::new(Pool { fs, open_max: open_max.max(1), open: Mutex::default() })
+    }
+
+    /// A file that is opened when it is read, and closed when others are read more. It must exist.
+    pub fn file(self: &Arc<Pool>, path: PathBuf) -> Arc<dyn File> {
+        Arc::new(PooledFile { pool: self.clone(), path })
+    }
+
+    fn with(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(at) = open.iter().position(|(known, _)| known == path)
+            && let Some(entry) = open.remove(at)
+        {
+            open.push_back(entry);
+        } else {
+            // Opening is quick next to the read it is for; and two threads may not both open the last free place.
+            let file = self.fs.open(path)?;
+            if open.len() == self.open_max {
+                open.pop_front();
+            }
+            open.push_back((path.to_owned(), file));
+        }
+        Ok(open.back().expect("pushed in both branches").1.clone())
+    }
+
+    /// The file at this path is another one now, or gone.
+    pub fn forget(&self, path: &Path) {
+        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).retain(|(known, _)| known != path);
+    }
+}
+
+struct PooledFile {
+    pool: Arc<Pool>,
+    path: PathBuf,
+}
+
+impl File for PooledFile {
+    fn write_at(&self, pieces: &[&[u8]], at: u64) -> io::Result<()> {
+        self.pool.with(&self.path)?.write_at(pieces, at)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.pool.with(&self.path)?.read_exact_at(buffer, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.pool.with(&self.path)?.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.pool.with(&self.path)?.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.pool.with(&self.path)?.len()
     }
 }
 
@@ -174,5 +243,34 @@ impl Fs for RealFs {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = nix::sys::statvfs::statvfs(dir)?;
         Ok(stat.blocks_available() as u64 * stat.fragment_size() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_keeps_few_files_open_and_reads_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::new(Arc::new(RealFs), 3);
+        let files: Vec<Arc<dyn File>> = (0..10u8)
+            .map(|n| {
+                let path = dir.path().join(n.to_string());
+                std::fs::write(&path, [n]).unwrap();
+                pool.file(path)
+            })
+            .collect();
+        for round in 0..3 {
+            for (n, file) in files.iter().enumerate() {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, 0).unwrap();
+                assert_eq!(byte, [n as u8], "round {round}");
+                assert!(pool.open.lock().unwrap().len() <= 3);
+            }
+        }
+        std::fs::remove_file(dir.path().join("9")).unwrap();
+        pool.forget(&dir.path().join("9"));
+        assert_eq!(files[9].len().unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

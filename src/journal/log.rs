@@ -189,6 +189,23 @@ impl Log {
         Ok(removed)
     }
 
+    /// Ends the segment that is written: what is appended from now on can be told from what was there. Answers its number.
+    pub fn begin_segment(&mut self, now: Micros) -> Result<u64, LogError> {
+        self.roll(now).map_err(|source| LogError::Io { action: "write to", dir: self.dir.clone(), source })?;
+        Ok(self.head.segment())
+    }
+
+    /// Removes the segments before this one, with their records.
+    pub fn remove_before(&mut self, segment: u64) -> Result<(), LogError> {
+        let io_error = |source| LogError::Io { action: "remove from", dir: self.dir.clone(), source };
+        for number in numbers(&*self.fs, &self.dir).map_err(io_error)? {
+            if number < segment {
+                self.remove_segment(number).map_err(io_error)?;
+            }
+        }
+        Ok(())
+    }
+
     fn remove_segment(&self, number: u64) -> io::Result<u64> {
         let path = self.dir.join(segment::file_name(number));
         let scan = segment::scan(&*self.fs.open(&path)?, number, false)?;

@@ -32,6 +32,7 @@ struct Disk {
     next_inode: u64,
     operations: u64,
     crash_at: Option<u64>,
+    fail_at: Option<u64>,
     fail_next_sync: bool,
     fail_next_write: bool,
     free_bytes: u64,
@@ -62,6 +63,7 @@ impl SimulatedFs {
         disk.operations += 1;
         match disk.crash_at {
             Some(at) if disk.operations > at => Err(crashed()),
+            _ if disk.fail_at == Some(disk.operations - 1) => Err(io::Error::from_raw_os_error(nix::libc::EIO)),
             _ => Ok(disk),
         }
     }
@@ -74,6 +76,11 @@ impl SimulatedFs {
     /// Lets `operations` of them succeed from the beginning of the disk's life, and none after.
     pub fn crash_after(&self, operations: u64) {
         self.disk().crash_at = Some(operations);
+    }
+
+    /// Lets the one operation behind `operations` fail.
+    pub fn fail_operation(&self, operations: u64) {
+        self.disk().fail_at = Some(operations);
     }
 
     pub fn fail_next_sync(&self) {

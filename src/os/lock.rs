@@ -1,7 +1,7 @@
 //! One process per data directory: an advisory lock on `<data>/lock`, which the kernel gives back however the holder ends.
 use crate::telemetry::printable::printable;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,23 @@ impl DataDirLock {
     }
 }
 
+/// Who holds the lock of the directory now: its process id, 0 if that cannot be told; `None` when nobody does.
+///
+/// Only for telling people: it may be otherwise a moment later.
+pub fn holder(dir: &Path) -> Option<u32> {
+    let options = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(options).open(dir.join("lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // A process id has few digits; whoever may write the file must not make us read without end.
+            let _ = file.take(16).read_to_string(&mut text);
+            Some(text.trim().parse().unwrap_or(0))
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,7 +76,9 @@ mod tests {
         let error = DataDirLock::acquire(dir.path()).expect_err("taken");
         assert_eq!(error.to_string(), format!("data directory {} is in use: is another honeyguide running?", dir.path().display()));
         assert_eq!(std::fs::read_to_string(dir.path().join("lock")).expect("readable"), format!("{}\n", std::process::id()));
+        assert_eq!(holder(dir.path()), Some(std::process::id()));
         drop(first);
+        assert_eq!(holder(dir.path()), None);
         DataDirLock::acquire(dir.path()).expect("free again");
     }
 

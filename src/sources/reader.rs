@@ -26,6 +26,9 @@ pub struct Read {
 pub struct Progress {
     pub files: u64,
     pub files_done: u64,
+    /// Of those done: files that could not be read, or not to their end.
+    #[serde(default)]
+    pub files_failed: u64,
     /// Bytes of the inputs as they lie on disk, and how many of them have been read. Of a tail: how far it is behind.
     pub bytes_total: u64,
     pub bytes_read: u64,
@@ -148,6 +151,7 @@ impl FilesReader {
 
     fn fail(&mut self, error: &SourceError) {
         self.progress.files_done += 1;
+        self.progress.files_failed += 1;
         if self.progress.trouble.len() < 100 {
             self.progress.trouble.push(error.to_string());
         }
@@ -196,13 +200,58 @@ impl Reader for FilesReader {
     }
 }
 
+/// Hands out the next chunks, about so many bytes of them: none when there are no more.
+pub type ChunkSupply = Box<dyn FnMut(Micros, usize) -> Result<Vec<Chunk>, String> + Send>;
+
+/// Reads what somebody else has cut into chunks already.
+pub struct ChunksReader {
+    supply: ChunkSupply,
+    progress: Progress,
+}
+
+impl ChunksReader {
+    pub fn new(supply: ChunkSupply) -> ChunksReader {
+        ChunksReader { supply, progress: Progress::default() }
+    }
+}
+
+impl Reader for ChunksReader {
+    fn read(&mut self, now: Micros, budget_bytes: usize) -> Read {
+        match (self.supply)(now, budget_bytes) {
+            Ok(chunks) if !chunks.is_empty() => {
+                self.progress.bytes_read += chunks.iter().map(|chunk| chunk.data.len() as u64).sum::<u64>();
+                Read { chunks, more: true, ended: false }
+            }
+            Ok(_) => Read { ended: true, ..Read::default() },
+            Err(error) => {
+                self.progress.trouble.push(error);
+                Read { ended: true, ..Read::default() }
+            }
+        }
+    }
+
+    fn wait(&mut self, _: Duration) -> bool {
+        true
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+}
+
+/// Lines looked at before a file counts as of no known format: its beginning may be torn or garbled.
+const RECOGNISED_WITHIN_LINES: usize = 100;
+
 /// Whether the first bytes of a file look like events of a format we read. `None`: nothing we know.
 pub fn recognise(path: &Path) -> Result<Option<super::Format>, SourceError> {
     let source = Arc::new(Source { name: "recognise".into(), format: super::Format::Cowrie });
     let mut archive = Archive::open(path, source, ArchiveSettings::default())?;
     let Some(chunk) = archive.next_chunk()? else { return Ok(None) };
-    let line = chunk.data.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let lines = chunk.data.split(|&byte| byte == b'\n').take(RECOGNISED_WITHIN_LINES);
+    Ok(lines.map(is_cowrie).any(|cowrie| cowrie).then_some(super::Format::Cowrie))
+}
+
+fn is_cowrie(line: &[u8]) -> bool {
     let event: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(line).ok();
-    let cowrie = event.is_some_and(|event| event.get("eventid").and_then(|id| id.as_str()).is_some_and(|id| id.starts_with("cowrie.")));
-    Ok(cowrie.then_some(super::Format::Cowrie))
+    event.is_some_and(|event| event.get("eventid").and_then(|id| id.as_str()).is_some_and(|id| id.starts_with("cowrie.")))
 }

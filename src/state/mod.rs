@@ -26,6 +26,19 @@ pub enum StateError {
     Sync(#[from] io::Error),
 }
 
+impl StateError {
+    /// Another opening holds the state, or the user may not read it.
+    fn is_about_access(&self) -> bool {
+        match self {
+            StateError::Open { source: sled::Error::Io(error), .. } => {
+                // sled has no kind of its own for a lock that is taken.
+                error.kind() == io::ErrorKind::PermissionDenied || error.to_string().contains("could not acquire lock")
+            }
+            _ => false,
+        }
+    }
+}
+
 /// How far the journal was committed when this was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadRecord {
@@ -74,6 +87,8 @@ impl State {
         let created = !dir.exists();
         match Self::try_open(dir, cache_bytes) {
             Ok(state) => Ok(Opened { state, put_aside: None, created }),
+            // Nothing is wrong with it, only with who asks.
+            Err(error) if error.is_about_access() => Err(error),
             Err(_) => {
                 let aside = dir.with_file_name(format!("state.damaged-{now}"));
                 std::fs::rename(dir, &aside).map_err(|source| StateError::Aside { dir: dir.to_owned(), source })?;
@@ -115,6 +130,18 @@ impl State {
 
     pub fn remove_segment(&self, number: u64) -> Result<(), StateError> {
         self.segments.remove(number.to_be_bytes())?;
+        Ok(())
+    }
+
+    /// Makes the catalogue say exactly this.
+    pub fn replace_segments(&self, records: &[(u64, SegmentRecord)]) -> Result<(), StateError> {
+        for (number, _) in self.segments() {
+            if records.iter().all(|(known, _)| *known != number) {
+                self.remove_segment(number)?;
+            }
+        }
+        records.iter().try_for_each(|(number, record)| self.put_segment(*number, record))?;
+        self.db.flush()?;
         Ok(())
     }
 
@@ -182,6 +209,15 @@ mod tests {
         assert_eq!(opened.state.head(), Some(head));
         assert_eq!(opened.state.segments(), vec![(2, record())]);
         assert_eq!(opened.state.checkpoints.len(), 2);
+    }
+
+    #[test]
+    fn a_state_that_is_in_use_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let _first = State::open(&path, CACHE_BYTES, 0).unwrap();
+        assert!(State::open(&path, CACHE_BYTES, 0).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was put aside");
     }
 
     #[test]

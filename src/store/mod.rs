@@ -8,6 +8,7 @@ mod ask;
 mod commit;
 mod open;
 mod quarantine;
+mod rebuild;
 mod retention;
 mod seal;
 mod view;
@@ -17,13 +18,14 @@ pub use ask::Terms;
 pub use commit::{Committed, Committer};
 pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
 pub use quarantine::{Quarantine, QuarantineRecord};
+pub use rebuild::Rebuilt;
 pub use retention::{Removed, RetentionPlan};
-pub use seal::{SealError, SealedReport, Sealer};
+pub use seal::{SEAL_AGAIN, SealError, SealedReport, Sealer};
 pub use view::{Known, Live, Sealed, View};
 pub use writer::{Durable, Fault, Ticket, Writer};
 
 use crate::events::Micros;
-use crate::journal::fs::Fs;
+use crate::journal::fs::{Fs, Pool};
 use crate::journal::log::Log;
 use crate::journal::{fs::File, segment};
 use std::io;
@@ -44,6 +46,8 @@ pub struct Limits {
     pub day_raw_bytes: u64,
     pub quarantine_bytes: u64,
     pub ledger_bytes: u64,
+    /// Files of sealed segments held open for reading.
+    pub open_files: usize,
 }
 
 impl Default for Limits {
@@ -55,6 +59,7 @@ impl Default for Limits {
             day_raw_bytes: 4 << 20,
             quarantine_bytes: 256 << 20,
             ledger_bytes: 64 << 20,
+            open_files: 128,
         }
     }
 }
@@ -81,9 +86,13 @@ pub(crate) struct Shared {
     pub fs: Arc<dyn Fs>,
     pub layout: Layout,
     pub limits: Limits,
+    /// Sealed segments and sidecars, for reading.
+    pub pool: Arc<Pool>,
     view: RwLock<Arc<View>>,
     quarantine: Mutex<Quarantine>,
     ledger: Mutex<Log>,
+    /// Held by whoever removes or replaces files of sealed segments.
+    pub upkeep: Mutex<()>,
     pub probes: Arc<Probes>,
 }
 
@@ -118,6 +127,11 @@ impl Shared {
 
     pub fn ledger(&self) -> MutexGuard<'_, Log> {
         self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A sealed segment's file, for reading.
+    pub fn pooled_segment(&self, number: u64) -> Arc<dyn File> {
+        self.pool.file(self.layout.journal.join(segment::file_name(number)))
     }
 
     pub fn open_segment(&self, number: u64) -> io::Result<Arc<dyn File>> {

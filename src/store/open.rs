@@ -1,7 +1,7 @@
 //! Opens the store: finds the segments, rebuilds what is missing, and continues where the last commit ended.
 use super::commit::Committer;
 use super::quarantine::{Quarantine, QuarantineRecord};
-use super::seal::{SealTask, Sealer, open_sidecar, sidecar_head, write_sidecar};
+use super::seal::{SealStep, SealTask, Sealer, open_sidecar, sidecar_head, write_sidecar};
 use super::view::{Live, Sealed, View};
 use super::writer::Writer;
 use super::{Layout, Limits, Shared, Store};
@@ -10,7 +10,7 @@ use crate::events::batch::Extractor;
 use crate::index::live::LiveIndex;
 use crate::index::sidecar;
 use crate::journal::block::{Checkpoints, Seal};
-use crate::journal::fs::Fs;
+use crate::journal::fs::{Fs, Pool};
 use crate::journal::head::{self, Head, ResumeError, ResumeOptions, TornTail};
 use crate::journal::log::{Log, LogError, numbers};
 use crate::journal::segment::{self, BlockReader, Damage, ScannedBlock};
@@ -73,14 +73,17 @@ pub fn open(
     let quarantine = Quarantine::open(fs.clone(), &layout.quarantine, limits.quarantine_bytes, now)?;
     let ledger = Log::open(fs.clone(), &layout.ledger, "ledger", limits.ledger_bytes, now)?;
     let probes = Arc::<super::Probes>::default();
+    let pool = Pool::new(fs.clone(), limits.open_files);
     let shared = Arc::new(Shared {
         fs,
+        pool,
         layout,
         limits,
         view: RwLock::new(Arc::new(View { probes: probes.clone(), ..View::default() })),
         probes,
         quarantine: Mutex::new(quarantine),
         ledger: Mutex::new(ledger),
+        upkeep: Mutex::default(),
     });
     open_journal(shared, committed, now, progress)
 }
@@ -233,14 +236,14 @@ fn quarantine_torn(shared: &Shared, torn: &TornTail, now: Micros) -> io::Result<
 }
 
 /// Builds a live index from stored blocks.
-struct Indexer {
-    index: LiveIndex,
+pub(super) struct Indexer {
+    pub index: LiveIndex,
     extractor: Extractor,
     blocks: u32,
 }
 
 impl Indexer {
-    fn new() -> Indexer {
+    pub(super) fn new() -> Indexer {
         Indexer { index: LiveIndex::new(), extractor: Extractor::new(), blocks: 0 }
     }
 
@@ -269,11 +272,16 @@ fn open_ended(
     let io_error = |source| OpenError::Io { action: "read", path: dir.join(segment::file_name(number)), source };
     let file = shared.open_segment(number).map_err(io_error)?;
     let len = file.len().map_err(io_error)?;
-    if let Ok(Ok(sidecar)) = open_sidecar(&*shared.fs, dir, number)
+    if let Ok(Ok(sidecar)) = open_sidecar(shared, number)
         && sidecar.head().segment == number
         && sidecar.head().journal_len == len
     {
-        return Ok(Ended::Sealed(Box::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: Some(file) })));
+        return Ok(Ended::Sealed(Box::new(Sealed {
+            number,
+            generation: View::FIRST_GENERATION,
+            sidecar,
+            file: Some(shared.pooled_segment(number)),
+        })));
     }
     progress(&format!("indexing segment {number}"));
     let scan = segment::scan(&*file, number, false).map_err(io_error)?;
@@ -282,7 +290,7 @@ fn open_ended(
         Some(index) => indexer.index = index,
         None => {
             report.damage.extend(scan.damage.clone());
-            index_blocks(&*file, &scan.blocks, number, &mut indexer, report);
+            index_blocks(&*file, &scan.blocks, number, &mut indexer, &mut report.damage);
         }
     }
     let last_digest = scan.blocks.last().map(|block| block.header.digest);
@@ -297,24 +305,30 @@ fn open_ended(
             digest,
         };
         let live = Arc::new(Live::new(number, indexer.index, file.clone(), next_seq));
-        return Ok(Ended::Unsealed(SealTask { live, file, len: scan.end, seal }));
+        return Ok(Ended::Unsealed(SealTask { live, file, len: scan.end, seal, step: SealStep::Ended }));
     }
     // Sealed, or damaged: the evidence stays as it is, only the answers are made again.
     let bytes = sidecar::build(&indexer.index, sidecar_head(number, &indexer.index, digest, len));
     write_sidecar(&*shared.fs, dir, number, &bytes).map_err(io_error)?;
     report.sidecars_rebuilt.push(number);
-    let sidecar = open_sidecar(&*shared.fs, dir, number).map_err(io_error)?.map_err(|error| io_error(io::Error::other(error)))?;
-    Ok(Ended::Sealed(Box::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: Some(file) })))
+    let sidecar = open_sidecar(shared, number).map_err(io_error)?.map_err(|error| io_error(io::Error::other(error)))?;
+    Ok(Ended::Sealed(Box::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: Some(shared.pooled_segment(number)) })))
 }
 
-fn index_blocks(file: &dyn crate::journal::fs::File, blocks: &[ScannedBlock], number: u64, indexer: &mut Indexer, report: &mut OpenReport) {
+pub(super) fn index_blocks(
+    file: &dyn crate::journal::fs::File,
+    blocks: &[ScannedBlock],
+    number: u64,
+    indexer: &mut Indexer,
+    damage: &mut Vec<Damage>,
+) {
     let mut reader = BlockReader::default();
     let mut lines = Vec::new();
     for (at, block) in blocks.iter().enumerate() {
         match reader.read(file, &block.meta, &mut lines) {
             Ok(_) => indexer.add(block, &lines),
             Err(error) => {
-                report.damage.push(Damage { segment: number, block: Some(at as u32), offset: block.meta.offset, what: error.to_string() })
+                damage.push(Damage { segment: number, block: Some(at as u32), offset: block.meta.offset, what: error.to_string() })
             }
         }
     }
@@ -327,7 +341,7 @@ fn answers_only(shared: &Shared, segments: &[u64]) -> io::Result<Vec<Arc<Sealed>
     for entry in shared.fs.list(dir)? {
         let Some(number) = entry.name.strip_suffix(".idx").and_then(|number| number.parse().ok()) else { continue };
         if !segments.contains(&number)
-            && let Ok(sidecar) = open_sidecar(&*shared.fs, dir, number)?
+            && let Ok(sidecar) = open_sidecar(shared, number)?
         {
             found.push(Arc::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: None }));
         }

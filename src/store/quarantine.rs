@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// So many refused stretches are remembered to keep each once; older ones may be kept again.
 const REMEMBERED_MAX: usize = 100_000;
+/// Records are copied in steps of so many bytes.
+const COPIED_BYTES: usize = 1 << 20;
 
 /// One refused stretch as it lies in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,9 +64,11 @@ impl QuarantineRecord {
 
     /// The refused bytes, when all of them were kept.
     pub fn bytes(&self) -> Option<Vec<u8>> {
-        if self.kept != self.len {
-            return None;
-        }
+        if self.kept == self.len { self.kept_bytes() } else { None }
+    }
+
+    /// As many of the refused bytes as were kept.
+    pub fn kept_bytes(&self) -> Option<Vec<u8>> {
         match (&self.text, &self.hex) {
             (Some(text), _) => Some(text.clone().into_bytes()),
             (None, Some(hex)) => unhex(hex),
@@ -168,14 +172,43 @@ impl Quarantine {
         Ok(found)
     }
 
-    /// Replaces all records by `keep`. Returns how many went.
-    pub fn replace(&mut self, keep: &[QuarantineRecord], now: Micros) -> Result<u64, LogError> {
-        let before = self.log.purge(now)?;
+    /// Removes the records that `keep` does not want. Returns how many went; those that stay get new numbers.
+    ///
+    /// They are copied before the old ones go, so a crash in between leaves records twice and loses none.
+    pub fn retain(&mut self, mut keep: impl FnMut(u64, &QuarantineRecord) -> bool, now: Micros) -> Result<u64, LogError> {
+        let end = self.log.next_seq();
+        let old = self.log.begin_segment(now)?;
+        let (mut from, mut kept, mut removed) = (0, Vec::new(), 0);
+        while from < end {
+            let (mut lines, mut bytes) = (Vec::new(), 0);
+            let mut next = end;
+            self.log.for_each(from, |seq, line| {
+                if seq >= end || bytes >= COPIED_BYTES {
+                    next = seq.min(end);
+                    return false;
+                }
+                match serde_json::from_slice::<QuarantineRecord>(line) {
+                    Ok(record) if !keep(seq, &record) => removed += 1,
+                    record => {
+                        bytes += line.len();
+                        let time = record.as_ref().ok().and_then(|record| time::parse(record.timestamp.as_bytes()));
+                        kept.extend(record.map(|record| record.key()));
+                        lines.push(Record { time: time.unwrap_or(now), line: line.to_vec() });
+                    }
+                }
+                true
+            })?;
+            if !lines.is_empty() {
+                self.log.append(&lines, now)?;
+            }
+            from = next;
+        }
+        self.log.remove_before(old)?;
         self.remembered.clear();
         self.order.clear();
-        self.records = 0;
-        self.put(keep, now)?;
-        Ok(before.saturating_sub(keep.len() as u64))
+        self.records = kept.len() as u64;
+        kept.into_iter().for_each(|key| self.remember(key));
+        Ok(removed)
     }
 
     /// How many records there are.

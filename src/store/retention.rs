@@ -94,6 +94,7 @@ impl Store {
 
     /// Removes what the plan no longer allows. Each removal stands in the ledger before it happens.
     pub fn retain(&self, plan: RetentionPlan, now: Micros) -> io::Result<Vec<Removed>> {
+        let _upkeep = self.0.upkeep.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut removed = Vec::new();
         for decision in self.plan_retention(plan, now)? {
             let view = self.view();
@@ -121,14 +122,18 @@ impl Store {
         let dir = &self.0.layout.journal;
         let mut reopened = None;
         if decision.evidence {
-            self.0.fs.remove(&dir.join(segment::file_name(decision.number)))?;
+            let path = dir.join(segment::file_name(decision.number));
+            self.0.fs.remove(&path)?;
+            self.0.pool.forget(&path);
             if !decision.answers {
-                let sidecar = super::seal::open_sidecar(&*self.0.fs, dir, decision.number)?.map_err(io::Error::other)?;
+                let sidecar = super::seal::open_sidecar(&self.0, decision.number)?.map_err(io::Error::other)?;
                 reopened = Some(Arc::new(Sealed { number: decision.number, generation: View::FIRST_GENERATION, sidecar, file: None }));
             }
         }
         if decision.answers {
-            self.0.fs.remove(&dir.join(segment::sidecar_name(decision.number)))?;
+            let path = dir.join(segment::sidecar_name(decision.number));
+            self.0.fs.remove(&path)?;
+            self.0.pool.forget(&path);
         }
         self.0.fs.sync_dir(dir)?;
         self.0.update_view(|view| {

@@ -9,9 +9,14 @@ use crate::index::sidecar::{self, Sidecar, SidecarError, SidecarHead};
 use crate::journal::block::{Block, Header, Seal};
 use crate::journal::fs::{File, Fs};
 use crate::journal::segment::{self, BlockReader, Damage, ReadError};
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// How long until a segment that could not be sealed is tried again.
+pub const SEAL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Blocks are merged up to so many bytes of lines and so many events.
 const MERGED_RAW_BYTES: u32 = 512 << 10;
@@ -25,6 +30,17 @@ pub(super) struct SealTask {
     /// Length of the segment without its seal, bytes.
     pub len: u64,
     pub seal: Seal,
+    pub step: SealStep,
+}
+
+/// How far sealing came: an attempt after a failure goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SealStep {
+    Ended,
+    /// The seal is in the file under its own name; the file's length, bytes.
+    InPlace(u64),
+    /// The segment was rewritten, sealed, under its temporary name; readers use it already.
+    Aside(u64),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,84 +74,99 @@ impl Sealer {
         Sealer { shared, tasks }
     }
 
-    /// Seals what comes until the writer is gone. A segment that cannot be sealed stays as it is: complete, its index in
-    /// memory, sealed when the store is opened again.
-    pub fn run(self, mut sealed: impl FnMut(Result<SealedReport, SealError>)) {
-        while let Ok(task) = self.tasks.recv() {
-            sealed(self.seal(task));
+    /// Seals what comes until the writer is gone. A segment that cannot be sealed stays as it is, complete and its index in
+    /// memory, and is tried again after `pause` (and once more at the end); the committer's caller takes no more while
+    /// there are many of them.
+    pub fn run(self, pause: Duration, mut sealed: impl FnMut(Result<SealedReport, SealError>)) {
+        let mut failed: VecDeque<SealTask> = VecDeque::new();
+        let mut ends = false;
+        while !ends {
+            let task = match self.tasks.recv_timeout(if failed.is_empty() { Duration::MAX } else { pause }) {
+                Ok(task) => Some(task),
+                Err(mpsc::RecvTimeoutError::Timeout) => failed.pop_front(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    ends = true;
+                    None
+                }
+            };
+            let again = if ends { failed.drain(..).collect() } else { Vec::new() };
+            for mut task in task.into_iter().chain(again) {
+                let outcome = self.seal(&mut task);
+                if outcome.is_err() {
+                    failed.push_back(task);
+                }
+                sealed(outcome);
+            }
         }
     }
 
     /// Seals what waits, without waiting for more.
     pub fn step(&self) -> Option<Result<SealedReport, SealError>> {
-        self.tasks.try_recv().ok().map(|task| self.seal(task))
+        self.tasks.try_recv().ok().map(|mut task| self.seal(&mut task))
     }
 
-    fn seal(&self, task: SealTask) -> Result<SealedReport, SealError> {
+    fn seal(&self, task: &mut SealTask) -> Result<SealedReport, SealError> {
         let started = std::time::Instant::now();
         let number = task.live.number;
+        let io_error = |source| SealError::Io { segment: number, source };
         let blocks_before = task.live.read().index.metas().len();
-        let merged = merge_plan(task.live.read().index.metas());
-        let rewritten = match merged {
-            Some(groups) => Some(self.rewrite(&task, &groups)?),
-            None => None,
-        };
-        let file = match rewritten {
-            Some(Rewritten { file, new_block_of_old, metas, len }) => {
-                let mut live = task.live.write();
-                live.index.renumber(&new_block_of_old, metas);
-                let before = std::mem::replace(&mut live.file, file.clone());
-                live.file_before = Some(before);
-                task.live.set_durable(live.index.metas().len() as u32, task.seal.next_seq);
-                drop(live);
-                SealedFile { file, len, rewritten: true }
-            }
-            None => {
-                let seal = Header::Seal(task.seal.clone()).encode();
-                let io_error = |source| SealError::Io { segment: number, source };
-                task.file.write_at(&[&seal], task.len).and_then(|()| task.file.sync_data()).map_err(io_error)?;
-                SealedFile { file: task.file.clone(), len: task.len + seal.len() as u64, rewritten: false }
-            }
-        };
-        self.finish(&task, file, blocks_before, started)
-    }
-
-    fn finish(
-        &self,
-        task: &SealTask,
-        file: SealedFile,
-        blocks_before: usize,
-        started: std::time::Instant,
-    ) -> Result<SealedReport, SealError> {
-        let number = task.live.number;
+        if task.step == SealStep::Ended {
+            let merged = merge_plan(task.live.read().index.metas());
+            task.step = match merged {
+                Some(groups) => {
+                    let Rewritten { file, new_block_of_old, metas, len } = self.rewrite(task, &groups)?;
+                    let mut live = task.live.write();
+                    live.index.renumber(&new_block_of_old, metas);
+                    let before = std::mem::replace(&mut live.file, file);
+                    live.file_before = Some(before);
+                    task.live.set_durable(live.index.metas().len() as u32, task.seal.next_seq);
+                    SealStep::Aside(len)
+                }
+                None => {
+                    let seal = Header::Seal(task.seal.clone()).encode();
+                    task.file.write_at(&[&seal], task.len).and_then(|()| task.file.sync_data()).map_err(io_error)?;
+                    SealStep::InPlace(task.len + seal.len() as u64)
+                }
+            };
+        }
+        let (SealStep::InPlace(journal_len) | SealStep::Aside(journal_len)) = task.step else { unreachable!("set just above") };
         let live = task.live.read();
-        let head = sidecar_head(number, &live.index, task.seal.digest, file.len);
+        let head = sidecar_head(number, &live.index, task.seal.digest, journal_len);
         let bytes = sidecar::build(&live.index, head);
         let blocks = live.index.metas().len();
         drop(live);
-        let sidecar_bytes = bytes.len() as u64;
-        let dir = &self.shared.layout.journal;
-        let io_error = |source| SealError::Io { segment: number, source };
-        write_aside(&*self.shared.fs, dir, &segment::sidecar_name(number), &bytes).map_err(io_error)?;
-        if file.rewritten {
-            let name = segment::file_name(number);
-            self.shared.fs.rename(&dir.join(temporary(&name)), &dir.join(&name)).map_err(io_error)?;
+        self.put_in_place(task, &bytes, journal_len).map_err(io_error)?;
+        let sidecar = open_sidecar(&self.shared, number).map_err(io_error)??;
+        self.publish(number, sidecar);
+        let (sidecar_bytes, seconds) = (bytes.len() as u64, started.elapsed().as_secs_f64());
+        Ok(SealedReport { head, blocks_before, blocks, journal_bytes: journal_len, sidecar_bytes, seconds })
+    }
+
+    /// Gives segment and sidecar their names, durably. The sidecar last: a stale one is made again, a missing segment not.
+    fn put_in_place(&self, task: &mut SealTask, sidecar: &[u8], journal_len: u64) -> io::Result<()> {
+        let (fs, dir) = (&*self.shared.fs, &self.shared.layout.journal);
+        let (segment, index) = (segment::file_name(task.live.number), segment::sidecar_name(task.live.number));
+        write_aside(fs, dir, &index, sidecar)?;
+        if let SealStep::Aside(_) = task.step {
+            fs.rename(&dir.join(temporary(&segment)), &dir.join(&segment))?;
+            task.step = SealStep::InPlace(journal_len);
         }
-        let name = segment::sidecar_name(number);
-        self.shared.fs.rename(&dir.join(temporary(&name)), &dir.join(&name)).map_err(io_error)?;
-        self.shared.fs.sync_dir(dir).map_err(io_error)?;
-        let sidecar = open_sidecar(&*self.shared.fs, dir, number).map_err(io_error)??;
+        self.shared.pool.forget(&dir.join(&segment));
+        fs.rename(&dir.join(temporary(&index)), &dir.join(&index))?;
+        fs.sync_dir(dir)
+    }
+
+    /// Moves the segment from the live ones to the sealed ones, in one step for readers.
+    fn publish(&self, number: u64, sidecar: Sidecar) {
         self.shared.update_view(|view| {
             let generation = view.generation + 1;
-            let sealed = Arc::new(Sealed { number, generation, sidecar, file: Some(file.file.clone()) });
-            let mut all = view.sealed.clone();
-            all.push(sealed);
-            all.sort_by_key(|sealed| sealed.number);
+            let file = Some(self.shared.pooled_segment(number));
+            let mut sealed = view.sealed.clone();
+            sealed.push(Arc::new(Sealed { number, generation, sidecar, file }));
+            sealed.sort_by_key(|sealed| sealed.number);
             let live = view.live.iter().filter(|live| live.number != number).cloned().collect();
-            View { generation, sealed: all, live, probes: view.probes.clone() }
+            View { generation, sealed, live, probes: view.probes.clone() }
         });
-        let seconds = started.elapsed().as_secs_f64();
-        Ok(SealedReport { head, blocks_before, blocks, journal_bytes: file.len, sidecar_bytes, seconds })
     }
 
     /// Writes the segment with merged blocks under its temporary name, synced.
@@ -179,12 +210,6 @@ struct Rewritten {
     new_block_of_old: Vec<u32>,
     metas: Vec<BlockMeta>,
     len: u64,
-}
-
-struct SealedFile {
-    file: Arc<dyn File>,
-    len: u64,
-    rewritten: bool,
 }
 
 /// Groups of neighbouring blocks to merge; `None` when it would not pay. Blocks without events join their neighbours.
@@ -307,9 +332,10 @@ pub(super) fn write_sidecar(fs: &dyn Fs, dir: &Path, number: u64, bytes: &[u8]) 
     fs.sync_dir(dir)
 }
 
-pub(super) fn open_sidecar(fs: &dyn Fs, dir: &Path, number: u64) -> io::Result<Result<Sidecar, SidecarError>> {
-    let path = dir.join(segment::sidecar_name(number));
-    Ok(Sidecar::open(fs.map(&path)?, fs.open(&path)?))
+pub(super) fn open_sidecar(shared: &Shared, number: u64) -> io::Result<Result<Sidecar, SidecarError>> {
+    let path = shared.layout.journal.join(segment::sidecar_name(number));
+    shared.pool.forget(&path);
+    Ok(Sidecar::open(shared.fs.map(&path)?, shared.pool.file(path)))
 }
 
 /// `NAME.tmp`

@@ -104,15 +104,18 @@ fn contents(store: &Store) -> Vec<String> {
         reader.read(file, meta, &mut block).unwrap();
         found.extend(lines(&block).map(|line| String::from_utf8(line.to_vec()).unwrap()));
     };
+    let mut segments: Vec<(u64, Arc<dyn File>, Vec<crate::index::BlockMeta>)> = Vec::new();
     for sealed in &view.sealed {
         use crate::index::part::IndexPart;
-        let file = sealed.file.as_ref().unwrap();
-        sealed.sidecar.blocks().unwrap().iter().for_each(|meta| take(&**file, meta));
+        segments.push((sealed.number, sealed.file.clone().unwrap(), sealed.sidecar.blocks().unwrap()));
     }
     for live in &view.live {
         let inner = live.read();
-        inner.index.metas().iter().take(live.durable_blocks() as usize).for_each(|meta| take(&*inner.file, meta));
+        let durable = inner.index.metas()[..live.durable_blocks() as usize].to_vec();
+        segments.push((live.number, inner.file.clone(), durable));
     }
+    segments.sort_by_key(|segment| segment.0);
+    segments.iter().for_each(|(_, file, metas)| metas.iter().for_each(|meta| take(&**file, meta)));
     found
 }
 
@@ -385,5 +388,46 @@ fn every_flipped_byte_is_found_and_named_by_segment_and_block() {
                 .any(|damage| damage.segment == number && inside.is_none_or(|block| damage.block == Some(block as u32)));
             assert!(named, "segment {number}, byte {byte} (block {inside:?}): {:?}", verified.damage);
         }
+    }
+}
+
+#[test]
+fn sealing_that_fails_at_any_step_is_tried_again_and_readers_notice_nothing() {
+    let prepare = || {
+        let fs = SimulatedFs::default();
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        let mut extractor = Extractor::new();
+        for from in (0..40).step_by(4) {
+            let known = parts.store.known(IdCache::new());
+            parts.committer.commit(extractor.extract(chunk(from, from + 4), &known), known.generation(), 1).unwrap();
+            if from == 16 {
+                parts.committer.roll(1);
+            }
+        }
+        while parts.writer.step(Wait::Never).unwrap().is_some() {}
+        (fs, parts)
+    };
+    let (fs, parts) = prepare();
+    let before = fs.operations();
+    while parts.sealer.step().is_some() {}
+    let operations = fs.operations() - before;
+    assert!(operations > 6);
+    for at in 0..operations {
+        let (fs, parts) = prepare();
+        fs.fail_operation(fs.operations() + at);
+        let Parts { store, committer, writer, sealer, .. } = parts;
+        let expected = store.view().live.len() - 1;
+        // Without a writer the sealer ends when its queue is empty; what failed is tried again before.
+        drop((committer, writer));
+        let (mut sealed, mut failed) = (0, 0);
+        sealer.run(std::time::Duration::ZERO, |outcome| {
+            match outcome {
+                Ok(_) => sealed += 1,
+                Err(_) => failed += 1,
+            }
+            assert_eq!(contents(&store), good(0..40), "operation {at}");
+        });
+        assert_eq!((sealed, failed), (expected, 1), "operation {at}");
+        assert_whole(&fs, &store, "after sealing again");
     }
 }

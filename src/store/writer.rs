@@ -2,7 +2,7 @@
 use super::Shared;
 use super::commit::{Committed, RolledSegment, StagedBlock};
 use super::quarantine::QuarantineRecord;
-use super::seal::SealTask;
+use super::seal::{SealStep, SealTask};
 use crate::events::time;
 use crate::journal::fs::File;
 use crate::journal::head;
@@ -145,7 +145,8 @@ impl Writer {
             let ended = std::mem::replace(&mut self.file, file);
             self.segment = rolled.rolled.segment;
             self.durable_len = rolled.rolled.opening.len() as u64;
-            let task = SealTask { live: rolled.ended, file: ended, len: rolled.rolled.ended_len, seal: rolled.rolled.seal };
+            let task =
+                SealTask { live: rolled.ended, file: ended, len: rolled.rolled.ended_len, seal: rolled.rolled.seal, step: SealStep::Ended };
             // Without a sealer (it ended first) the segment is sealed when the store is opened again.
             let _ = self.seals.send(task);
         }

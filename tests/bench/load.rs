@@ -51,12 +51,15 @@ fn compare(file: &Path, data: &Path) {
 
 fn bytes_below(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).expect("a directory").flatten();
-    entries.map(|entry| if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().map_or(0, |meta| meta.len()) }).sum()
+    entries
+        .map(|entry| if entry.path().is_dir() { bytes_below(&entry.path()) } else { entry.metadata().map_or(0, |meta| meta.len()) })
+        .sum()
 }
 
 fn child(file: &Path, data: &Path) {
     memory::bound_arenas();
-    let settings = config::load_from(None, Some(data), &config::Surroundings::of_process().expect("a current directory")).expect("defaults");
+    let settings =
+        config::load_from(None, Some(data), &config::Surroundings::of_process().expect("a current directory")).expect("defaults");
     let telemetry = Telemetry::unlogged();
     let (peak, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let watcher = std::thread::spawn({

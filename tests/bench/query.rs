@@ -22,7 +22,8 @@ fn main() {
         return;
     };
     memory::bound_arenas();
-    let settings = config::load_from(None, Some(Path::new(data)), &config::Surroundings::of_process().expect("a current directory")).expect("defaults");
+    let settings = config::load_from(None, Some(Path::new(data)), &config::Surroundings::of_process().expect("a current directory"))
+        .expect("defaults");
     let open_store = || DataDir::open(&settings, &Telemetry::unlogged(), &mut |_| {}).expect("opens").into_store();
     drop_page_cache(Path::new(data));
     let cold_open = Instant::now();
@@ -48,16 +49,35 @@ fn main() {
     let median = String::from_utf8_lossy(&addresses[addresses.len() / 2].value).into_owned();
     let sessions = service::top(store, Field::Session, u64::MAX).expect("sessions");
     let session = String::from_utf8_lossy(&sessions[sessions.len() / 2].value).into_owned();
-    println!("{} addresses (busiest {} events, median {}), {} sessions", addresses.len(), addresses[0].count, addresses[addresses.len() / 2].count, sessions.len());
+    println!(
+        "{} addresses (busiest {} events, median {}), {} sessions",
+        addresses.len(),
+        addresses[0].count,
+        addresses[addresses.len() / 2].count,
+        sessions.len()
+    );
     drop((addresses, sessions));
     let first_50 = |query: String, newest| SearchRequest { query, limit: 50, newest };
     let questions: Vec<(&str, Box<dyn Fn(&Store) -> usize>)> = vec![
-        ("one session", Box::new(move |store| service::session(store, &session, time::now()).map_or(0, |lines| lines.len()))),
+        (
+            "one session",
+            Box::new(move |store| {
+                let mut lines = 0;
+                service::session(store, &session, time::now(), &mut |_| {
+                    lines += 1;
+                    ControlFlow::Continue(())
+                })
+                .map_or(0, |()| lines)
+            }),
+        ),
         ("first 50 of a median address", Box::new(move |store| search(store, &first_50(format!("src_ip:{median}"), false)))),
-        ("first 50 of the busiest address", Box::new({
-            let busiest = busiest.clone();
-            move |store| search(store, &first_50(format!("src_ip:{busiest}"), false))
-        })),
+        (
+            "first 50 of the busiest address",
+            Box::new({
+                let busiest = busiest.clone();
+                move |store| search(store, &first_50(format!("src_ip:{busiest}"), false))
+            }),
+        ),
         ("newest 50 of the busiest address", Box::new(move |store| search(store, &first_50(format!("src_ip:{busiest}"), true)))),
         ("top src_ip", Box::new(|store| service::top(store, Field::SrcIp, 20).map_or(0, |rows| rows.len()))),
         ("top password", Box::new(|store| service::top(store, Field::Password, 20).map_or(0, |rows| rows.len()))),

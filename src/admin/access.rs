@@ -1,0 +1,152 @@
+//! Who may ask. On the socket: root, the daemon's own user, and members of the data directory's group, as the kernel knows the peer. On
+//! loopback TCP everybody on the machine, but no web page that a browser there was tricked into asking for (DNS rebinding).
+use super::problem::Problem;
+use crate::os::peer::PeerCredentials;
+use actix_web::Error;
+use actix_web::ResponseError;
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::HOST;
+use actix_web::middleware::Next;
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use std::any::Any;
+use std::ffi::CString;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The group that may read the data directory, and so may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataGroup(Option<u32>);
+
+impl DataGroup {
+    /// A directory that is closed to its group opens no socket to it either.
+    pub fn of(data_dir: &Path) -> DataGroup {
+        let metadata = std::fs::metadata(data_dir).ok();
+        DataGroup(metadata.filter(|metadata| metadata.mode() & 0o050 == 0o050).map(|metadata| metadata.gid()))
+    }
+
+    pub fn gid(&self) -> Option<u32> {
+        self.0
+    }
+
+    fn has(&self, peer: PeerCredentials) -> bool {
+        let Some(gid) = self.0 else { return false };
+        peer.gid == gid || supplementary_groups(peer.uid).contains(&Gid::from_raw(gid))
+    }
+}
+
+fn supplementary_groups(uid: u32) -> Vec<Gid> {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    let groups = user.and_then(|user| getgrouplist(&CString::new(user.name).ok()?, user.gid).ok());
+    groups.unwrap_or_default()
+}
+
+/// Decided when the connection was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Allowed,
+    Refused,
+}
+
+impl Peer {
+    pub fn of(connection: &dyn Any, group: &DataGroup) -> Peer {
+        let socket = connection.downcast_ref::<tokio::net::UnixStream>();
+        let credentials = socket.and_then(|socket| PeerCredentials::of(socket).ok());
+        match credentials {
+            Some(peer) if peer.is_root_or_us() || group.has(peer) => Peer::Allowed,
+            _ => Peer::Refused,
+        }
+    }
+}
+
+/// For the Unix socket.
+pub async fn known_peers_only<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    if request.conn_data::<Peer>() == Some(&Peer::Allowed) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let refused = Problem::forbidden("only root, the daemon's user and members of the data directory's group may ask");
+    Ok(request.into_response(refused.error_response()).map_into_right_body())
+}
+
+/// For TCP: a page from elsewhere that made its name point here sends that name.
+pub async fn loopback_names_only<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    // Not `connection_info`, which believes what `Forwarded` says.
+    let in_uri = request.uri().host();
+    let mut in_headers = request.headers().get_all(HOST).peekable();
+    let named = in_uri.is_some() || in_headers.peek().is_some();
+    let ours = in_uri.is_none_or(is_loopback) && in_headers.all(|host| host.to_str().is_ok_and(is_loopback));
+    if named && ours {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let refused = Problem::forbidden("ask for localhost or a loopback address by its number");
+    Ok(request.into_response(refused.error_response()).map_into_right_body())
+}
+
+/// Whether `host`, with or without a port, is `localhost` or a loopback address.
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = match (host.strip_prefix('['), host.rsplit_once(':')) {
+        (Some(rest), _) => match rest.split_once(']') {
+            Some((address, port)) => (address, port.strip_prefix(':')),
+            None => return false,
+        },
+        (None, Some((name, port))) => (name, Some(port)),
+        (None, None) => (host, None),
+    };
+    let port_is_one = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    port_is_one && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_loopback() {
+        for host in ["localhost", "LOCALHOST:8787", "127.0.0.1", "127.0.0.1:8787", "127.9.9.9:1", "[::1]", "[::1]:8787"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "evil.example:8787",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:80:80",
+            "localhost:",
+            "192.0.2.1",
+            "0.0.0.0:8787",
+            "[::1",
+            "[::1]x",
+            "[2001:db8::1]:80",
+            "user@localhost",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_directory_closed_to_its_group_lets_no_group_in() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let set = |mode| std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).expect("ours");
+        set(0o700);
+        assert_eq!(DataGroup::of(dir.path()).gid(), None);
+        set(0o750);
+        let group = DataGroup::of(dir.path());
+        let gid = std::fs::metadata(dir.path()).expect("there").gid();
+        assert_eq!(group.gid(), Some(gid));
+        let stranger = PeerCredentials { pid: 1, uid: 4_000_000_001, gid: gid + 4_000_000 };
+        assert!(!group.has(stranger));
+        assert!(group.has(PeerCredentials { gid, ..stranger }));
+        assert!(!DataGroup(None).has(PeerCredentials { gid, ..stranger }));
+        assert_eq!(Peer::of(&"no socket", &group), Peer::Refused);
+    }
+}

@@ -1,0 +1,154 @@
+//! Routes that change something: load, quarantine, rebuild. What they began goes on when the client goes away.
+use super::Admin;
+use super::problem::Problem;
+use super::questions::{Checking, absolute, teller};
+use super::stream::{self, NDJSON};
+use crate::actors::supervisor::Retry;
+use crate::cli::answers;
+use crate::cli::format::RebuildReport;
+use crate::daemon::Engine;
+use crate::events::time;
+use crate::load::{self, LoadProgress, LoadRequest};
+use crate::service::{self, RetryOutcome, Selection};
+use crate::sources::Reason;
+use actix_web::web::Bytes;
+use actix_web::{HttpResponse, web};
+use futures_util::stream as streams;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A load tells how far it is about so often.
+const TOLD_EVERY: Duration = Duration::from_millis(200);
+/// Most records of one list.
+const RECORDS_MAX: u64 = 10_000;
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    routes
+        .route("/load", web::post().to(load))
+        .route("/quarantine", web::get().to(list))
+        .route("/quarantine/retry", web::post().to(retry))
+        .route("/quarantine/purge", web::post().to(purge))
+        .route("/quarantine/{number}", web::get().to(show))
+        .route("/quarantine/{number}/bytes", web::get().to(bytes))
+        .route("/rebuild", web::post().to(rebuild));
+}
+
+async fn load(admin: web::Data<Admin>, asked: web::Json<LoadRequest>) -> Result<HttpResponse, Problem> {
+    let request = asked.into_inner();
+    absolute(&request.paths)?;
+    let permit = admin.loads.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
+    let progress = load::start(admin.engine.clone(), request, admin.stopping.clone());
+    let mut until_ended = progress.clone();
+    actix::spawn(async move {
+        let _permit = permit;
+        // An error is an end as well.
+        let _ = until_ended.wait_for(LoadProgress::ended).await;
+    });
+    let lines = streams::unfold(Some(progress), |following| async move {
+        let mut progress = following?;
+        let now = progress.borrow_and_update().clone();
+        if now.ended() {
+            return Some((line(&now), None));
+        }
+        if progress.changed().await.is_err() {
+            return Some((Err(Problem::failed(&"the load broke off: the daemon's log says why")), None));
+        }
+        tokio::time::sleep(TOLD_EVERY).await;
+        let now = progress.borrow().clone();
+        let following = (!now.ended()).then_some(progress);
+        Some((line(&now), following))
+    });
+    Ok(HttpResponse::Ok().content_type(NDJSON).streaming(Box::pin(lines)))
+}
+
+fn line(value: &impl Serialize) -> Result<Bytes, Problem> {
+    let mut line = serde_json::to_vec(value).map_err(|error| Problem::failed(&error))?;
+    line.push(b'\n');
+    Ok(line.into())
+}
+
+#[derive(Deserialize)]
+struct List {
+    reason: Option<Reason>,
+    limit: Option<u64>,
+}
+
+async fn list(admin: web::Data<Admin>, asked: web::Query<List>) -> Result<HttpResponse, Problem> {
+    let (store, List { reason, limit }) = (admin.engine.store().clone(), asked.into_inner());
+    let limit = limit.unwrap_or(50).min(RECORDS_MAX);
+    let rows = stream::one(&admin, move || Ok(answers::quarantine_list(&store, reason, limit)?)).await?;
+    Ok(HttpResponse::Ok().json(rows))
+}
+
+async fn show(admin: web::Data<Admin>, number: web::Path<u64>) -> Result<HttpResponse, Problem> {
+    let (store, number) = (admin.engine.store().clone(), number.into_inner());
+    let (item, _) = stream::one(&admin, move || Ok(answers::quarantine_item(&store, number)?)).await?;
+    Ok(HttpResponse::Ok().json(item))
+}
+
+/// Exactly what was refused, as far as it was kept.
+async fn bytes(admin: web::Data<Admin>, number: web::Path<u64>) -> Result<HttpResponse, Problem> {
+    let (store, number) = (admin.engine.store().clone(), number.into_inner());
+    let (_, bytes) = stream::one(&admin, move || Ok(answers::quarantine_item(&store, number)?)).await?;
+    Ok(HttpResponse::Ok().content_type("application/octet-stream").body(bytes))
+}
+
+/// How many records went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purged {
+    pub removed: u64,
+}
+
+async fn purge(admin: web::Data<Admin>, asked: web::Json<Selection>) -> Result<HttpResponse, Problem> {
+    let selection = asked.into_inner().sorted();
+    let store = admin.engine.store().clone();
+    let upkeep = admin.upkeep.clone().lock_owned().await;
+    let removed = stream::one(&admin, move || {
+        let _upkeep = upkeep;
+        Ok(service::quarantine_purge(&store, &selection, time::now())?)
+    });
+    Ok(HttpResponse::Ok().json(Purged { removed: removed.await? }))
+}
+
+async fn retry(admin: web::Data<Admin>, asked: web::Json<Selection>) -> Result<HttpResponse, Problem> {
+    let selection = asked.into_inner().sorted();
+    let upkeep = admin.upkeep.clone().lock_owned().await;
+    let (engine, stopping) = (admin.engine.clone(), admin.stopping.clone());
+    let retried = actix::spawn(async move {
+        let _upkeep = upkeep;
+        retry_selected(&engine, selection, stopping).await
+    });
+    Ok(HttpResponse::Ok().json(retried.await.map_err(|panic| Problem::failed(&panic))??))
+}
+
+/// Decodes the selected records again, through the path that all input takes; those that are events now leave the quarantine.
+pub async fn retry_selected(engine: &Engine, selection: Selection, mut stopping: watch::Receiver<bool>) -> Result<RetryOutcome, Problem> {
+    let asked = engine.supervisor.send(Retry(selection.clone())).await;
+    let mut run = asked.map_err(|error| Problem::failed(&error))?;
+    let finished = tokio::select! {
+        finished = run.wait_for(|run| run.finished) => finished.map(|run| run.progress.trouble.first().cloned()).ok(),
+        _ = stopping.wait_for(|&stopping| stopping) => None,
+    };
+    match finished {
+        None => Err(Problem::stopping()),
+        Some(Some(trouble)) => Err(Problem::failed(&trouble)),
+        Some(None) => {
+            let store = engine.store().clone();
+            let resolved = tokio::task::spawn_blocking(move || service::quarantine_resolve(&store, &selection, time::now()));
+            Ok(resolved.await.map_err(|panic| Problem::failed(&panic))??)
+        }
+    }
+}
+
+async fn rebuild(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    let upkeep = admin.upkeep.clone().lock_owned().await;
+    let engine = admin.engine.clone();
+    stream::lines(&admin, move |lines| {
+        let _upkeep = upkeep;
+        let report = answers::rebuild(engine.store(), &engine.state, time::now(), &mut teller::<RebuildReport>(lines))?;
+        let _ = lines.tell(&Checking::Report(report));
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,107 @@
+//! Why a request was not answered: `application/problem+json` (RFC 9457), one closed list of codes.
+use crate::service::ServiceError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::ContentType;
+use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// What went wrong, for programs (`code`) and for people (`detail`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Problem {
+    pub r#type: Cow<'static, str>,
+    pub status: u16,
+    pub code: Cow<'static, str>,
+    pub title: Cow<'static, str>,
+    pub detail: String,
+    /// Of a query: where it stopped making sense, in characters from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub column: Option<usize>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
+        Problem {
+            r#type: "about:blank".into(),
+            status: status.as_u16(),
+            code: code.into(),
+            title: title.into(),
+            detail: detail.into(),
+            column: None,
+        }
+    }
+
+    /// A body, path or parameter that does not fit.
+    pub fn bad_request(error: &dyn std::fmt::Display) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", "the request is wrong", error.to_string())
+    }
+
+    pub fn bad_query(error: &crate::index::query::QueryError) -> Problem {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "bad_query", "the query is wrong", error.to_string());
+        Problem { column: Some(error.column), ..problem }
+    }
+
+    pub fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "not found", detail)
+    }
+
+    pub fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", "not allowed", detail)
+    }
+
+    pub fn busy() -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "too much at once",
+            "as many requests of this kind as are allowed are under way: try again",
+        )
+    }
+
+    pub fn stopping() -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "the daemon is stopping",
+            "the daemon is stopping: ask again when it runs",
+        )
+    }
+
+    pub fn failed(error: &dyn std::fmt::Display) -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "failed", error.to_string())
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Problem {
+        match error {
+            ServiceError::Query { error, .. } => Problem::bad_query(&error),
+            ServiceError::NoRecord(_) | ServiceError::NoSession(_) => Problem::not_found(error.to_string()),
+            error => Problem::failed(&error),
+        }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match serde_json::to_vec(self) {
+            Ok(body) => HttpResponse::build(self.status_code()).content_type(CONTENT_TYPE).body(body),
+            Err(_) => HttpResponse::build(self.status_code()).content_type(ContentType::plaintext()).finish(),
+        }
+    }
+}
+
+impl Responder for Problem {
+    type Body = actix_web::body::BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.error_response()
+    }
+}

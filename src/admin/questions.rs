@@ -1,0 +1,139 @@
+//! Routes that only read: events, terms, sessions, checks.
+use super::Admin;
+use super::problem::Problem;
+use super::stream::{self, Lines};
+use crate::cli::answers;
+use crate::cli::format::VerifyReport;
+use crate::events::{Field, time};
+use crate::index::query::Query;
+use crate::service::{self, SearchRequest};
+use crate::sources::Format;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// Events and values when nobody says how many.
+const LIMIT_DEFAULT: u64 = 50;
+/// Most values of a top list: it is made in memory.
+const TERMS_MAX: u64 = 100_000;
+/// Most files of one question.
+const PATHS_MAX: usize = 10_000;
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    routes
+        .route("/events", web::get().to(events))
+        .route("/terms/{field}", web::get().to(terms))
+        .route("/sessions/{id}", web::get().to(session))
+        .route("/verify", web::post().to(verify))
+        .route("/ingested", web::post().to(ingested));
+}
+
+#[derive(Deserialize)]
+struct Events {
+    query: String,
+    #[serde(default = "limit_default")]
+    limit: u64,
+    #[serde(default)]
+    newest: bool,
+}
+
+fn limit_default() -> u64 {
+    LIMIT_DEFAULT
+}
+
+/// The original lines that match.
+async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
+    let Events { query, limit, newest } = asked.into_inner();
+    let now = time::now();
+    Query::parse(&query, now).map_err(|error| Problem::bad_query(&error))?;
+    let store = admin.engine.store().clone();
+    let request = SearchRequest { query, limit, newest };
+    stream::lines(&admin, move |lines| {
+        service::search(&store, &request, now, &mut |line| lines.push(line))?;
+        Ok(())
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    #[serde(default = "limit_default")]
+    limit: u64,
+}
+
+/// The most frequent values of a field.
+async fn terms(admin: web::Data<Admin>, field: web::Path<String>, limit: web::Query<Limit>) -> Result<HttpResponse, Problem> {
+    let Some(field) = Field::parse(&field) else {
+        return Err(Problem::not_found("there is no such field: `honeyguide search --help` lists them"));
+    };
+    let (store, limit) = (admin.engine.store().clone(), limit.limit.min(TERMS_MAX));
+    let rows = stream::one(&admin, move || Ok(answers::top(&store, field, limit)?)).await?;
+    Ok(HttpResponse::Ok().json(rows))
+}
+
+/// The original lines of one session.
+async fn session(admin: web::Data<Admin>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let (store, id) = (admin.engine.store().clone(), id.into_inner());
+    stream::lines(&admin, move |lines| Ok(service::session(&store, &id, time::now(), &mut |line| lines.push(line))?)).await
+}
+
+/// Lines of a long check: how far it is, and at the end what it found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checking<Report> {
+    Progress { done: u64, total: u64 },
+    Report(Report),
+}
+
+/// Tells progress while somebody listens; the check itself goes on to its end.
+pub(super) fn teller<Report: Serialize>(lines: &mut Lines) -> impl FnMut(u64, u64) + '_ {
+    let mut heard = ControlFlow::Continue(());
+    move |done, total| {
+        if heard.is_continue() {
+            heard = lines.tell(&Checking::<Report>::Progress { done, total });
+        }
+    }
+}
+
+async fn verify(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    let store = admin.engine.store().clone();
+    stream::lines(&admin, move |lines| {
+        let report = answers::verify(&store, &mut teller::<VerifyReport>(lines))?;
+        let _ = lines.tell(&Checking::Report(report));
+        Ok(())
+    })
+    .await
+}
+
+/// Files to be looked for in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IngestedRequest {
+    /// Absolute.
+    pub paths: Vec<PathBuf>,
+    #[serde(default = "format_default")]
+    pub format: Format,
+}
+
+fn format_default() -> Format {
+    Format::Cowrie
+}
+
+async fn ingested(admin: web::Data<Admin>, asked: web::Json<IngestedRequest>) -> Result<HttpResponse, Problem> {
+    let IngestedRequest { paths, format } = asked.into_inner();
+    absolute(&paths)?;
+    let store = admin.engine.store().clone();
+    let files = stream::one(&admin, move || Ok(answers::ingested(&store, paths.iter().map(PathBuf::as_path), format)?)).await?;
+    Ok(HttpResponse::Ok().json(files))
+}
+
+/// A relative path would be relative to the daemon's directory, which nobody means.
+pub(super) fn absolute(paths: &[PathBuf]) -> Result<(), Problem> {
+    if paths.len() > PATHS_MAX {
+        return Err(Problem::bad_request(&format!("at most {PATHS_MAX} paths at once")));
+    }
+    match paths.iter().find(|path| !path.is_absolute()) {
+        Some(_) => Err(Problem::bad_request(&"paths must be absolute")),
+        None => Ok(()),
+    }
+}

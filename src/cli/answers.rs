@@ -1,0 +1,176 @@
+//! Fills the answers of [`super::format`] from the store: the one place where both a daemon that is asked over its socket and a command that
+//! opens the data directory itself get them.
+use super::format::{
+    Damage, IngestedFile, JournalStatus, QuarantineItem, QuarantineRow, QuarantineStatus, RebuildReport, Status, TopRow, VerifyReport,
+};
+use crate::events::{Field, Micros, time};
+use crate::journal::segment;
+use crate::journal::verify::Verified;
+use crate::service::{self, Holdings, ServiceError};
+use crate::sources::{Format, Reason};
+use crate::state::{SegmentRecord, State};
+use crate::store::{QuarantineRecord, Rebuilt, Store};
+use std::path::Path;
+use std::time::Instant;
+
+/// The most frequent values of a field.
+pub fn top(store: &Store, field: Field, limit: u64) -> Result<Vec<TopRow>, ServiceError> {
+    let rows = service::top(store, field, limit)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| TopRow {
+            value: String::from_utf8_lossy(&row.value).into_owned(),
+            count: row.count,
+            first_seen: time::format(row.first),
+            last_seen: time::format(row.last),
+        })
+        .collect())
+}
+
+/// Checks everything on disk; `progress` is told (segments done, segments).
+pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<VerifyReport, ServiceError> {
+    let started = Instant::now();
+    let outcome = service::verify(store, progress)?;
+    let (journal_bytes, sidecar_bytes) = store.disk_bytes()?;
+    let mut damage: Vec<Damage> = damage_of("", &outcome.journal).collect();
+    damage.extend(outcome.bad_sidecars.into_iter().map(|(number, problem)| Damage {
+        file: segment::sidecar_name(number),
+        problem,
+        ..Damage::default()
+    }));
+    damage.extend(damage_of("../ledger/", &outcome.ledger));
+    damage.extend(damage_of("../quarantine/", &outcome.quarantine));
+    Ok(VerifyReport {
+        segments: outcome.journal.segments,
+        blocks: outcome.journal.blocks,
+        events: outcome.journal.events,
+        bytes: journal_bytes + sidecar_bytes,
+        seconds: started.elapsed().as_secs_f64(),
+        sidecars: outcome.sidecars,
+        head: outcome.journal.digest.map(|digest| hex(&digest)),
+        damage,
+    })
+}
+
+fn damage_of(dir: &'static str, verified: &Verified) -> impl Iterator<Item = Damage> {
+    verified.damage.iter().map(move |damage| Damage {
+        file: format!("{dir}{}", segment::file_name(damage.segment)),
+        block: damage.block.map(u64::from),
+        offset: Some(damage.offset),
+        problem: damage.what.clone(),
+    })
+}
+
+/// Whether files may be deleted. What cannot be read is not ingested, and says why.
+pub fn ingested<'a>(store: &Store, paths: impl IntoIterator<Item = &'a Path>, format: Format) -> Result<Vec<IngestedFile>, ServiceError> {
+    let answer = |path: &Path| {
+        let shown = path.to_string_lossy().into_owned();
+        match service::ingested(store, path, format) {
+            Ok(file) => Ok(IngestedFile {
+                path: shown,
+                ingested: file.ingested,
+                bytes: file.bytes,
+                durable_bytes: file.durable_bytes,
+                problem: file.problem,
+            }),
+            Err(ServiceError::Source(error)) => {
+                Ok(IngestedFile { path: shown, problem: Some(error.to_string()), ..IngestedFile::default() })
+            }
+            Err(error) => Err(error),
+        }
+    };
+    paths.into_iter().map(answer).collect()
+}
+
+/// The newest records of the quarantine.
+pub fn quarantine_list(store: &Store, reason: Option<Reason>, limit: u64) -> Result<Vec<QuarantineRow>, ServiceError> {
+    let records = service::quarantine_list(store, reason, limit)?;
+    Ok(records.into_iter().map(|(number, record)| row(number, record)).collect())
+}
+
+/// One record, and the bytes of it that were kept.
+pub fn quarantine_item(store: &Store, number: u64) -> Result<(QuarantineItem, Vec<u8>), ServiceError> {
+    let record = service::quarantine_show(store, number)?;
+    let bytes = record.kept_bytes().unwrap_or_default();
+    Ok((QuarantineItem::new(row(number, record), &bytes), bytes))
+}
+
+fn row(number: u64, record: QuarantineRecord) -> QuarantineRow {
+    QuarantineRow {
+        number,
+        received_at: record.timestamp,
+        reason: record.reason.name().to_owned(),
+        source: record.source,
+        path: record.path,
+        offset: record.offset,
+        len: record.len,
+        detail: record.detail,
+        hash: record.blake3,
+    }
+}
+
+/// Makes all sidecars anew, and the catalogue from them; `progress` is told (segments done, segments).
+pub fn rebuild(store: &Store, state: &State, now: Micros, progress: &mut dyn FnMut(u64, u64)) -> Result<RebuildReport, ServiceError> {
+    let started = Instant::now();
+    let numbers: Vec<u64> = store.view().sealed.iter().map(|sealed| sealed.number).collect();
+    let mut report = RebuildReport { segments: numbers.len() as u64, ..RebuildReport::default() };
+    for (done, &number) in numbers.iter().enumerate() {
+        let (rebuilt, damage) = match store.rebuild_sidecar(number)? {
+            Rebuilt::Done => (true, Vec::new()),
+            Rebuilt::NoEvidence => (false, Vec::new()),
+            Rebuilt::Partly(damage) => (true, damage),
+            Rebuilt::Kept(damage) => (false, damage),
+        };
+        report.rebuilt += u64::from(rebuilt);
+        report.kept += u64::from(!rebuilt);
+        let found = Verified { damage, ..Verified::default() };
+        report.damage.extend(damage_of("", &found));
+        progress(done as u64 + 1, numbers.len() as u64);
+    }
+    let records: Vec<(u64, SegmentRecord)> =
+        store.view().sealed.iter().map(|sealed| (sealed.number, SegmentRecord::of(sealed.sidecar.head()))).collect();
+    state.replace_segments(&records).map_err(|error| ServiceError::Io(std::io::Error::other(error)))?;
+    let details = serde_json::json!({ "segments": report.segments, "rebuilt": report.rebuilt, "damaged": report.damage.len() });
+    store.record("sidecars_rebuilt", details, now)?;
+    report.seconds = started.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// What a data directory holds; who runs on it is for the caller to add.
+pub fn status(store: &Store, data_dir: &Path, digest: Option<String>) -> Result<Status, ServiceError> {
+    let Holdings {
+        events,
+        segments,
+        raw_bytes,
+        journal_bytes,
+        sidecar_bytes,
+        first_event,
+        last_event,
+        quarantine_records,
+        quarantine_bytes,
+        free_bytes,
+        ..
+    } = service::holdings(store)?;
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        data_dir: data_dir.to_string_lossy().into_owned(),
+        journal: JournalStatus {
+            events,
+            segments,
+            raw_bytes,
+            journal_bytes,
+            sidecar_bytes,
+            first_event: first_event.map(time::format),
+            last_event: last_event.map(time::format),
+            head: digest,
+            free_bytes,
+        },
+        quarantine: QuarantineStatus { records: quarantine_records, bytes: quarantine_bytes },
+        ..Status::default()
+    })
+}
+
+/// Lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,297 @@
+//! `honeyguide check`: what `run` would do, and what would keep it from starting.
+use super::context::{Context, Exit};
+use super::terminal::{Align, Colour, Output, Table, bytes, escape};
+use super::{format, print};
+use crate::config::{self, Error, Origin, Problem, Settings};
+use crate::events::time;
+use crate::os::{lock, owner};
+use crate::sources::finder::Finder;
+use crate::store::Layout;
+use nix::unistd::{AccessFlags, access};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+pub fn run(context: &Context) -> anyhow::Result<Exit> {
+    let settings = match config::load(context.global.config.as_deref(), context.global.data.as_deref()) {
+        Ok(settings) => settings,
+        Err(error) if context.global.json => {
+            print(format::json(&Refused::of(error), &context.output)? + "\n")?;
+            return Ok(Exit::Usage);
+        }
+        Err(error) => return Err(super::context::Usage(error.to_string()).into()),
+    };
+    let mut obstacles = Vec::new();
+    if let Err(error) = owner::become_owner_of(&settings.data_dir) {
+        obstacles.push(error.to_string());
+    }
+    let report = Report::of(&settings, obstacles);
+    if context.global.json {
+        print(format::json(&report, &context.output)? + "\n")?;
+    } else {
+        print(report.render(&context.output))?;
+    }
+    Ok(if report.obstacles.is_empty() { Exit::Done } else { Exit::Usage })
+}
+
+/// Everything `check` tells; its JSON form is the answer to `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    valid: bool,
+    /// The file that was read.
+    config: Option<PathBuf>,
+    data: PathBuf,
+    /// Process id of the daemon that runs on the data directory.
+    daemon: Option<u32>,
+    journal: PathBuf,
+    socket: PathBuf,
+    listen: Option<String>,
+    log_file: Option<PathBuf>,
+    changed: Vec<Changed>,
+    sources: Vec<SourceReport>,
+    /// What would keep `run` from starting.
+    obstacles: Vec<String>,
+}
+
+/// A value that is not the default.
+#[derive(Debug, Serialize)]
+struct Changed {
+    key: String,
+    value: String,
+    default: &'static str,
+    set_in: String,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceReport {
+    name: String,
+    format: &'static str,
+    set_in: String,
+    patterns: Vec<String>,
+    files: u64,
+    bytes: u64,
+    newest: Option<PathBuf>,
+    newest_at: Option<String>,
+    /// What `run` could not read, as things are now.
+    problems: Vec<String>,
+}
+
+/// The answer of `--json` about a configuration that is refused.
+#[derive(Debug, Serialize)]
+struct Refused {
+    valid: bool,
+    problems: Vec<Place>,
+}
+
+#[derive(Debug, Serialize)]
+struct Place {
+    file: Option<PathBuf>,
+    line: Option<usize>,
+    column: Option<usize>,
+    message: String,
+}
+
+impl Refused {
+    fn of(error: Error) -> Refused {
+        let problems = match error {
+            Error::Refused { problems } => problems.into_iter().map(Place::of).collect(),
+            other => vec![Place { file: None, line: None, column: None, message: other.to_string() }],
+        };
+        Refused { valid: false, problems }
+    }
+}
+
+impl Place {
+    fn of(problem: Problem) -> Place {
+        match problem.origin {
+            Origin::File(place) => {
+                Place { file: Some(place.file.to_path_buf()), line: Some(place.line), column: Some(place.column), message: problem.message }
+            }
+            origin => Place { file: None, line: None, column: None, message: format!("{origin}: {}", problem.message) },
+        }
+    }
+}
+
+impl Report {
+    fn of(settings: &Settings, mut obstacles: Vec<String>) -> Report {
+        let daemon = lock::holder(&settings.data_dir);
+        if daemon.is_none() {
+            find_obstacles(settings, &mut obstacles);
+        }
+        let changed = settings.values().filter(|(.., origin)| *origin != Origin::Default).map(|(group, key, value, origin)| Changed {
+            key: if group.name.is_empty() { key.name.into() } else { format!("{}.{}", group.name, key.name) },
+            value,
+            default: key.default,
+            set_in: origin.to_string(),
+        });
+        let sources = settings.sources.iter().zip(settings.source_places());
+        Report {
+            valid: true,
+            config: settings.file.clone(),
+            data: settings.data_dir.clone(),
+            daemon,
+            journal: Layout::new(&settings.data_dir).journal,
+            socket: settings.admin.socket.clone(),
+            listen: settings.admin.listen.map(|listen| listen.to_string()),
+            log_file: settings.log.file.clone(),
+            changed: changed.filter(|changed| changed.value != changed.default).collect(),
+            sources: sources.map(|(source, place)| SourceReport::of(source, &place.to_string())).collect(),
+            obstacles,
+        }
+    }
+
+    fn render(&self, output: &Output) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, value: &str| {
+            let name = output.paint(Colour::Quiet, &format!("{name:<9}"));
+            let _ = writeln!(text, "{name} {value}");
+        };
+        let shown = |path: &Path| escape(&path.to_string_lossy()).into_owned();
+        row("config", &self.config.as_deref().map_or_else(|| "no file: all values are defaults".into(), shown));
+        let state = match self.daemon {
+            Some(pid) => format!("a daemon runs on it (process {pid})"),
+            None if self.journal.exists() => "no daemon runs on it".into(),
+            None => "not there yet: the first start makes it".into(),
+        };
+        row("data", &format!("{}: {state}", shown(&self.data)));
+        row("journal", &shown(&self.journal));
+        row("socket", &shown(&self.socket));
+        row("listen", self.listen.as_deref().unwrap_or("no TCP port"));
+        if let Some(file) = &self.log_file {
+            row("log", &shown(file));
+        }
+        if !self.changed.is_empty() {
+            let mut table = Table::new(&[("differs from the default", Align::Left), ("value", Align::Left), ("set in", Align::Left)]);
+            for changed in &self.changed {
+                table.row([changed.key.as_str().into(), changed.value.as_str().into(), changed.set_in.as_str().into()]);
+            }
+            let _ = write!(text, "\n{}", table.render(output));
+        }
+        if self.sources.is_empty() {
+            let none = "no source is configured: nothing is followed, only what `honeyguide load` brings is stored";
+            let _ = writeln!(text, "\n{}", output.paint(Colour::Warning, none));
+        }
+        for source in &self.sources {
+            source.render(&mut text, output);
+        }
+        text.push('\n');
+        for obstacle in &self.obstacles {
+            let _ = writeln!(text, "{}", output.paint(Colour::Bad, &format!("run would refuse to start: {}", escape(obstacle))));
+        }
+        if self.obstacles.is_empty() {
+            let good = if self.daemon.is_some() { "this configuration is valid" } else { "run would start" };
+            let _ = writeln!(text, "{}", output.paint(Colour::Good, good));
+        }
+        text
+    }
+}
+
+impl SourceReport {
+    fn of(source: &config::SourceSettings, place: &str) -> SourceReport {
+        let patterns: Vec<String> = source.patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+        let mut report = SourceReport {
+            name: source.name.to_string(),
+            format: source.format.name(),
+            set_in: place.to_owned(),
+            files: 0,
+            bytes: 0,
+            newest: None,
+            newest_at: None,
+            problems: Vec::new(),
+            patterns: patterns.clone(),
+        };
+        let listing = match Finder::new(&patterns, &source.roots) {
+            Ok(finder) => finder.list(),
+            Err(error) => {
+                report.problems.push(error.to_string());
+                return report;
+            }
+        };
+        report.problems.extend(listing.conditions.iter().map(ToString::to_string));
+        let mut newest = i64::MIN;
+        for found in &listing.files {
+            report.files += 1;
+            report.bytes += found.len;
+            if access(&found.path, AccessFlags::R_OK).is_err() {
+                report.problems.push(format!("{} cannot be read by this user", found.path.display()));
+            }
+            let modified = std::fs::metadata(&found.path).map_or(i64::MIN, |metadata| metadata.mtime());
+            if modified > newest {
+                newest = modified;
+                report.newest = Some(found.path.clone());
+                report.newest_at = Some(time::format(modified.saturating_mul(time::MICROS_PER_SECOND)));
+            }
+        }
+        report
+    }
+
+    fn render(&self, text: &mut String, output: &Output) {
+        let head = output.paint(Colour::Strong, &format!("source {}", self.name));
+        let _ = writeln!(text, "\n{head}  {}, {}", self.format, escape(&self.set_in));
+        for pattern in &self.patterns {
+            let _ = writeln!(text, "  {}", escape(pattern));
+        }
+        match (&self.newest, &self.newest_at) {
+            (Some(newest), Some(at)) => {
+                let files = format::plural(self.files, "file", "files");
+                let at = at.get(..19).unwrap_or(at).replace('T', " ");
+                let _ = writeln!(text, "  {files}, {}; newest {} ({at} UTC)", bytes(self.bytes), escape(&newest.to_string_lossy()));
+            }
+            _ => {
+                let none = "no file matches now; files that appear later are read from their beginning";
+                let _ = writeln!(text, "  {}", output.paint(Colour::Warning, none));
+            }
+        }
+        for problem in self.problems.iter().take(PROBLEMS_SHOWN_MAX) {
+            let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
+        }
+        if let Some(more) = self.problems.len().checked_sub(PROBLEMS_SHOWN_MAX).filter(|&more| more > 0) {
+            let _ = writeln!(text, "  and {more} more");
+        }
+    }
+}
+
+/// Of one source; `--json` has all of them.
+const PROBLEMS_SHOWN_MAX: usize = 10;
+
+/// What `run` needs beside a valid configuration, tried without changing anything.
+fn find_obstacles(settings: &Settings, obstacles: &mut Vec<String>) {
+    directory(&settings.data_dir, "the data directory", obstacles);
+    if let Some(parent) = settings.admin.socket.parent().filter(|parent| *parent != settings.data_dir) {
+        existing_directory(parent, "the directory of the socket", obstacles);
+    }
+    if let Some(parent) = settings.log.file.as_deref().and_then(Path::parent).filter(|parent| *parent != settings.data_dir) {
+        existing_directory(parent, "the directory of the log file", obstacles);
+    }
+    if let Some(listen) = settings.admin.listen
+        && let Err(error) = std::net::TcpListener::bind(listen)
+    {
+        obstacles.push(format!("cannot listen on {listen}: {error}; set `listen` in [admin] to another port, or to \"off\""));
+    }
+}
+
+/// A directory that is made when it is not there.
+fn directory(path: &Path, what: &str, obstacles: &mut Vec<String>) {
+    let mut there = path;
+    while !there.exists() {
+        match there.parent() {
+            Some(parent) => there = parent,
+            None => break,
+        }
+    }
+    if there == path {
+        return existing_directory(path, what, obstacles);
+    }
+    if access(there, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+        obstacles.push(format!("{what} {} cannot be made: this user may not write into {}", path.display(), there.display()));
+    }
+}
+
+fn existing_directory(path: &Path, what: &str, obstacles: &mut Vec<String>) {
+    if !path.is_dir() {
+        obstacles.push(format!("{what} {} is not there, or is no directory", path.display()));
+    } else if access(path, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+        obstacles.push(format!("{what} {} cannot be written by this user", path.display()));
+    }
+}

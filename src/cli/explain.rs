@@ -1,0 +1,194 @@
+//! `honeyguide explain`: takes a line through everything that would happen to it, and stores nothing.
+use super::context::{Context, Exit, Usage};
+use super::terminal::{Colour, Output, escape};
+use super::{args, format, print};
+use crate::events::batch::{Explained, Explanation, Extractor};
+use crate::events::decoder::Identity;
+use crate::events::{DOCUMENT_BYTES_MAX, Micros, time};
+use crate::sources::Format;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, Read};
+
+pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
+    // The only format there is so far; with more, a line without `--format` is tried with each.
+    let format = args.format.unwrap_or(Format::Cowrie);
+    let mut extractor = Extractor::new();
+    let (mut lines, mut refused) = (0u64, 0u64);
+    let mut tell = |line: &[u8]| -> anyhow::Result<()> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        for explanation in extractor.explain(format, line, time::now()) {
+            lines += 1;
+            refused += u64::from(explanation.event.is_err());
+            let answer = Answer::of(&explanation, format);
+            if context.global.json {
+                print(format::json(&answer, &context.output)? + "\n")?;
+            } else {
+                let gap = if lines > 1 { "\n" } else { "" };
+                print(gap.to_owned() + &answer.render(&context.output))?;
+            }
+        }
+        Ok(())
+    };
+    if args.line == "-" {
+        each_line(&mut io::stdin().lock(), &mut tell)?;
+    } else {
+        args.line.lines().try_for_each(|line| tell(line.as_bytes()))?;
+    }
+    if lines == 0 {
+        return Err(Usage("there is no line to explain: give one, or `-` and lines on standard input".into()).into());
+    }
+    Ok(if refused > 0 { Exit::Findings } else { Exit::Done })
+}
+
+/// Calls `tell` with each line without its newline; of one over the limit, with as much as shows that it is too long.
+fn each_line(input: &mut impl BufRead, tell: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if input.by_ref().take(DOCUMENT_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else if line.len() as u64 == DOCUMENT_BYTES_MAX {
+            skip_line(input)?;
+        }
+        tell(&line)?;
+    }
+}
+
+fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let buffer = input.fill_buf()?;
+        let (len, found) = match memchr::memchr(b'\n', buffer) {
+            Some(at) => (at + 1, true),
+            None => (buffer.len(), buffer.is_empty()),
+        };
+        input.consume(len);
+        if found {
+            return Ok(());
+        }
+    }
+}
+
+/// One explanation as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Answer {
+    accepted: bool,
+    format: &'static str,
+    /// Where the event lies in the line, bytes.
+    from: usize,
+    to: usize,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Accepted { id: String, identity: &'static str, time: Option<String>, indexed_by: String, because: &'static str, terms: Vec<Term> },
+    Refused { reason: &'static str, detail: String },
+}
+
+#[derive(Debug, Serialize)]
+struct Term {
+    field: &'static str,
+    value: String,
+}
+
+impl Answer {
+    fn of(explanation: &Explanation, format: Format) -> Answer {
+        let outcome = match &explanation.event {
+            Ok(event) => accepted(event),
+            Err(refusal) => Outcome::Refused { reason: refusal.reason.name(), detail: refusal.detail.clone() },
+        };
+        let range = explanation.range.clone();
+        Answer { accepted: explanation.event.is_ok(), format: format.name(), from: range.start, to: range.end, outcome }
+    }
+
+    fn render(&self, output: &Output) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, value: &str| {
+            let name = output.paint(Colour::Quiet, &format!("{name:<9}"));
+            let _ = writeln!(text, "{name} {value}");
+        };
+        match &self.outcome {
+            Outcome::Refused { reason, detail } => {
+                row("refused", &output.paint(Colour::Bad, &format!("{reason}: {}", escape(detail))));
+                row("bytes", &format!("{} to {} of the line; the daemon would put them into quarantine", self.from, self.to));
+            }
+            Outcome::Accepted { id, identity, time, indexed_by, because, terms } => {
+                row(
+                    "decoded",
+                    &output.paint(Colour::Good, &format!("an event of {}, bytes {} to {} of the line", self.format, self.from, self.to)),
+                );
+                row("id", &format!("{id}: {identity}"));
+                row("time", time.as_deref().unwrap_or("none that can be read"));
+                row("indexed", &format!("{indexed_by}: {because}"));
+                let width = terms.iter().map(|term| term.field.len()).max().unwrap_or_default();
+                for (at, term) in terms.iter().enumerate() {
+                    let field = output.paint(Colour::Strong, &format!("{:<width$}", term.field));
+                    row(if at == 0 { "terms" } else { "" }, &format!("{field}  {}", escape(&term.value)));
+                }
+                if terms.is_empty() {
+                    row("terms", "none: kept, but only its time finds it");
+                }
+            }
+        }
+        text
+    }
+}
+
+fn accepted(event: &Explained) -> Outcome {
+    let stamp = |time: Micros| time::format(time);
+    let because = match event.time {
+        Some(own) if own == event.indexed_by => "its own time",
+        Some(_) => "when it was received, because its own time is before 2000 or more than a day ahead",
+        None => "when it was received, because it has no time of its own",
+    };
+    let identity = match event.identity {
+        Identity::Line => "the first 128 bits of BLAKE3 over its bytes",
+    };
+    let terms = event.terms.iter().map(|(field, value)| Term { field: field.name(), value: String::from_utf8_lossy(value).into_owned() });
+    Outcome::Accepted {
+        id: event.id.to_string(),
+        identity,
+        time: event.time.map(stamp),
+        indexed_by: stamp(event.indexed_by),
+        because,
+        terms: terms.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        each_line(&mut &input[..], &mut |line| {
+            lines.push(line.to_vec());
+            Ok(())
+        })
+        .expect("memory can be read");
+        lines
+    }
+
+    #[test]
+    fn lines_end_at_newlines_and_at_the_end() {
+        assert_eq!(lines(b"a\nbc\n\nd"), [&b"a"[..], b"bc", b"", b"d"]);
+        assert!(lines(b"").is_empty());
+    }
+
+    #[test]
+    fn nothing_of_a_hostile_value_reaches_the_terminal_raw() {
+        let line =
+            b"{\"eventid\":\"cowrie.login.failed\",\"username\":\"\\u001b]0;owned\\u0007\",\"timestamp\":\"2026-03-22T00:00:00.000001Z\"}";
+        let explanation = &Extractor::new().explain(Format::Cowrie, line, 0)[0];
+        let text = Answer::of(explanation, Format::Cowrie).render(&Output::plain());
+        assert!(text.contains("\\x1b]0;owned\\x07") && !text.contains('\x1b'), "{text}");
+    }
+}

@@ -1,0 +1,83 @@
+//! `honeyguide search`: the events that meet all conditions.
+use super::client::Target;
+use super::context::{Context, Exit, Usage};
+use super::{args, format, print};
+use crate::events::time;
+use crate::index::query::Query;
+use crate::service::{self, SearchRequest};
+use std::io::Write;
+use std::ops::ControlFlow;
+
+pub fn run(args: &args::Search, context: &Context) -> anyhow::Result<Exit> {
+    print::to_stdout(|out| answer(args, context, out))
+}
+
+/// [`run`], with the answer written to `out`.
+pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let settings = context.settings()?;
+    let (query, now) = (args.query.join(" "), time::now());
+    if let Err(error) = Query::parse(&query, now) {
+        return Err(Usage(format!("{error}\n{}", error.pointer(&query))).into());
+    }
+    let mut printer = Printer { args, context, out, printed: 0, more: false };
+    // One more than is shown tells whether there are more.
+    let limit = args.limit.saturating_add(1);
+    match Target::find(&settings)? {
+        Target::Daemon(client) => {
+            let parameters = [("query", query), ("limit", limit.to_string()), ("newest", args.newest.to_string())];
+            client.lines(&["api", "v1", "events"], &parameters, &mut |line| printer.print(line))?;
+        }
+        Target::Local(open) => {
+            let request = SearchRequest { query, limit, newest: args.newest };
+            let mut failed = None;
+            service::search(&open.store, &request, now, &mut |line| {
+                printer.print(line).unwrap_or_else(|error| {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                })
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+    }
+    printer.end()
+}
+
+struct Printer<'a> {
+    args: &'a args::Search,
+    context: &'a Context,
+    out: &'a mut dyn Write,
+    printed: u64,
+    more: bool,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, line: &[u8]) -> anyhow::Result<ControlFlow<()>> {
+        if self.printed == self.args.limit {
+            self.more = true;
+            return Ok(ControlFlow::Break(()));
+        }
+        self.printed += 1;
+        let output = &self.context.output;
+        if self.context.global.json || self.args.raw {
+            self.out.write_all(&output.json_line(line, self.args.raw))?;
+            self.out.write_all(b"\n")?;
+        } else {
+            writeln!(self.out, "{}", format::hit(line, output))?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn end(self) -> anyhow::Result<Exit> {
+        self.out.flush()?;
+        if self.context.output.terminal && !self.context.global.json {
+            match (self.printed, self.more) {
+                (0, _) => eprintln!("no event matches"),
+                (shown, true) => eprintln!("the first {shown}; there are more: --limit shows them"),
+                (_, false) => {}
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
