@@ -36,7 +36,8 @@ fn load_search_top_session_and_ingested_answer_alike_with_and_without_a_daemon()
         let all = home.expect(Exit::Done, &["search", "eventid:*", "--limit", "10000", "--json"]);
         let mut found: Vec<&str> = all.lines().collect();
         let mut expected = events(&bytes);
-        (found.sort_unstable(), expected.sort_unstable());
+        found.sort_unstable();
+        expected.sort_unstable();
         assert!(found == expected, "every event is found, byte for byte");
         let newest = home.expect(Exit::Done, &["search", &address, "--newest", "--limit", "3"]);
         assert_eq!(newest.lines().count(), 3);
@@ -140,7 +141,7 @@ fn put(home: &Home, daemon: Option<&Daemon>, line: &[u8]) {
         detail: "the decoder panicked".into(),
     };
     let record = QuarantineRecord::new(&refused, "cowrie", "cowrie", "/log", 1_774_138_242_000_000);
-    let put = |store: &honeyguide::store::Store| assert_eq!(store.quarantine().put(&[record.clone()], 1).expect("put"), 1);
+    let put = |store: &honeyguide::store::Store| assert_eq!(store.quarantine().put(std::slice::from_ref(&record), 1).expect("put"), 1);
     match daemon {
         Some(daemon) => put(daemon.engine().store()),
         None => {
