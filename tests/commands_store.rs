@@ -219,3 +219,29 @@ fn a_daemon_of_another_data_directory_is_not_asked() {
     assert_eq!(home.json(Exit::Done, &["status"])["running"], true);
     drop(daemon);
 }
+
+#[test]
+fn real_logs_are_loaded_alike_with_and_without_a_daemon() {
+    let Some(corpus) = std::env::var_os("HONEYGUIDE_CORPUS") else {
+        println!("SKIPPED: real_logs_are_loaded_alike_with_and_without_a_daemon: set HONEYGUIDE_CORPUS to a directory with real logs");
+        return;
+    };
+    let logs = std::path::Path::new(&corpus).join("cowrie");
+    let logs = logs.to_str().expect("UTF-8");
+    let answers = [false, true].map(|with_daemon| {
+        let home = Home::new();
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        let (ended, out) = home.run(&["load", logs, "--json"]);
+        assert!(matches!(ended, Ok(Exit::Done | Exit::Findings)), "{ended:?}");
+        let loaded: serde_json::Value = serde_json::from_str(out.trim_end()).expect("JSON");
+        println!("{loaded}");
+        let counts = ["files", "lines", "events", "duplicates", "rejected", "bytes"].map(|key| loaded[key].clone());
+        let again = home.run(&["load", logs, "--json"]).1;
+        assert_eq!(serde_json::from_str::<serde_json::Value>(again.trim_end()).expect("JSON")["events"], 0);
+        let top = home.expect(Exit::Done, &["top", "password", "--json"]);
+        let head = home.json(Exit::Done, &["verify"])["head"].clone();
+        drop(daemon);
+        (counts, top, head)
+    });
+    assert_eq!(answers[0], answers[1]);
+}

@@ -1,5 +1,5 @@
-//! The command line: what may be typed ([`args`]), its manual ([`pages`]), how answers look ([`terminal`], [`format`], [`transcript`]), what
-//! they are filled from ([`answers`], or [`client`] when a daemon runs), and one module for each command.
+//! The command line: what may be typed ([`args`]), its manual ([`pages`]), how answers look ([`terminal`], [`format`],
+//! [`transcript`]), what they are filled from ([`answers`], or [`client`] when a daemon runs), and one module for each command.
 pub mod answers;
 pub mod args;
 pub mod checking;
