@@ -36,7 +36,8 @@ fn load_search_top_session_and_ingested_answer_alike_with_and_without_a_daemon()
         let all = home.expect(Exit::Done, &["search", "eventid:*", "--limit", "10000", "--json"]);
         let mut found: Vec<&str> = all.lines().collect();
         let mut expected = events(&bytes);
-        (found.sort_unstable(), expected.sort_unstable());
+        found.sort_unstable();
+        expected.sort_unstable();
         assert!(found == expected, "every event is found, byte for byte");
         let newest = home.expect(Exit::Done, &["search", &address, "--newest", "--limit", "3"]);
         assert_eq!(newest.lines().count(), 3);
@@ -140,7 +141,7 @@ fn put(home: &Home, daemon: Option<&Daemon>, line: &[u8]) {
         detail: "the decoder panicked".into(),
     };
     let record = QuarantineRecord::new(&refused, "cowrie", "cowrie", "/log", 1_774_138_242_000_000);
-    let put = |store: &honeyguide::store::Store| assert_eq!(store.quarantine().put(&[record.clone()], 1).expect("put"), 1);
+    let put = |store: &honeyguide::store::Store| assert_eq!(store.quarantine().put(std::slice::from_ref(&record), 1).expect("put"), 1);
     match daemon {
         Some(daemon) => put(daemon.engine().store()),
         None => {
@@ -217,4 +218,30 @@ fn a_daemon_of_another_data_directory_is_not_asked() {
     assert!(error.contains("there is no data directory"), "{error}");
     assert_eq!(home.json(Exit::Done, &["status"])["running"], true);
     drop(daemon);
+}
+
+#[test]
+fn real_logs_are_loaded_alike_with_and_without_a_daemon() {
+    let Some(corpus) = std::env::var_os("HONEYGUIDE_CORPUS") else {
+        println!("SKIPPED: real_logs_are_loaded_alike_with_and_without_a_daemon: set HONEYGUIDE_CORPUS to a directory with real logs");
+        return;
+    };
+    let logs = std::path::Path::new(&corpus).join("cowrie");
+    let logs = logs.to_str().expect("UTF-8");
+    let answers = [false, true].map(|with_daemon| {
+        let home = Home::new();
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        let (ended, out) = home.run(&["load", logs, "--json"]);
+        assert!(matches!(ended, Ok(Exit::Done | Exit::Findings)), "{ended:?}");
+        let loaded: serde_json::Value = serde_json::from_str(out.trim_end()).expect("JSON");
+        println!("{loaded}");
+        let counts = ["files", "lines", "events", "duplicates", "rejected", "bytes"].map(|key| loaded[key].clone());
+        let again = home.run(&["load", logs, "--json"]).1;
+        assert_eq!(serde_json::from_str::<serde_json::Value>(again.trim_end()).expect("JSON")["events"], 0);
+        let top = home.expect(Exit::Done, &["top", "password", "--json"]);
+        let head = home.json(Exit::Done, &["verify"])["head"].clone();
+        drop(daemon);
+        (counts, top, head)
+    });
+    assert_eq!(answers[0], answers[1]);
 }

@@ -93,8 +93,9 @@ pub async fn loopback_names_only<B: MessageBody + 'static>(
 fn is_loopback(host: &str) -> bool {
     let (name, port) = match (host.strip_prefix('['), host.rsplit_once(':')) {
         (Some(rest), _) => match rest.split_once(']') {
-            Some((address, port)) => (address, port.strip_prefix(':')),
-            None => return false,
+            Some((address, "")) => (address, None),
+            Some((address, behind)) if behind.starts_with(':') => (address, Some(&behind[1..])),
+            _ => return false,
         },
         (None, Some((name, port))) => (name, Some(port)),
         (None, None) => (host, None),

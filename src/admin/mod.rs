@@ -47,7 +47,7 @@ pub enum Error {
     Tcp { address: SocketAddr, source: io::Error },
     #[error("cannot make the socket {}: {source}; `socket` in [admin] sets another path", printable(&path.to_string_lossy()))]
     Socket { path: PathBuf, source: io::Error },
-    #[error("{} is there already and is no socket: remove it, or set another path with `socket` in [admin]", printable(&path.to_string_lossy()))]
+    #[error("{} is there and is no socket: remove it, or set another path with `socket` in [admin]", printable(&path.to_string_lossy()))]
     NotASocket { path: PathBuf },
     #[error("another program answers on the socket {}: is another honeyguide running?", printable(&path.to_string_lossy()))]
     InUse { path: PathBuf },

@@ -1,5 +1,5 @@
-//! Fills the answers of [`super::format`] from the store: the one place where both a daemon that is asked over its socket and a command that
-//! opens the data directory itself get them.
+//! Fills the answers of [`super::format`] from the store: the one place where both a daemon that is asked over its socket and a
+//! command that opens the data directory itself get them.
 use super::format::{
     Damage, IngestedFile, JournalStatus, QuarantineItem, QuarantineRow, QuarantineStatus, RebuildReport, Status, TopRow, VerifyReport,
 };

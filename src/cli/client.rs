@@ -161,8 +161,8 @@ impl Client {
         self.runtime.block_on(self.each_line(self.http.get(Self::url(path, parameters)), each))
     }
 
-    /// Tells the daemon to do something that it reports on in lines. `interrupted`: what to say when Ctrl-C ends the following of it; that
-    /// is all it ends. Answers whether the lines came to their end.
+    /// Tells the daemon to do something that it reports on in lines. Ctrl-C ends the following of it and nothing else.
+    /// Answers whether the lines came to their end.
     pub fn post_lines(
         &self,
         path: &[&str],

@@ -36,8 +36,8 @@ impl Write for BesideBar {
     }
 }
 
-/// Runs the actors on an open data directory for as long as `work` takes; then makes everything durable and ends them. The data directory is
-/// free again behind this.
+/// Runs the actors on an open data directory for as long as `work` takes; then makes everything durable and ends them. The data
+/// directory is free again behind this.
 pub fn with_engine<T>(
     data_dir: DataDir,
     settings: &Settings,
