@@ -49,6 +49,9 @@ pub enum StartError {
     Runtime(std::io::Error),
 }
 
+/// How long to wait for the data directory's lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
 /// A data directory, locked and open.
 pub struct DataDir {
     pub parts: Parts,
@@ -61,14 +64,14 @@ impl DataDir {
     pub fn open(settings: &Settings, telemetry: &Telemetry, progress: &mut dyn FnMut(&str)) -> Result<DataDir, StartError> {
         let dir = &settings.data_dir;
         create_private(dir).map_err(|source| StartError::DataDir { dir: dir.clone(), source })?;
-        let lock = DataDirLock::acquire(dir)?;
+        let lock = DataDirLock::acquire_within(dir, LOCK_PATIENCE)?;
         let now = time::now();
         let started = Instant::now();
         let layout = Layout::new(dir);
         let journal_exists = layout.journal.exists();
         let Opened { state, put_aside, created } = State::open(&layout.state, settings.limits.sled_cache_bytes, now)?;
         let saved = state.head().map(|head| (head.segment, head.len));
-        let committed = CommittedLen { saved, trusted: None };
+        let committed = CommittedLen { saved, next_seq: state.head().map_or(0, |head| head.next_seq), trusted: None };
         let parts = store::open(Arc::new(RealFs), layout, limits(settings), committed, now, progress)?;
         let data_dir = DataDir { parts, state: Arc::new(state), lock };
         data_dir.report(telemetry, started.elapsed());

@@ -27,7 +27,11 @@ fn below(random: &mut Random, bound: u64) -> u64 {
 
 #[test]
 fn a_tail_with_rotations_survives_being_killed_at_any_moment() {
-    let dir = tempfile::tempdir().unwrap();
+    let mut dir = tempfile::tempdir().unwrap();
+    if std::env::var_os("HONEYGUIDE_KEEP").is_some() {
+        dir.disable_cleanup(true);
+        println!("{}", dir.path().display());
+    }
     let mut site = Site::new(dir.path());
     // Small segments, so that sealing is hit as well; no fixed port.
     site.settings("[admin]\nlisten = \"off\"\n[journal]\nsegment_bytes = \"1 MiB\"");

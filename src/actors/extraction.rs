@@ -11,8 +11,8 @@ use crate::sources::Chunk;
 use crate::store::Store;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Supervised, WrapFuture};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A chunk to be decoded.
@@ -32,6 +32,40 @@ impl Worker {
     fn new() -> Worker {
         Worker { extractor: Extractor::new(), cache: IdCache::new() }
     }
+
+    fn extract(&mut self, chunk: Chunk, store: &Store) -> Commit {
+        let known = store.known(std::mem::take(&mut self.cache));
+        let batch = self.extractor.extract(chunk, &known);
+        let generation = known.generation();
+        self.cache = known.into_cache();
+        Commit { batch, generation }
+    }
+}
+
+/// The chunks that wait; how many they can be, their permits say.
+#[derive(Clone, Default)]
+struct Queue {
+    chunks: Arc<Mutex<VecDeque<Chunk>>>,
+    len: Waiting,
+}
+
+impl Queue {
+    fn push(&self, chunk: Chunk) {
+        let mut chunks = self.chunks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        chunks.push_back(chunk);
+        self.len.store(chunks.len(), Ordering::Relaxed);
+    }
+
+    fn pop(&self) -> Option<Chunk> {
+        let mut chunks = self.chunks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let chunk = chunks.pop_front();
+        self.len.store(chunks.len(), Ordering::Relaxed);
+        chunk
+    }
+
+    fn len(&self) -> usize {
+        self.chunks.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).len()
+    }
 }
 
 pub struct ExtractionActor {
@@ -39,8 +73,7 @@ pub struct ExtractionActor {
     journal: Addr<JournalActor>,
     workers: usize,
     idle: Vec<Worker>,
-    queue: VecDeque<Chunk>,
-    waiting: Waiting,
+    queue: Queue,
     /// Something was decoded since the last look.
     busy: bool,
 }
@@ -48,40 +81,33 @@ pub struct ExtractionActor {
 impl ExtractionActor {
     pub fn new(store: Store, journal: Addr<JournalActor>, workers: usize, waiting: Waiting) -> ExtractionActor {
         let idle = (0..workers).map(|_| Worker::new()).collect();
-        ExtractionActor { store, journal, workers, idle, queue: VecDeque::new(), waiting, busy: false }
+        ExtractionActor { store, journal, workers, idle, queue: Queue { len: waiting, ..Queue::default() }, busy: false }
     }
 
+    /// Sets idle workers to work. One that is at work goes on by itself until the queue is empty: to ask this actor for
+    /// every chunk would leave it waiting for a busy thread.
     fn dispatch(&mut self, ctx: &mut Context<Self>) {
-        while let Some(mut worker) = self.idle.pop() {
-            let Some(chunk) = self.queue.pop_front() else {
-                self.idle.push(worker);
-                break;
-            };
-            let store = self.store.clone();
-            let run = chunk.origin.run;
-            let decoded = tokio::task::spawn_blocking(move || {
-                let known = store.known(std::mem::take(&mut worker.cache));
-                let batch = worker.extractor.extract(chunk, &known);
-                let commit = Commit { batch, generation: known.generation() };
-                worker.cache = known.into_cache();
-                (worker, commit)
-            });
-            ctx.spawn(decoded.into_actor(self).map(move |decoded, actor, ctx| {
-                match decoded {
-                    Ok((worker, commit)) => {
-                        actor.idle.push(worker);
-                        actor.journal.do_send(commit);
-                    }
-                    // The extractor catches panics of decoders; this one came from elsewhere.
-                    Err(_) => {
-                        actor.idle.push(Worker::new());
-                        actor.journal.do_send(RunsLost { run: Some(run) });
-                    }
+        while self.queue.len() > 0
+            && let Some(mut worker) = self.idle.pop()
+        {
+            let (store, journal, queue) = (self.store.clone(), self.journal.clone(), self.queue.clone());
+            let worked = tokio::task::spawn_blocking(move || {
+                while let Some(chunk) = queue.pop() {
+                    journal.do_send(worker.extract(chunk, &store));
                 }
+                worker
+            });
+            ctx.spawn(worked.into_actor(self).map(move |worked, actor, ctx| {
+                let worker = worked.unwrap_or_else(|_| {
+                    // The extractor catches panics of decoders; this one came from elsewhere, and took a chunk with it.
+                    actor.journal.do_send(RunsLost { run: None });
+                    Worker::new()
+                });
+                actor.idle.push(worker);
+                // A chunk may have come between the worker's last look and now.
                 actor.dispatch(ctx);
             }));
         }
-        self.waiting.store(self.queue.len(), Ordering::Relaxed);
     }
 
     /// Gives back what bulk loading needed when there was nothing to do for a while.
@@ -103,7 +129,8 @@ impl Actor for ExtractionActor {
 
 impl Supervised for ExtractionActor {
     fn restarting(&mut self, _: &mut Self::Context) {
-        self.queue.clear();
+        // Workers of before find the old queue empty and end.
+        while self.queue.pop().is_some() {}
         self.idle = (0..self.workers).map(|_| Worker::new()).collect();
         self.journal.do_send(RunsLost { run: None });
     }
@@ -115,7 +142,7 @@ impl Handler<Extract> for ExtractionActor {
     fn handle(&mut self, Extract(chunk): Extract, ctx: &mut Self::Context) {
         fail::fail_point!("extraction::handle");
         self.busy = true;
-        self.queue.push_back(chunk);
+        self.queue.push(chunk);
         self.dispatch(ctx);
     }
 }

@@ -7,6 +7,7 @@
 //! Invariant: nothing is acknowledged before it is durable.
 use super::answers_ping;
 use super::intake::Intake;
+use super::supervised::message;
 use crate::events::batch::Batch;
 use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
@@ -24,7 +25,8 @@ use actix::{
     WrapFuture,
 };
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -95,8 +97,17 @@ pub struct Reconfigure {
 #[rtype(result = "()")]
 enum FromThread {
     Durable(u64, Durable),
-    WriterEnded(u64, Result<(), Fault>),
+    /// `None`: the committer was dropped, and all it gave is durable.
+    WriterEnded(u64, Option<Trouble>),
+    SealerPanicked(u64, String),
     Sealed(Result<SealedReport, SealError>),
+}
+
+/// What ended a writer.
+struct Trouble {
+    operation: JournalOperation,
+    segment: u64,
+    error: String,
 }
 
 /// What status and metrics read; never the mailbox.
@@ -136,15 +147,27 @@ struct Run {
     waiting: BTreeMap<u64, Commit>,
 }
 
-/// The store's threads, to be joined before it is opened again.
-#[derive(Default)]
-struct Threads(Vec<JoinHandle<()>>);
+/// The store's threads. Whoever opens the store again holds the lock from joining them until it is open: never two at once.
+type Threads = Arc<Mutex<Vec<StoreThreads>>>;
 
-impl Threads {
-    fn join(self) {
-        // A thread that panicked has nothing to give back.
-        self.0.into_iter().for_each(|thread| drop(thread.join()));
+struct StoreThreads {
+    writer: JoinHandle<Result<(), Fault>>,
+    sealer: JoinHandle<()>,
+}
+
+impl StoreThreads {
+    /// Waits for their end. Answers, after a fault, the segment and the length behind which nothing was acknowledged.
+    fn join(self) -> Option<(u64, u64)> {
+        let written = self.writer.join();
+        // A sealer that panicked has nothing to give back: what it left is sealed at the next opening.
+        drop(self.sealer.join());
+        // A writer that panicked is like a process that was killed: what is whole on disk counts.
+        written.ok()?.err().map(|fault| (fault.segment, fault.trusted_len))
     }
+}
+
+fn locked(threads: &Mutex<Vec<StoreThreads>>) -> MutexGuard<'_, Vec<StoreThreads>> {
+    threads.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 pub struct JournalActor {
@@ -152,13 +175,16 @@ pub struct JournalActor {
     /// `None` while the store is being opened again.
     committer: Option<Committer>,
     threads: Threads,
+    /// The store is being opened again right now.
+    reopening: bool,
     epoch: u64,
     parts: Option<(Committer, Writer, Sealer)>,
     runs: HashMap<u64, Run>,
     next_run: u64,
     durable: HeadRecord,
     reopen_attempts: u32,
-    trusted: Option<(u64, u64)>,
+    /// Of a fault, until the store is open again.
+    trusted: Arc<Mutex<Option<(u64, u64)>>>,
     draining: Option<tokio::sync::oneshot::Sender<bool>>,
     /// A drain has come to its end, and everything is durable.
     drained: bool,
@@ -185,13 +211,14 @@ impl JournalActor {
             config,
             committer: None,
             threads: Threads::default(),
+            reopening: false,
             epoch: 0,
             parts: Some((committer, writer, sealer)),
             runs: HashMap::new(),
             next_run: 1,
             durable,
             reopen_attempts: 0,
-            trusted: None,
+            trusted: Arc::default(),
             draining: None,
             drained: false,
             paused_since: None,
@@ -207,48 +234,80 @@ impl JournalActor {
         let epoch = self.epoch;
         let to_actor = address.clone();
         let write = move || {
-            let ended = writer.run(|durable| to_actor.do_send(FromThread::Durable(epoch, durable)));
-            to_actor.do_send(FromThread::WriterEnded(epoch, ended));
+            let ended = catch_unwind(AssertUnwindSafe(|| writer.run(|durable| to_actor.do_send(FromThread::Durable(epoch, durable)))));
+            let (ended, trouble) = match ended {
+                Ok(Ok(())) => (Ok(()), None),
+                Ok(Err(fault)) => {
+                    let operation = if fault.in_sync { JournalOperation::Sync } else { JournalOperation::Write };
+                    let trouble = Trouble { operation, segment: fault.segment, error: fault.to_string() };
+                    (Err(fault), Some(trouble))
+                }
+                Err(panic) => {
+                    let error = format!("the journal's writer panicked: {}", message(&*panic));
+                    (Ok(()), Some(Trouble { operation: JournalOperation::Write, segment: 0, error }))
+                }
+            };
+            to_actor.do_send(FromThread::WriterEnded(epoch, trouble));
+            ended
         };
         let to_actor = address.clone();
-        let seal = move || sealer.run(SEAL_AGAIN, |sealed| to_actor.do_send(FromThread::Sealed(sealed)));
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.into()).spawn(body);
-        match (spawn("journal-writer", Box::new(write)), spawn("journal-sealer", Box::new(seal))) {
-            (Ok(writer), Ok(sealer)) => {
-                self.threads = Threads(vec![writer, sealer]);
-                self.committer = Some(committer);
-                self.snapshot.available = true;
-                self.snapshot.trouble = None;
+        let seal = move || {
+            let run = || sealer.run(SEAL_AGAIN, |sealed| to_actor.do_send(FromThread::Sealed(sealed)));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                to_actor.do_send(FromThread::SealerPanicked(epoch, message(&*panic)));
             }
-            // No thread to be had: as after any other panic, the actor is restarted and tries again.
-            (writer, sealer) => panic!("cannot start the journal's threads: {:?}", writer.err().or(sealer.err())),
-        }
+        };
+        let builder = |name: &str| std::thread::Builder::new().name(name.into());
+        // No thread to be had: as after any other panic, the actor is restarted and tries again.
+        let writer = builder("journal-writer").spawn(write).unwrap_or_else(|error| panic!("cannot start the journal's writer: {error}"));
+        let sealer = builder("journal-sealer").spawn(seal).unwrap_or_else(|error| panic!("cannot start the journal's sealer: {error}"));
+        locked(&self.threads).push(StoreThreads { writer, sealer });
+        self.committer = Some(committer);
+        self.snapshot.available = true;
+        self.snapshot.trouble = None;
     }
 
-    /// Forgets all that is not durable, and opens the store again.
-    fn reopen(&mut self, ctx: &mut Context<Self>) {
+    /// Forgets all that is not durable, and opens the store again; `rebuild` names a segment whose sidecar cannot be read.
+    fn reopen(&mut self, rebuild: Option<u64>, ctx: &mut Context<Self>) {
         // Without a committer the writer ends when it has done what it had.
         self.committer = None;
         self.parts = None;
         self.snapshot.available = false;
         self.void_runs(None);
-        let threads = std::mem::take(&mut self.threads);
-        let store = self.config.store.clone();
-        let committed = CommittedLen { saved: Some((self.durable.segment, self.durable.len)), trusted: self.trusted };
+        if std::mem::replace(&mut self.reopening, true) {
+            return;
+        }
+        // What the threads of before still have to say was said to someone who forgot all about it.
+        self.epoch += 1;
+        let (threads, store) = (self.threads.clone(), self.config.store.clone());
+        let saved = Some(self.durable);
         let wait = match self.reopen_attempts {
             0 => Duration::ZERO,
             attempt => Duration::from_millis(250 << attempt.min(6)).mul_f64(0.5 + 0.5 * rand::random::<f64>()),
         };
         self.reopen_attempts += 1;
+        let trusted_before = self.trusted.clone();
         let opened = async move {
             tokio::time::sleep(wait).await;
             tokio::task::spawn_blocking(move || {
-                threads.join();
-                store.reopen(committed, time::now(), &mut |_| {})
+                let mut threads = locked(&threads);
+                let mut trusted = trusted_before.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                for ended in threads.drain(..) {
+                    *trusted = ended.join().or(*trusted);
+                }
+                if let Some(segment) = rebuild {
+                    store.rebuild_sidecar(segment)?;
+                }
+                let committed =
+                    CommittedLen { saved: saved.map(|head| (head.segment, head.len)), next_seq: durable_seq(saved), trusted: *trusted };
+                let parts = store.reopen(committed, time::now(), &mut |_| {}).map_err(std::io::Error::other)?;
+                *trusted = None;
+                std::io::Result::Ok(parts)
             })
             .await
         };
-        ctx.spawn(opened.into_actor(self).map(|opened, actor, ctx| {
+        ctx.spawn(opened.into_actor(self).map(move |opened, actor, ctx| {
+            actor.reopening = false;
             let trouble = match opened {
                 Ok(Ok(parts)) => return actor.reopened(parts, &ctx.address()),
                 Ok(Err(error)) => error.to_string(),
@@ -258,7 +317,7 @@ impl JournalActor {
             actor.config.telemetry.emit(&event);
             actor.snapshot.trouble = Some(trouble);
             actor.publish();
-            actor.reopen(ctx);
+            actor.reopen(None, ctx);
         }));
         self.publish();
     }
@@ -268,8 +327,6 @@ impl JournalActor {
             let event = CorruptionFound { segment: damage.segment, offset: damage.offset, detail: &damage.what };
             self.config.telemetry.emit(&event);
         }
-        self.reopen_attempts = 0;
-        self.trusted = None;
         let head = parts.committer.head();
         self.durable = HeadRecord { segment: head.segment(), len: head.len(), next_seq: head.next_seq() };
         self.start_threads(parts.committer, parts.writer, parts.sealer, address);
@@ -298,11 +355,10 @@ impl JournalActor {
             report_refused(&self.config.telemetry, &batch);
             run.next += 1;
             if let Err(error) = committer.commit(batch, generation, now) {
-                let error = error.to_string();
-                let event = JournalFault { operation: JournalOperation::Read, segment: self.durable.segment, error: &error };
-                self.config.telemetry.emit(&event);
-                self.snapshot.faults += 1;
-                return self.reopen(ctx);
+                let segment = error.segment();
+                let trouble = Trouble { operation: JournalOperation::Read, segment: segment.unwrap_or(0), error: error.to_string() };
+                self.fault(trouble);
+                return self.reopen(segment, ctx);
             }
         }
     }
@@ -313,6 +369,8 @@ impl JournalActor {
     }
 
     fn acknowledge(&mut self, durable: Durable) {
+        // Only something durable proves that the trouble is over.
+        self.reopen_attempts = 0;
         self.durable = HeadRecord { segment: durable.segment, len: durable.len, next_seq: durable.next_seq };
         let mut by_run: BTreeMap<u64, (u64, u64, Committed)> = BTreeMap::new();
         for ticket in durable.tickets {
@@ -425,10 +483,10 @@ impl JournalActor {
     }
 
     fn anchor(&self) {
-        if let Some(committer) = &self.committer {
-            let head = committer.head();
-            let digest = hex(&head.seal().digest);
-            self.config.telemetry.emit(&HeadAnchored { segment: head.segment(), sequence: head.next_seq() - 1, digest: &digest });
+        // The last durable digest that is known: one of events that a crash may yet forget would look like tampering.
+        if let Some(digest) = &self.snapshot.digest {
+            let HeadRecord { segment, next_seq, .. } = self.durable;
+            self.config.telemetry.emit(&HeadAnchored { segment, sequence: next_seq - 1, digest });
         }
     }
 
@@ -461,6 +519,12 @@ impl JournalActor {
                 self.snapshot.faults += 1;
             }
         }
+    }
+
+    fn fault(&mut self, Trouble { operation, segment, error }: Trouble) {
+        self.config.telemetry.emit(&JournalFault { operation, segment, error: &error });
+        self.snapshot.faults += 1;
+        self.snapshot.trouble = Some(error);
     }
 
     fn publish(&mut self) {
@@ -502,7 +566,7 @@ impl Actor for JournalActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         match self.parts.take() {
             Some((committer, writer, sealer)) => self.start_threads(committer, writer, sealer, &ctx.address()),
-            None => self.reopen(ctx),
+            None => self.reopen(None, ctx),
         }
         ctx.run_interval(TICK, |actor, ctx| actor.tick(ctx));
         self.publish();
@@ -512,6 +576,7 @@ impl Actor for JournalActor {
 impl Supervised for JournalActor {
     fn restarting(&mut self, _: &mut Self::Context) {
         self.committer = None;
+        self.reopening = false;
         self.saving = false;
         self.snapshot.available = false;
         self.void_runs(None);
@@ -569,23 +634,25 @@ impl Handler<FromThread> for JournalActor {
     fn handle(&mut self, message: FromThread, ctx: &mut Self::Context) {
         match message {
             FromThread::Durable(epoch, durable) if epoch == self.epoch => self.acknowledge(durable),
-            FromThread::WriterEnded(epoch, ended) if epoch == self.epoch => match (ended, self.draining.take()) {
-                (Ok(()), Some(drained)) => drop(drained.send(true)),
-                (Ok(()), None) => {}
-                (Err(fault), drained) => {
-                    let operation = if fault.in_sync { JournalOperation::Sync } else { JournalOperation::Write };
-                    let error = fault.to_string();
-                    self.config.telemetry.emit(&JournalFault { operation, segment: fault.segment, error: &error });
-                    self.snapshot.faults += 1;
-                    self.snapshot.trouble = Some(error);
-                    self.trusted = Some((fault.segment, fault.trusted_len));
+            FromThread::WriterEnded(epoch, trouble) if epoch == self.epoch => match (trouble, self.draining.take()) {
+                (None, Some(drained)) => drop(drained.send(true)),
+                (None, None) => {}
+                (Some(trouble), drained) => {
+                    self.fault(trouble);
                     match drained {
                         Some(drained) => drop(drained.send(false)),
-                        None => self.reopen(ctx),
+                        None => self.reopen(None, ctx),
                     }
                 }
             },
-            FromThread::Durable(..) | FromThread::WriterEnded(..) => {}
+            FromThread::SealerPanicked(epoch, panic) if epoch == self.epoch => {
+                let error = format!("the journal's sealer panicked: {panic}");
+                self.fault(Trouble { operation: JournalOperation::Seal, segment: self.durable.segment, error });
+                if self.draining.is_none() {
+                    self.reopen(None, ctx);
+                }
+            }
+            FromThread::Durable(..) | FromThread::WriterEnded(..) | FromThread::SealerPanicked(..) => {}
             FromThread::Sealed(sealed) => {
                 self.sealed(sealed);
                 self.commit_all_ready(ctx);
@@ -605,13 +672,15 @@ impl Handler<Drain> for JournalActor {
                 let (checkpoints, head) = (committer.checkpoints(), committer.head().next_seq());
                 self.draining = Some(sender);
                 drop(committer);
-                let threads = std::mem::take(&mut self.threads);
+                let threads = self.threads.clone();
                 let drained = receiver
                     .into_actor(self)
                     .map(|drained, actor, _| (drained.unwrap_or(false), actor.durable, actor.config.state.clone()));
                 Box::pin(drained.then(move |(drained, durable, state), actor, _| {
                     let last = tokio::task::spawn_blocking(move || {
-                        threads.join();
+                        locked(&threads).drain(..).for_each(|ended| {
+                            ended.join();
+                        });
                         state.save(durable, (head == durable.next_seq).then_some(&checkpoints))
                     });
                     last.into_actor(actor).map(move |saved, actor, _| {
@@ -640,4 +709,8 @@ answers_ping!(JournalActor);
 fn free_bytes(store: &Store) -> std::io::Result<u64> {
     fail::fail_point!("journal::free_bytes", |free| Ok(free.and_then(|free| free.parse().ok()).unwrap_or(0)));
     store.free_bytes()
+}
+
+fn durable_seq(head: Option<HeadRecord>) -> u64 {
+    head.map_or(0, |head| head.next_seq)
 }

@@ -64,6 +64,21 @@ impl Observed {
 pub struct MetricsActor {
     observed: Observed,
     phase: Phase,
+    ticks: u64,
+}
+
+/// Ticks between looks at the disk.
+const DISK_EVERY: u64 = 10;
+
+fn measure_disk(store: &Store, telemetry: &Telemetry, journal: &JournalSnapshot) {
+    if let Ok((segments, sidecars)) = store.disk_bytes() {
+        let view = store.view();
+        let count = view.sealed.len() + view.live.len();
+        telemetry.metrics.set_journal(count as u64, segments, sidecars, journal.durable_seq.saturating_sub(1));
+    }
+    if let Some(bytes) = store.quarantine_bytes() {
+        telemetry.metrics.set_quarantine_bytes(bytes);
+    }
 }
 
 /// More than this behind, and a backlog is being worked off.
@@ -71,7 +86,7 @@ const BULK_BYTES: u64 = 4 << 20;
 
 impl MetricsActor {
     pub fn new(observed: Observed) -> MetricsActor {
-        MetricsActor { observed, phase: Phase::Live }
+        MetricsActor { observed, phase: Phase::Live, ticks: 0 }
     }
 
     fn measure(&mut self) {
@@ -86,11 +101,12 @@ impl MetricsActor {
         metrics.set_queue(Queue::Seal, view.live.len().saturating_sub(1) as u64, 2);
         let ingests = self.observed.ingests();
         metrics.set_chunks_in_flight(ingests.iter().map(|ingest| ingest.chunks_in_flight).sum());
-        if let Ok((segments, sidecars)) = self.observed.store.disk_bytes() {
-            let count = view.sealed.len() + view.live.len();
-            metrics.set_journal(count as u64, segments, sidecars, journal.durable_seq.saturating_sub(1));
+        self.ticks += 1;
+        // A look at every file: not every second.
+        if self.ticks % DISK_EVERY == 1 {
+            let (store, telemetry, journal) = (self.observed.store.clone(), self.observed.telemetry.clone(), journal.clone());
+            tokio::task::spawn_blocking(move || measure_disk(&store, &telemetry, &journal));
         }
-        metrics.set_quarantine_bytes(self.observed.store.quarantine().disk_bytes());
         let (probes, hits) = self.observed.store.take_probes();
         metrics.sidecars_probed(probes, hits);
         let backlog = ingests.iter().map(backlog).sum();

@@ -91,6 +91,16 @@ pub struct SidecarHead {
     pub time_max: Micros,
 }
 
+impl SidecarError {
+    /// The segment whose sidecar it is, where that is known.
+    pub fn segment(&self) -> Option<u64> {
+        match self {
+            SidecarError::Damaged { segment, .. } | SidecarError::Read { segment, .. } => Some(*segment),
+            SidecarError::NotASidecar | SidecarError::Version { .. } => None,
+        }
+    }
+}
+
 impl SidecarHead {
     fn id_seed(&self) -> u64 {
         u64::from_le_bytes(self.digest[..8].try_into().expect("eight of thirty-two bytes"))

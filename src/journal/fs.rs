@@ -160,7 +160,10 @@ impl File for RealFile {
         let mut rest = &mut slices[..];
         while rest.iter().any(|slice| !slice.is_empty()) {
             let batch = rest.len().min(1024);
-            let written = nix::sys::uio::pwritev(&self.0, &rest[..batch], offset as i64).map_err(io::Error::from)?;
+            let written = match nix::sys::uio::pwritev(&self.0, &rest[..batch], offset as i64) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                written => written.map_err(io::Error::from)?,
+            };
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

@@ -51,6 +51,8 @@ pub struct Head {
     raw_len: u64,
     blocks: u32,
     created_at: Micros,
+    /// The digest of the segment before.
+    digest_before: [u8; 32],
     digest: Digest,
     checkpoints: Checkpoints,
 }
@@ -71,6 +73,7 @@ impl Head {
             raw_len: 0,
             blocks: 0,
             created_at: now,
+            digest_before: previous_digest,
             digest: Digest::following(&previous_digest),
             checkpoints,
         };
@@ -148,7 +151,9 @@ impl Head {
 
     /// The seal the segment would get if it ended here.
     pub fn seal(&self) -> Seal {
-        Seal { next_seq: self.next_seq, events: self.events, blocks: self.blocks, raw_len: self.raw_len, digest: self.digest.value() }
+        // A segment without a block adds nothing to the chain.
+        let digest = if self.blocks == 0 { self.digest_before } else { self.digest.value() };
+        Seal { next_seq: self.next_seq, events: self.events, blocks: self.blocks, raw_len: self.raw_len, digest }
     }
 
     pub fn segment(&self) -> u64 {
@@ -186,6 +191,25 @@ impl Head {
     }
 }
 
+/// Removes the segments behind `segment`: begun by a writer that failed, and never acknowledged.
+pub fn remove_behind(fs: &dyn Fs, dir: &Path, segment: u64) -> io::Result<()> {
+    for entry in fs.list(dir)? {
+        if segment::number_of(&entry.name).is_some_and(|number| number > segment) {
+            fs.remove(&dir.join(entry.name))?;
+            fs.sync_dir(dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps all of a torn tail as a file of `dir`; quarantine's record of it holds the beginning only.
+pub fn keep_torn(fs: &dyn Fs, dir: &Path, torn: &TornTail, now: Micros) -> io::Result<()> {
+    let file = fs.create(&dir.join(format!("torn-{:08}-{}-{now}.bin", torn.segment, torn.offset)))?;
+    file.write_at(&[&torn.bytes], 0)?;
+    file.sync_data()?;
+    fs.sync_dir(dir)
+}
+
 /// What stood behind the last whole block of the last segment when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
@@ -220,13 +244,16 @@ pub struct ResumeOptions<'a> {
     pub committed_len: u64,
     /// After a failed write: what stands behind this length was never acknowledged and is dropped.
     pub trusted_len: Option<u64>,
+    /// Sequence numbers below this have been given out.
+    pub next_seq_min: u64,
     pub now: Micros,
 }
 
 /// Opens the last segment of a journal: shows every whole block to `block` with its lines, puts a torn end aside through
 /// `torn` and cuts it off, and begins a new segment where this one cannot be appended to (sealed, damaged, or in doubt).
 ///
-/// `None`: the file holds nothing, not even an opening; it was removed, and the segment before it is the last.
+/// `None`: the file holds nothing that was acknowledged; it was removed (or, when it has bytes that cannot be read, renamed and
+/// reported through `torn`), and the segment before it is the last.
 pub fn resume(
     fs: &dyn Fs,
     options: &ResumeOptions<'_>,
@@ -244,7 +271,16 @@ pub fn resume(
         file.set_len(trusted).map_err(io_error)?;
     }
     let Scan { opening, blocks, seal, end, file_len, mut damage } = segment::scan(&*file, segment, true).map_err(io_error)?;
+    let nothing_acknowledged = blocks.is_empty() && options.trusted_len.is_some();
+    if file_len == 0 || nothing_acknowledged {
+        fs.remove(&path).and_then(|()| fs.sync_dir(options.dir)).map_err(io_error)?;
+        return Ok(None);
+    }
     if opening.is_none() && blocks.is_empty() {
+        // A torn opening, or damage from end to end: no way to tell, so not a byte is thrown away.
+        let mut bytes = vec![0; file_len as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(io_error)?;
+        torn(TornTail { segment, offset: 0, bytes }).map_err(|source| ResumeError::Quarantine { segment, source })?;
         fs.remove(&path).and_then(|()| fs.sync_dir(options.dir)).map_err(io_error)?;
         return Ok(None);
     }
@@ -304,7 +340,8 @@ pub fn resume(
     }
     let len = file.len().map_err(io_error)?;
     let checkpoints = head.checkpoints;
-    let (head, opening) = Head::begin(segment + 1, head.next_seq, (segment, len, last_digest), checkpoints, options.now);
+    let first_seq = head.next_seq.max(options.next_seq_min);
+    let (head, opening) = Head::begin(segment + 1, first_seq, (segment, len, last_digest), checkpoints, options.now);
     let file = create(fs, options.dir, segment + 1, &opening).map_err(io_error)?;
     Ok(Some(Resumed { head, file, damage }))
 }
@@ -315,6 +352,9 @@ pub fn create(fs: &dyn Fs, dir: &Path, number: u64, opening: &[u8]) -> io::Resul
     let file = match fs.create(&path) {
         // Left by a crash, or by a failed attempt, before its opening was durable: nothing was ever acknowledged from it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !segment::scan(&*fs.open(&path)?, number, false)?.blocks.is_empty() {
+                return Err(error);
+            }
             fs.remove(&path)?;
             fs.create(&path)?
         }

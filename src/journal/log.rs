@@ -38,8 +38,8 @@ pub struct Log {
     file: Arc<dyn File>,
     /// A write failed: the file's end is not known.
     in_doubt: bool,
-    /// Length known to be synced.
-    synced_len: u64,
+    /// Segment and length known to be synced.
+    synced: (u64, u64),
     /// Places found damaged at opening.
     pub damage: Vec<Damage>,
     /// What a crash left behind the last whole block, and was cut off.
@@ -63,23 +63,27 @@ impl Log {
         let io_error = |action| move |source| LogError::Io { action, dir: dir.to_owned(), source };
         fs.create_dir_all(dir).map_err(io_error("create"))?;
         let mut torn = None;
+        if let Some((segment, _)) = trusted {
+            head::remove_behind(&*fs, dir, segment).map_err(io_error("tidy up"))?;
+        }
         loop {
             let Some(last) = numbers(&*fs, dir).map_err(io_error("list"))?.last().copied() else {
                 let (head, opening) = Head::genesis(now);
                 let file = head::create(&*fs, dir, head.segment(), &opening).map_err(io_error("write to"))?;
-                let synced_len = head.len();
-                return Ok(Log { fs, dir: dir.to_owned(), name, bytes_max, head, file, in_doubt: false, synced_len, damage: vec![], torn });
+                let synced = (head.segment(), head.len());
+                return Ok(Log { fs, dir: dir.to_owned(), name, bytes_max, head, file, in_doubt: false, synced, damage: vec![], torn });
             };
             let trusted_len = trusted.take().filter(|(number, _)| *number == last).map(|(_, len)| len);
-            let options = ResumeOptions { dir, segment: last, committed_len: 0, trusted_len, now };
-            let keep = |tail| {
+            let options = ResumeOptions { dir, segment: last, committed_len: 0, trusted_len, next_seq_min: 0, now };
+            let keep = |tail: TornTail| {
+                head::keep_torn(&*fs, dir, &tail, now)?;
                 torn = Some(tail);
                 Ok(())
             };
             if let Some(resumed) = head::resume(&*fs, &options, Checkpoints::new, keep, |_, _| {})? {
-                let synced_len = resumed.head.len();
+                let synced = (resumed.head.segment(), resumed.head.len());
                 let (head, file, damage) = (resumed.head, resumed.file, resumed.damage);
-                return Ok(Log { fs, dir: dir.to_owned(), name, bytes_max, head, file, in_doubt: false, synced_len, damage, torn });
+                return Ok(Log { fs, dir: dir.to_owned(), name, bytes_max, head, file, in_doubt: false, synced, damage, torn });
             }
         }
     }
@@ -88,16 +92,21 @@ impl Log {
     ///
     /// After an error nothing of this call is in the log; the next call opens a new segment first.
     pub fn append(&mut self, records: &[Record], now: Micros) -> Result<u64, LogError> {
-        if self.in_doubt {
-            let trusted = Some((self.head.segment(), self.synced_len));
-            *self = Self::open_trusting(self.fs.clone(), &self.dir, self.name, self.bytes_max, trusted, now)?;
-        }
+        self.settle(now)?;
         let first_seq = self.head.next_seq();
         self.try_append(records, now).map_err(|source| {
             self.in_doubt = true;
             LogError::Io { action: "write to", dir: self.dir.clone(), source }
         })?;
         Ok(first_seq)
+    }
+
+    /// After a failure: opens the log again at what was synced.
+    fn settle(&mut self, now: Micros) -> Result<(), LogError> {
+        if self.in_doubt {
+            *self = Self::open_trusting(self.fs.clone(), &self.dir, self.name, self.bytes_max, Some(self.synced), now)?;
+        }
+        Ok(())
     }
 
     fn try_append(&mut self, records: &[Record], now: Micros) -> io::Result<()> {
@@ -120,7 +129,7 @@ impl Log {
             self.write_block(block, &raw, now)?;
         }
         self.file.sync_data()?;
-        self.synced_len = self.head.len();
+        self.synced = (self.head.segment(), self.head.len());
         Ok(())
     }
 
@@ -149,12 +158,15 @@ impl Log {
     }
 
     fn roll(&mut self, now: Micros) -> io::Result<()> {
+        // The head is in the next segment from here on, the file only at the end.
+        self.in_doubt = true;
         let rolled = self.head.roll(now);
         let seal = super::block::Header::Seal(rolled.seal).encode();
         self.file.write_at(&[&seal], rolled.ended_len)?;
         self.file.sync_data()?;
         self.file = head::create(&*self.fs, &self.dir, rolled.segment, &rolled.opening)?;
-        self.synced_len = self.head.len();
+        self.synced = (self.head.segment(), self.head.len());
+        self.in_doubt = false;
         Ok(())
     }
 
@@ -177,6 +189,7 @@ impl Log {
 
     /// Removes every event. Sequence numbers go on. Returns how many there were.
     pub fn purge(&mut self, now: Micros) -> Result<u64, LogError> {
+        self.settle(now)?;
         let dir = self.dir.clone();
         let io_error = |source| LogError::Io { action: "purge", dir: dir.clone(), source };
         self.roll(now).map_err(io_error)?;
@@ -191,6 +204,7 @@ impl Log {
 
     /// Ends the segment that is written: what is appended from now on can be told from what was there. Answers its number.
     pub fn begin_segment(&mut self, now: Micros) -> Result<u64, LogError> {
+        self.settle(now)?;
         self.roll(now).map_err(|source| LogError::Io { action: "write to", dir: self.dir.clone(), source })?;
         Ok(self.head.segment())
     }

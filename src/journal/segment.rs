@@ -21,6 +21,11 @@ pub fn number_of(file_name: &str) -> Option<u64> {
     (number.len() >= 8 && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| number.parse().ok())?
 }
 
+/// The number in a sidecar's file name.
+pub fn number_of_sidecar(file_name: &str) -> Option<u64> {
+    number_of(&format!("{}.zst", file_name.strip_suffix(".idx")?))
+}
+
 /// A block found by [`scan`].
 #[derive(Clone, Debug)]
 pub struct ScannedBlock {
@@ -125,6 +130,8 @@ fn read_frame(file: &dyn File, at: u64, file_len: u64, check_data: bool) -> io::
     }
     let header = match Header::decode(&frame) {
         Ok(header) => header,
+        // Whole, and written by a newer release: not to be taken for damage.
+        Err(error @ HeaderError::Version(_)) => return Err(io::Error::new(io::ErrorKind::Unsupported, error)),
         Err(error) => return Ok(Err(error.to_string())),
     };
     let Header::Block(block) = &header else { return Ok(Ok((header, header_len as u32, 0))) };

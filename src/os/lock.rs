@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -20,6 +21,18 @@ pub struct DataDirLock {
 }
 
 impl DataDirLock {
+    /// Takes the lock, waiting for whoever has it for a moment only: a command that answers a question holds it for less than
+    /// a second, and must not keep a daemon from starting.
+    pub fn acquire_within(dir: &Path, patience: Duration) -> Result<DataDirLock, Error> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match DataDirLock::acquire(dir) {
+                Err(Error::InUse { .. }) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                taken_or_not => return taken_or_not,
+            }
+        }
+    }
+
     /// Takes the lock of an existing directory, or says at once that it is taken.
     pub fn acquire(dir: &Path) -> Result<DataDirLock, Error> {
         let io = |error| Error::Io { dir: dir.into(), error };
@@ -85,6 +98,13 @@ mod tests {
     #[test]
     fn what_is_no_directory_or_no_file_is_named() {
         let dir = tempfile::tempdir().expect("temporary directory");
+        let waited = DataDirLock::acquire(dir.path()).expect("free");
+        let letting_go = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(waited);
+        });
+        drop(DataDirLock::acquire_within(dir.path(), Duration::from_secs(30)).expect("free in a moment"));
+        letting_go.join().expect("no panic");
         let missing = DataDirLock::acquire(&dir.path().join("nosuch")).expect_err("missing").to_string();
         assert!(missing.starts_with("cannot lock the data directory ") && missing.contains("nosuch: No such file"), "{missing}");
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("lock")).expect("linked");

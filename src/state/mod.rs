@@ -10,6 +10,7 @@ use crate::journal::block::Checkpoints;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of sled's page cache unless configured.
 pub const CACHE_BYTES: u64 = 8 << 20;
@@ -70,6 +71,8 @@ pub struct State {
     dir: PathBuf,
     segments: sled::Tree,
     checkpoints: sled::Tree,
+    /// The catalogue changed since the last flush.
+    dirty: AtomicBool,
 }
 
 /// The state, and what had to be done to have it.
@@ -104,7 +107,7 @@ impl State {
             let (segments, checkpoints) = (db.open_tree("segments")?, db.open_tree("checkpoints")?);
             // Reads every record once: garbage shows here and not in the middle of a day.
             segments.iter().chain(checkpoints.iter()).chain(db.iter()).try_for_each(|record| record.map(drop))?;
-            Ok(State { db, dir: dir.to_owned(), segments, checkpoints })
+            Ok(State { db, dir: dir.to_owned(), segments, checkpoints, dirty: AtomicBool::new(false) })
         };
         // sled answers some damage with a panic.
         std::panic::catch_unwind(open)
@@ -125,11 +128,13 @@ impl State {
 
     pub fn put_segment(&self, number: u64, record: &SegmentRecord) -> Result<(), StateError> {
         self.segments.insert(number.to_be_bytes(), codec::encode(record))?;
+        self.dirty.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     pub fn remove_segment(&self, number: u64) -> Result<(), StateError> {
         self.segments.remove(number.to_be_bytes())?;
+        self.dirty.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -147,7 +152,7 @@ impl State {
 
     /// Writes the head, and the checkpoints when they are given, then makes all that was written durable.
     pub fn save(&self, head: HeadRecord, checkpoints: Option<&Checkpoints>) -> Result<(), StateError> {
-        if self.head() == Some(head) {
+        if self.head() == Some(head) && !self.dirty.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         if let Some(checkpoints) = checkpoints {

@@ -91,9 +91,9 @@ impl Store {
     pub fn durable(&self, ids: &[EventId], identity_hours: &[i32], cache: &mut IdCache) -> Result<Vec<bool>, SidecarError> {
         let view = self.view();
         let known = view.contains(ids, identity_hours, cache)?;
-        let staged: Vec<u32> = view.live.iter().map(|live| live.read().index.metas().len() as u32).collect();
+        let staged: Vec<u64> = view.live.iter().map(|live| live.staged_seq()).collect();
         let deadline = Instant::now() + SYNC_WAIT;
-        let synced = |(live, &blocks): (&Arc<Live>, &u32)| live.durable_blocks() >= blocks;
+        let synced = |(live, &seq): (&Arc<Live>, &u64)| live.durable_seq() >= seq;
         while !view.live.iter().zip(&staged).all(synced) {
             if Instant::now() > deadline {
                 // The disk does not answer, or the journal has a fault: nobody may rely on any of it.

@@ -171,6 +171,11 @@ impl Store {
         (probes.asked.swap(0, Ordering::Relaxed), probes.hits.swap(0, Ordering::Relaxed))
     }
 
+    /// Bytes of the quarantine on disk; `None` while someone is writing or reading it.
+    pub fn quarantine_bytes(&self) -> Option<u64> {
+        self.0.quarantine.try_lock().ok().map(|quarantine| quarantine.disk_bytes())
+    }
+
     /// The quarantine, locked for the caller.
     pub fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
         self.0.quarantine()
@@ -180,7 +185,9 @@ impl Store {
     pub fn record(&self, event: &str, details: serde_json::Value, now: Micros) -> Result<(), crate::journal::log::LogError> {
         let line = serde_json::json!({ "@timestamp": crate::events::time::format(now), "event": event, "details": details });
         let record = crate::journal::log::Record { time: now, line: line.to_string().into_bytes() };
-        self.0.ledger().append(&[record], now).map(drop)
+        let mut ledger = self.0.ledger();
+        ledger.append(&[record], now)?;
+        ledger.enforce_limit().map(drop)
     }
 
     /// The ledger, locked for the caller.

@@ -57,6 +57,8 @@ pub struct OpenReport {
 pub struct CommittedLen {
     /// Segment and length committed when the state was last saved.
     pub saved: Option<(u64, u64)>,
+    /// Sequence numbers below this had been given out by then.
+    pub next_seq: u64,
     /// After a fault: segment and length beyond which nothing was acknowledged.
     pub trusted: Option<(u64, u64)>,
 }
@@ -168,6 +170,9 @@ fn resume_last(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Last, OpenError> {
     let dir = &shared.layout.journal;
+    if let Some((segment, _)) = committed.trusted {
+        head::remove_behind(&*shared.fs, dir, segment).map_err(|source| OpenError::Io { action: "tidy up", path: dir.clone(), source })?;
+    }
     loop {
         let all = numbers(&*shared.fs, dir).map_err(|source| OpenError::Io { action: "list", path: dir.clone(), source })?;
         let Some(&last) = all.last() else {
@@ -187,9 +192,11 @@ fn resume_last(
             segment: last,
             committed_len: committed.saved.filter(|(number, _)| *number == last).map_or(0, |(_, len)| len),
             trusted_len: committed.trusted.filter(|(number, _)| *number == last).map(|(_, len)| len),
+            next_seq_min: committed.next_seq,
             now,
         };
         let keep = |torn: TornTail| {
+            head::keep_torn(&*shared.fs, &shared.layout.quarantine, &torn, now)?;
             quarantine_torn(shared, &torn, now)?;
             report.torn = Some(torn);
             Ok(())
@@ -213,8 +220,10 @@ fn checkpoints_before(shared: &Shared, all: &[u64]) -> Checkpoints {
     if let Some(scan) = all.iter().rev().nth(1).and_then(|&number| scan(number)) {
         checkpoints = scan.opening.map(|opening| opening.checkpoints).unwrap_or_default();
         for run in scan.blocks.into_iter().flat_map(|block| block.header.runs) {
-            if let Some(value) = run.checkpoint {
-                checkpoints.insert(run.stream, value);
+            match run.checkpoint {
+                Some(value) if value.is_empty() => drop(checkpoints.remove(&run.stream)),
+                Some(value) => drop(checkpoints.insert(run.stream, value)),
+                None => {}
             }
         }
     }
@@ -296,7 +305,8 @@ fn open_ended(
     let last_digest = scan.blocks.last().map(|block| block.header.digest);
     let digest = last_digest.or(scan.opening.as_ref().map(|opening| opening.previous_digest)).unwrap_or_default();
     if scan.seal.is_none() && scan.damage.is_empty() && report.damage.iter().all(|damage| damage.segment != number) {
-        let next_seq = scan.blocks.last().map_or(0, |block| block.meta.first_seq + u64::from(block.meta.events));
+        let opened_at = scan.opening.as_ref().map_or(0, |opening| opening.first_seq);
+        let next_seq = scan.blocks.last().map_or(opened_at, |block| block.meta.first_seq + u64::from(block.meta.events));
         let seal = Seal {
             next_seq,
             events: scan.blocks.iter().map(|block| u64::from(block.meta.events)).sum(),
@@ -339,9 +349,9 @@ fn answers_only(shared: &Shared, segments: &[u64]) -> io::Result<Vec<Arc<Sealed>
     let dir = &shared.layout.journal;
     let mut found = Vec::new();
     for entry in shared.fs.list(dir)? {
-        let Some(number) = entry.name.strip_suffix(".idx").and_then(|number| number.parse().ok()) else { continue };
+        let Some(number) = segment::number_of_sidecar(&entry.name) else { continue };
         if !segments.contains(&number)
-            && let Ok(sidecar) = open_sidecar(shared, number)?
+            && let Ok(Ok(sidecar)) = open_sidecar(shared, number)
         {
             found.push(Arc::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: None }));
         }

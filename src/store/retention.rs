@@ -57,10 +57,15 @@ fn decide(plan: RetentionPlan, candidates: &[Candidate], other_bytes: u64, now: 
     let expired = |time_max: Micros, days: Option<u32>| days.is_some_and(|days| time_max < now - i64::from(days) * MICROS_PER_DAY);
     let mut total: u64 = other_bytes + candidates.iter().map(|candidate| candidate.evidence_bytes + candidate.answers_bytes).sum::<u64>();
     let mut decisions = Vec::new();
+    // Evidence goes from the beginning only: a gap in the chain would look like tampering.
+    let mut kept_evidence = false;
     for candidate in candidates {
         let over_budget = plan.disk_budget_bytes.is_some_and(|budget| total > budget);
         let answers = over_budget || expired(candidate.time_max, plan.answers_days);
-        let evidence = candidate.evidence_bytes > 0 && (answers || expired(candidate.time_max, plan.evidence_days));
+        let evidence = candidate.evidence_bytes > 0 && !kept_evidence && (answers || expired(candidate.time_max, plan.evidence_days));
+        kept_evidence |= candidate.evidence_bytes > 0 && !evidence;
+        // Answers never go before their evidence.
+        let answers = answers && (evidence || candidate.evidence_bytes == 0);
         if evidence || answers {
             let reason = if over_budget { "disk budget" } else { "age" };
             let bytes = if evidence { candidate.evidence_bytes } else { 0 } + if answers { candidate.answers_bytes } else { 0 };
@@ -111,8 +116,12 @@ impl Store {
                 reason: decision.reason,
             };
             let details = serde_json::to_value(&record).map_err(io::Error::other)?;
-            self.record("segment_removed", details, now).map_err(io::Error::other)?;
+            // In the ledger first; but a disk so full that it takes no more must not keep retention from making room.
+            let recorded = self.record("segment_removed", details.clone(), now);
             self.remove(&decision)?;
+            if recorded.is_err() {
+                self.record("segment_removed", details, now).map_err(io::Error::other)?;
+            }
             removed.push(record);
         }
         Ok(removed)
@@ -127,7 +136,9 @@ impl Store {
             self.0.pool.forget(&path);
             if !decision.answers {
                 let sidecar = super::seal::open_sidecar(&self.0, decision.number)?.map_err(io::Error::other)?;
-                reopened = Some(Arc::new(Sealed { number: decision.number, generation: View::FIRST_GENERATION, sidecar, file: None }));
+                let before = self.view().sealed.iter().find(|sealed| sealed.number == decision.number).map(|sealed| sealed.generation);
+                let generation = before.unwrap_or(View::FIRST_GENERATION);
+                reopened = Some(Arc::new(Sealed { number: decision.number, generation, sidecar, file: None }));
             }
         }
         if decision.answers {

@@ -3,10 +3,11 @@
 //! Everything is written under temporary names, synced, and renamed; a crash at any point leaves the old or the new.
 use super::view::{Live, Sealed};
 use super::{Shared, View};
+use crate::events::EventId;
 use crate::index::BlockMeta;
 use crate::index::live::LiveIndex;
 use crate::index::sidecar::{self, Sidecar, SidecarError, SidecarHead};
-use crate::journal::block::{Block, Header, Seal};
+use crate::journal::block::{Block, Digest, Header, Seal};
 use crate::journal::fs::{File, Fs};
 use crate::journal::segment::{self, BlockReader, Damage, ReadError};
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ pub const SEAL_AGAIN: Duration = Duration::from_secs(10);
 /// Blocks are merged up to so many bytes of lines and so many events.
 const MERGED_RAW_BYTES: u32 = 512 << 10;
 const MERGED_EVENTS: u32 = 4096;
+/// … and so many blocks: each may bring names and runs of its own, also one without events.
+const MERGED_BLOCKS_MAX: usize = 4096;
 /// Merging pays when it at least halves the number of blocks.
 const MERGE_FACTOR: usize = 2;
 
@@ -186,23 +189,37 @@ impl Sealer {
         let mut new_block_of_old = vec![0; old_metas.len()];
         let mut reader = BlockReader::default();
         let mut compressor = zstd::bulk::Compressor::new(1).map_err(io_error)?;
+        let Ok(Header::Opening(before)) = Header::decode(&out.pending) else {
+            return Err(damaged(number, 0, ReadError::Mismatch));
+        };
+        let mut digest = Digest::following(&before.previous_digest);
         for (new_number, group) in groups.iter().enumerate() {
             new_block_of_old[group.clone()].fill(new_number as u32);
-            let merged = merge(&mut reader, &*task.file, &old_metas[group.clone()], &mut compressor).map_err(|(at, source)| {
-                let block = group.start + at;
-                let what = source.to_string();
-                SealError::Damaged {
-                    damage: Damage { segment: number, block: Some(block as u32), offset: old_metas[block].offset, what },
-                    source,
-                }
-            })?;
+            let merged =
+                merge(&mut reader, &*task.file, &old_metas[group.clone()], &mut compressor, &mut digest).map_err(|(at, source)| {
+                    let block = group.start + at;
+                    let what = source.to_string();
+                    SealError::Damaged {
+                        damage: Damage { segment: number, block: Some(block as u32), offset: old_metas[block].offset, what },
+                        source,
+                    }
+                })?;
             metas.push(out.append(merged).map_err(io_error)?);
+        }
+        // The only copy is about to be replaced: it must say what the chain says.
+        if digest.value() != task.seal.digest {
+            return Err(damaged(number, opening_len, ReadError::Mismatch));
         }
         let seal = Seal { blocks: metas.len() as u32, ..task.seal.clone() };
         out.pending.extend_from_slice(&Header::Seal(seal).encode());
         out.flush().and_then(|()| out.file.sync_data()).map_err(io_error)?;
         Ok(Rewritten { file: out.file, new_block_of_old, metas, len: out.len })
     }
+}
+
+fn damaged(segment: u64, offset: u64, source: ReadError) -> SealError {
+    let what = "the blocks read back are not those of the chain".to_owned();
+    SealError::Damaged { damage: Damage { segment, block: None, offset, what }, source }
 }
 
 struct Rewritten {
@@ -219,7 +236,7 @@ fn merge_plan(metas: &[BlockMeta]) -> Option<Vec<std::ops::Range<usize>>> {
     for (number, meta) in metas.iter().enumerate() {
         let fits = raw + meta.raw_len <= MERGED_RAW_BYTES && events + meta.events <= MERGED_EVENTS;
         match groups.last_mut() {
-            Some(group) if fits => group.end = number + 1,
+            Some(group) if fits && group.len() < MERGED_BLOCKS_MAX => group.end = number + 1,
             _ => {
                 groups.push(number..number + 1);
                 (raw, events) = (0, 0);
@@ -242,13 +259,18 @@ fn merge(
     file: &dyn File,
     metas: &[BlockMeta],
     compressor: &mut zstd::bulk::Compressor<'static>,
+    digest: &mut Digest,
 ) -> Result<Merged, (usize, ReadError)> {
     let mut lines = Vec::new();
     let mut all = Vec::new();
+    let mut hashes = Vec::new();
     let mut merged: Option<Block> = None;
     for (at, meta) in metas.iter().enumerate() {
         let block = reader.read(file, meta, &mut lines).map_err(|error| (at, error))?;
         all.extend_from_slice(&lines);
+        hashes.clear();
+        EventId::of_lines(&segment::lines(&lines).collect::<Vec<_>>(), &mut hashes);
+        digest.update(&hashes);
         match &mut merged {
             None => merged = Some(block),
             Some(merged) => {

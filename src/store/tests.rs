@@ -311,7 +311,7 @@ fn after_a_failed_write_or_sync_nothing_in_doubt_is_acknowledged() {
         let store = parts.store.clone();
         drop(parts);
         assert_eq!(contents(&store), good(0..24), "readers never see what is not durable");
-        let committed = CommittedLen { trusted: Some((fault.segment, fault.trusted_len)), saved: None };
+        let committed = CommittedLen { trusted: Some((fault.segment, fault.trusted_len)), ..CommittedLen::default() };
         let mut parts = store.reopen(committed, 2, &mut |_| {}).unwrap();
         assert_eq!(position(&parts), 24, "the source is asked again from the last acknowledged line");
         assert!(parts.committer.head().segment() > fault.segment, "the descriptor in doubt is never written again");
@@ -335,7 +335,7 @@ fn a_full_disk_stops_intake_and_loses_nothing() {
     let fault = parts.writer.step(Wait::Never).unwrap_err();
     let store = parts.store.clone();
     drop(parts);
-    let committed = CommittedLen { trusted: Some((fault.segment, fault.trusted_len)), saved: None };
+    let committed = CommittedLen { trusted: Some((fault.segment, fault.trusted_len)), ..CommittedLen::default() };
     assert!(store.reopen(committed, 2, &mut |_| {}).is_err(), "there is no room for the next segment's opening");
     assert_eq!(contents(&store), good(0..20), "answers go on");
     fs.set_free_bytes(1 << 30);
@@ -354,7 +354,7 @@ fn damage_below_the_committed_length_is_reported_and_not_taken_for_a_torn_append
     let last = parts.store.view().live[0].read().index.metas()[1];
     drop(parts);
     fs.flip(Path::new("/data/journal/00000001.zst"), (last.offset + 20) * 8);
-    let mut parts = start(&fs, CommittedLen { saved, trusted: None }).unwrap();
+    let mut parts = start(&fs, CommittedLen { saved, ..CommittedLen::default() }).unwrap();
     assert_eq!(parts.report.damage.len(), 1);
     assert_eq!((parts.report.damage[0].segment, parts.report.damage[0].block), (1, Some(1)));
     assert!(parts.report.torn.is_none());

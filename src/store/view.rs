@@ -73,6 +73,12 @@ impl Live {
         self.durable_seq.store(seq, Ordering::Release);
     }
 
+    /// Sequence number behind the last event that was committed, durable or not.
+    pub fn staged_seq(&self) -> u64 {
+        let last = self.read().index.metas().last().map(|meta| meta.first_seq + u64::from(meta.events));
+        last.unwrap_or_else(|| self.durable_seq())
+    }
+
     pub fn durable_blocks(&self) -> u32 {
         self.durable_blocks.load(Ordering::Acquire)
     }

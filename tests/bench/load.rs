@@ -69,7 +69,7 @@ fn child(file: &Path, data: &Path) {
                 if let Ok(stats) = ProcessStats::read() {
                     peak.fetch_max(stats.anonymous_bytes, Ordering::Relaxed);
                 }
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(50));
             }
         }
     });

@@ -78,6 +78,7 @@ impl Site {
             let site = body(self, engine.clone()).await;
             eventually("every event is stored", || stored(&engine) == site.written).await;
             assert!(engine.drain().await, "drained");
+            engine.release().await;
             site
         });
         drop(runner);
