@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_directory_or_no_file_is_named() {
+    fn a_holder_of_a_moment_is_waited_for() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let waited = DataDirLock::acquire(dir.path()).expect("free");
         let letting_go = std::thread::spawn(move || {
@@ -105,6 +105,11 @@ mod tests {
         });
         drop(DataDirLock::acquire_within(dir.path(), Duration::from_secs(30)).expect("free in a moment"));
         letting_go.join().expect("no panic");
+    }
+
+    #[test]
+    fn what_is_no_directory_or_no_file_is_named() {
+        let dir = tempfile::tempdir().expect("temporary directory");
         let missing = DataDirLock::acquire(&dir.path().join("nosuch")).expect_err("missing").to_string();
         assert!(missing.starts_with("cannot lock the data directory ") && missing.contains("nosuch: No such file"), "{missing}");
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("lock")).expect("linked");

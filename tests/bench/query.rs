@@ -12,6 +12,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// A name, and what answers the number of rows.
+type Question = (&'static str, Box<dyn Fn(&Store) -> usize>);
+
 const COLD_RUNS: usize = 5;
 const WARM_RUNS: usize = 50;
 
@@ -58,7 +61,7 @@ fn main() {
     );
     drop((addresses, sessions));
     let first_50 = |query: String, newest| SearchRequest { query, limit: 50, newest };
-    let questions: Vec<(&str, Box<dyn Fn(&Store) -> usize>)> = vec![
+    let questions: Vec<Question> = vec![
         (
             "one session",
             Box::new(move |store| {
