@@ -111,6 +111,28 @@ fn a_load_survives_being_killed_at_any_moment() {
 }
 
 #[test]
+fn bulk_and_tail_of_the_same_bytes_give_the_same_events_in_the_same_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = Site::new(dir.path());
+    site.write(30_000);
+    let log = site.log.to_str().unwrap().to_owned();
+    let head = |data: &Path| {
+        let args = ["verify", "--json", "--data", data.to_str().unwrap()];
+        let output = Command::new(env!("CARGO_BIN_EXE_honeyguide")).args(args).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["events"], 30_000);
+        report["head"].as_str().unwrap().to_owned()
+    };
+    let bulk = dir.path().join("bulk");
+    assert!(honeyguide(&["load", &log, "--data", bulk.to_str().unwrap()]).wait().unwrap().success());
+    // The digest covers every line and their order, and not where blocks were cut.
+    let bulk = head(&bulk);
+    let data = site.data();
+    site.run("[admin]\nlisten = \"off\"", |site, _| async move { site });
+    assert_eq!(head(&data), bulk);
+}
+
+#[test]
 fn state_that_is_deleted_or_garbled_is_rebuilt_and_said_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut site = Site::new(dir.path());

@@ -86,6 +86,7 @@ const BULK_BYTES: u64 = 4 << 20;
 
 impl MetricsActor {
     pub fn new(observed: Observed) -> MetricsActor {
+        observed.telemetry.metrics.set_phase(Phase::Live);
         MetricsActor { observed, phase: Phase::Live, ticks: 0 }
     }
 
