@@ -718,47 +718,6 @@ pub fn is_object(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().first() == Some(&b'{') && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
-/// Why a line could not be split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SplitError {
-    #[error("not a JSON array")]
-    NotAnArray,
-    #[error("an element of the array is no object")]
-    NotAnObject,
-    #[error("nested deeper than {JSON_DEPTH_MAX}")]
-    TooDeep,
-    #[error("the array is broken or not complete")]
-    Broken,
-}
-
-/// The objects of one line that is a complete JSON array of objects. All or nothing: what is broken is refused as a line.
-pub fn split_array(line: &[u8]) -> Result<Vec<&[u8]>, SplitError> {
-    let mut rest = line.trim_ascii().strip_prefix(b"[").ok_or(SplitError::NotAnArray)?.trim_ascii_start();
-    let mut objects = Vec::new();
-    if let Some(behind) = rest.strip_prefix(b"]") {
-        return if behind.is_empty() { Ok(objects) } else { Err(SplitError::Broken) };
-    }
-    loop {
-        match rest.first() {
-            Some(b'{') => {}
-            Some(_) => return Err(SplitError::NotAnObject),
-            None => return Err(SplitError::Broken),
-        }
-        let len = match Scanner::default().feed(rest) {
-            Scan::Complete(len) => len,
-            Scan::TooDeep(_) => return Err(SplitError::TooDeep),
-            Scan::More | Scan::Bad(_) => return Err(SplitError::Broken),
-        };
-        objects.push(&rest[..len]);
-        rest = rest[len..].trim_ascii_start();
-        match rest.split_first() {
-            Some((b',', behind)) => rest = behind.trim_ascii_start(),
-            Some((b']', [])) => return Ok(objects),
-            _ => return Err(SplitError::Broken),
-        }
-    }
-}
-
 /// Appends a value without the white space outside its strings.
 fn reflow(value: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
@@ -1189,27 +1148,6 @@ mod tests {
         assert_eq!(lines, whole);
     }
 
-    #[test]
-    fn splits_one_line_arrays() {
-        assert_eq!(split_array(b" [ {\"a\":\"]\"} , {}] \r"), Ok(vec![&b"{\"a\":\"]\"}"[..], b"{}"]));
-        assert_eq!(split_array(b"[]"), Ok(vec![]));
-        for (line, error) in [
-            ("{}", SplitError::NotAnArray),
-            ("[1]", SplitError::NotAnObject),
-            ("[{},[]]", SplitError::NotAnObject),
-            ("[{}", SplitError::Broken),
-            ("[{},", SplitError::Broken),
-            ("[{}]]", SplitError::Broken),
-            ("[{} {}]", SplitError::Broken),
-            ("[{\"a\"}]", SplitError::Broken),
-            ("[", SplitError::Broken),
-        ] {
-            assert_eq!(split_array(line.as_bytes()), Err(error), "{line}");
-        }
-        let deep = format!("[{}{}]", "{\"x\":".repeat(JSON_DEPTH_MAX + 1), "}".repeat(JSON_DEPTH_MAX + 1));
-        assert_eq!(split_array(deep.as_bytes()), Err(SplitError::TooDeep));
-    }
-
     fn value() -> impl Strategy<Value = serde_json::Value> {
         use serde_json::Value;
         let leaf = prop_oneof![
@@ -1262,10 +1200,6 @@ mod tests {
                 }
                 let parsed: Vec<serde_json::Value> = got.iter().map(|line| serde_json::from_slice(line).unwrap()).collect();
                 prop_assert_eq!(&parsed, &objects);
-            }
-            if form == 2 {
-                let split = split_array(input.as_bytes()).unwrap();
-                prop_assert_eq!(split.len(), objects.len());
             }
         }
 

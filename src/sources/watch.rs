@@ -4,11 +4,9 @@
 //! exhausted, network file systems).
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-/// How often the caller polls when there is no watch, milliseconds.
-pub const POLL_WITHOUT_WATCH_MS: u64 = 250;
 /// Most directories watched by one source.
 pub const WATCHED_DIRECTORIES_MAX: usize = 1024;
 
@@ -118,46 +116,9 @@ impl Watch {
     }
 }
 
-/// A watch that a task of the current runtime waits on.
-#[derive(Debug)]
-pub struct AsyncWatch(tokio::io::unix::AsyncFd<Watch>);
-
-impl AsyncWatch {
-    /// Must be called within a tokio runtime that has I/O enabled.
-    pub fn new(watch: Watch) -> std::io::Result<AsyncWatch> {
-        // SAFETY: the watch owns its descriptor, never replaces it and closes it only when dropped, which happens after
-        // the registration inside of AsyncFd has ended.
-        let registered = unsafe { tokio::io::unix::AsyncFd::register_with_interest(watch, tokio::io::Interest::READABLE) };
-        Ok(AsyncWatch(registered?))
-    }
-
-    /// Waits until something happens and says what. Nothing is lost when the future is dropped.
-    pub async fn changed(&mut self) -> std::io::Result<Changes> {
-        loop {
-            let mut ready = self.0.readable_mut().await?;
-            let changes = ready.get_inner_mut().drain();
-            ready.clear_ready();
-            if changes.any() {
-                return Ok(changes);
-            }
-        }
-    }
-
-    /// See [`Watch::follow`].
-    pub fn follow<'a>(&mut self, directories: impl IntoIterator<Item = &'a Path>) -> Vec<WatchError> {
-        self.0.get_mut().follow(directories)
-    }
-}
-
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
-    }
-}
-
-impl AsRawFd for Watch {
-    fn as_raw_fd(&self) -> RawFd {
-        self.inotify.as_fd().as_raw_fd()
     }
 }
 
@@ -194,15 +155,5 @@ mod tests {
         std::fs::remove_dir_all(&late).unwrap();
         assert!(watch.drain().names);
         assert_eq!(watch.directories().count(), 0);
-    }
-
-    #[tokio::test]
-    async fn wakes_an_async_reader() {
-        let dir = tempfile::tempdir().unwrap();
-        let (watch, _) = Watch::new([dir.path()]).unwrap();
-        let mut watch = AsyncWatch::new(watch).unwrap();
-        std::fs::write(dir.path().join("x"), b"1").unwrap();
-        let changes = tokio::time::timeout(std::time::Duration::from_secs(10), watch.changed()).await.unwrap().unwrap();
-        assert!(changes.names);
     }
 }
