@@ -9,6 +9,7 @@ use super::answers_ping;
 use super::intake::Intake;
 use super::supervised::message;
 use crate::events::batch::Batch;
+use crate::events::id::hex;
 use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
 use crate::state::{HeadRecord, SegmentRecord, State};
@@ -542,10 +543,6 @@ impl JournalActor {
         self.snapshot.paused = self.paused_since.is_some();
         self.config.snapshot.send_replace(self.snapshot.clone());
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One line per kind of refusal in the batch.

@@ -3,6 +3,7 @@
 use super::format::{
     Damage, IngestedFile, JournalStatus, QuarantineItem, QuarantineRow, QuarantineStatus, RebuildReport, Status, TopRow, VerifyReport,
 };
+use crate::events::id::hex;
 use crate::events::{Field, Micros, time};
 use crate::journal::segment;
 use crate::journal::verify::Verified;
@@ -168,9 +169,4 @@ pub fn status(store: &Store, data_dir: &Path, digest: Option<String>) -> Result<
         quarantine: QuarantineStatus { records: quarantine_records, bytes: quarantine_bytes },
         ..Status::default()
     })
-}
-
-/// Lower case.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,7 +13,7 @@ pub fn answer(context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let settings = context.settings()?;
     let status: format::Status = match Target::find(&settings)? {
         Target::Daemon(client) => client.get(&["api", "v1", "status"], &[], None)?,
-        Target::Local(open) => answers::status(&open.store, &settings.data_dir, Some(answers::hex(&open.digest())))?,
+        Target::Local(open) => answers::status(&open.store, &settings.data_dir, Some(crate::events::id::hex(&open.digest())))?,
     };
     if context.global.json {
         writeln!(out, "{}", format::json(&status, &context.output)?)?;

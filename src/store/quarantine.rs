@@ -1,4 +1,5 @@
 //! What was refused, kept with the reason: a log of JSON records, each refused stretch once.
+use crate::events::id::hex;
 use crate::events::{EventId, Micros, time};
 use crate::journal::fs::Fs;
 use crate::journal::log::{Log, LogError, Record};
@@ -84,10 +85,6 @@ impl QuarantineRecord {
 
 fn key(blake3: &str, len: u64, path: &str, offset: u64, reason: Reason) -> EventId {
     if len > 0 { EventId::of_line(blake3.as_bytes()) } else { EventId::of_line(format!("{path}\n{offset}\n{}", reason.name()).as_bytes()) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -112,7 +112,7 @@ impl Store {
                 events: head.events,
                 bytes: decision.bytes,
                 first_seq: head.first_seq,
-                digest: head.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+                digest: crate::events::id::hex(&head.digest),
                 reason: decision.reason,
             };
             let details = serde_json::to_value(&record).map_err(io::Error::other)?;
