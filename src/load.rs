@@ -169,7 +169,7 @@ fn plan(request: &LoadRequest) -> (LoadProgress, Vec<(Format, Vec<PathBuf>)>) {
             let format = match request.format {
                 Some(format) => Ok(Some(format)),
                 // Nothing to recognise and nothing to read.
-                None if len == 0 => Ok(Some(Format::Cowrie)),
+                None if len == 0 => Ok(Some(Format::COWRIE)),
                 None => reader::recognise(&file),
             };
             match format {

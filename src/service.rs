@@ -1,6 +1,6 @@
 //! What commands ask of the store, as plain functions: the admin endpoint calls them for a running daemon, the command
 //! line calls them itself when there is none. They know nothing of HTTP and nothing of terminals.
-use crate::events::batch::{Batch, Extractor};
+use crate::events::batch::{Batch, Batcher};
 use crate::events::{Field, Micros, time};
 use crate::index::ids::IdCache;
 use crate::index::query::{Query, QueryError};
@@ -166,12 +166,12 @@ pub struct IngestedFile {
 pub fn ingested(store: &Store, path: &Path, format: Format) -> Result<IngestedFile, ServiceError> {
     let source = Arc::new(Source { name: "ingested".into(), format });
     let mut archive = Archive::open(path, source, ArchiveSettings::default())?;
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     let mut cache = IdCache::new();
     let mut answer = IngestedFile { path: path.into(), ingested: true, bytes: 0, durable_bytes: 0, missing: 0, problem: None };
     while let Some(chunk) = archive.next_chunk()? {
         let bytes = chunk.origin.input_bytes;
-        let batch = extractor.extract(chunk, &());
+        let batch = batcher.extract(chunk, &());
         let missing = missing_of(store, &batch, &mut cache)?;
         answer.bytes += bytes;
         answer.missing += missing;
@@ -335,7 +335,7 @@ pub struct RetryOutcome {
 
 /// After a retry: removes those of the selected records whose bytes are events of the journal now.
 pub fn quarantine_resolve(store: &Store, selection: &Selection, now: Micros) -> Result<RetryOutcome, ServiceError> {
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     let mut cache = IdCache::new();
     let mut resolved = Selection::default();
     let mut outcome = RetryOutcome::default();
@@ -347,7 +347,7 @@ pub fn quarantine_resolve(store: &Store, selection: &Selection, now: Micros) -> 
         }
         for (number, chunk) in chunks {
             outcome.retried += 1;
-            let batch = extractor.extract(chunk, &());
+            let batch = batcher.extract(chunk, &());
             let known = store.durable(&batch.ids, &batch.identity_hours, &mut cache)?;
             if batch.refused.is_empty() && !known.is_empty() && known.iter().all(|&known| known) {
                 resolved.numbers.push(number);

@@ -5,7 +5,7 @@
 //! `expected.json` holds the answers that the release which wrote the files gave. A new format version gets a new directory
 //! and a new test; these files are not written again. Should they have to be before the first release:
 //! `HONEYGUIDE_WRITE_FIXTURES=1 cargo nextest run --test format_v1 writes_the_fixtures`, and put the two digests below right.
-use honeyguide::events::batch::Extractor;
+use honeyguide::events::batch::Batcher;
 use honeyguide::events::{EventId, Field, Micros};
 use honeyguide::index::BlockMeta;
 use honeyguide::index::ids::IdCache;
@@ -179,10 +179,10 @@ fn events_of_then_are_duplicates_now_and_new_ones_go_on_behind_them() {
     let mut lines: Vec<&[u8]> = before.split_inclusive(|&byte| byte == b'\n').collect();
     let new = b"{\"eventid\":\"cowrie.session.connect\",\"session\":\"00000000aaaa\",\"timestamp\":\"2026-01-03T00:00:00.000000Z\"}\n";
     lines.push(new);
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     for chunk in lines.chunks(500) {
         let known = parts.store.known(IdCache::new());
-        let batch = extractor.extract(chunk_of(chunk.concat(), b"again"), &known);
+        let batch = batcher.extract(chunk_of(chunk.concat(), b"again"), &known);
         parts.committer.commit(batch, known.generation(), NOW).unwrap();
     }
     assert_eq!(parts.committer.head().next_seq(), next_seq + 1);
@@ -287,7 +287,7 @@ fn a_header_with_fields_added_behind_those_known_is_read() {
 
 fn chunk_of(data: Vec<u8>, checkpoint: &[u8]) -> Chunk {
     let origin = Origin {
-        source: Arc::new(Source { name: "cowrie".into(), format: Format::Cowrie }),
+        source: Arc::new(Source { name: "cowrie".into(), format: Format::COWRIE }),
         stream: STREAM.into(),
         run: 0,
         ordinal: 0,
@@ -314,10 +314,10 @@ fn writes_the_fixtures() {
     // Two and a half days, so that terms have several (sensor, day) cells.
     let simulation = Simulation { seed: 1, events_per_second: 0.012, hostile: true, ..Simulation::default() };
     let mut generator = Generator::new(&simulation);
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     let mut commit = |parts: &mut Parts, data: Vec<u8>, checkpoint: &[u8]| {
         let known = parts.store.known(IdCache::new());
-        let batch = extractor.extract(chunk_of(data, checkpoint), &known);
+        let batch = batcher.extract(chunk_of(data, checkpoint), &known);
         parts.committer.commit(batch, known.generation(), NOW).unwrap();
     };
     let mut lines = |events| {

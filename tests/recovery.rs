@@ -1,5 +1,5 @@
 //! What once went wrong when a data directory was opened again: each test names the defect.
-use honeyguide::events::batch::Extractor;
+use honeyguide::events::batch::Batcher;
 use honeyguide::index::ids::IdCache;
 use honeyguide::journal::fs::Fs;
 use honeyguide::journal::log::{Log, Record};
@@ -49,7 +49,7 @@ fn line(n: u64, month: u64) -> String {
 fn chunk(data: String) -> Chunk {
     Chunk {
         origin: Origin {
-            source: Arc::new(Source { name: "test".into(), format: Format::Cowrie }),
+            source: Arc::new(Source { name: "test".into(), format: Format::COWRIE }),
             stream: "test/1-1".into(),
             run: 0,
             ordinal: 0,
@@ -72,7 +72,7 @@ fn start(fs: &SimulatedFs, committed: CommittedLen) -> Parts {
 
 fn commit(parts: &mut Parts, data: String) {
     let known = parts.store.known(IdCache::new());
-    let batch = Extractor::new().extract(chunk(data), &known);
+    let batch = Batcher::new().extract(chunk(data), &known);
     parts.committer.commit(batch, known.generation(), 1).unwrap();
 }
 

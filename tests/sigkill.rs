@@ -184,7 +184,7 @@ fn garble(dir: &Path) {
 
 #[test]
 fn the_test_log_is_what_the_decoder_takes() {
-    let mut extractor = honeyguide::events::batch::Extractor::new();
-    let explained = extractor.explain(honeyguide::sources::Format::Cowrie, event(3).as_bytes(), 0);
+    let mut batcher = honeyguide::events::batch::Batcher::new();
+    let explained = batcher.explain(honeyguide::sources::Format::COWRIE, event(3).as_bytes(), 0);
     assert!(explained[0].event.is_ok());
 }

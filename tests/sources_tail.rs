@@ -28,7 +28,7 @@ struct World {
 }
 
 fn source() -> Arc<Source> {
-    Arc::new(Source { name: "cowrie".into(), format: Format::Cowrie })
+    Arc::new(Source { name: "cowrie".into(), format: Format::COWRIE })
 }
 
 fn event(n: u64) -> String {

@@ -5,7 +5,7 @@
 //! Invariant: a chunk that came in goes out as a batch, or its run is voided.
 use super::answers_ping;
 use super::journal::{Commit, JournalActor, RunsLost};
-use crate::events::batch::Extractor;
+use crate::events::batch::Batcher;
 use crate::index::ids::IdCache;
 use crate::sources::Chunk;
 use crate::store::Store;
@@ -24,18 +24,18 @@ pub struct Extract(pub Chunk);
 pub type Waiting = Arc<AtomicUsize>;
 
 struct Worker {
-    extractor: Extractor,
+    batcher: Batcher,
     cache: IdCache,
 }
 
 impl Worker {
     fn new() -> Worker {
-        Worker { extractor: Extractor::new(), cache: IdCache::new() }
+        Worker { batcher: Batcher::new(), cache: IdCache::new() }
     }
 
     fn extract(&mut self, chunk: Chunk, store: &Store) -> Commit {
         let known = store.known(std::mem::take(&mut self.cache));
-        let batch = self.extractor.extract(chunk, &known);
+        let batch = self.batcher.extract(chunk, &known);
         let generation = known.generation();
         self.cache = known.into_cache();
         Commit { batch, generation }
@@ -99,7 +99,7 @@ impl ExtractionActor {
             });
             ctx.spawn(worked.into_actor(self).map(move |worked, actor, ctx| {
                 let worker = worked.unwrap_or_else(|_| {
-                    // The extractor catches panics of decoders; this one came from elsewhere, and took a chunk with it.
+                    // The batcher catches panics of decoders; this one came from elsewhere, and took a chunk with it.
                     actor.journal.do_send(RunsLost { run: None });
                     Worker::new()
                 });

@@ -116,7 +116,7 @@ pub struct IngestedRequest {
 }
 
 fn format_default() -> Format {
-    Format::Cowrie
+    Format::COWRIE
 }
 
 async fn ingested(admin: web::Data<Admin>, asked: web::Json<IngestedRequest>) -> Result<HttpResponse, Problem> {

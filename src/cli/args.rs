@@ -472,7 +472,7 @@ fn reason_parser() -> impl TypedValueParser<Value = Reason> {
 }
 
 fn format_parser() -> impl TypedValueParser<Value = Format> {
-    PossibleValuesParser::new([PossibleValue::new("cowrie").help("Cowrie's JSON log (jsonlog)")]).map(|_| Format::Cowrie)
+    PossibleValuesParser::new([PossibleValue::new("cowrie").help("Cowrie's JSON log (jsonlog)")]).map(|_| Format::COWRIE)
 }
 
 fn shape_parser() -> impl TypedValueParser<Value = Shape> {

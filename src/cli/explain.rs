@@ -2,7 +2,7 @@
 use super::context::{Context, Exit, Usage};
 use super::terminal::{Colour, Output, escape};
 use super::{args, format, print};
-use crate::events::batch::{Explained, Explanation, Extractor};
+use crate::events::batch::{Batcher, Explained, Explanation};
 use crate::events::decoder::Identity;
 use crate::events::{DOCUMENT_BYTES_MAX, Micros, time};
 use crate::sources::Format;
@@ -12,14 +12,14 @@ use std::io::{self, BufRead, Read};
 
 pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
     // The only format there is so far; with more, a line without `--format` is tried with each.
-    let format = args.format.unwrap_or(Format::Cowrie);
-    let mut extractor = Extractor::new();
+    let format = args.format.unwrap_or(Format::COWRIE);
+    let mut batcher = Batcher::new();
     let (mut lines, mut refused) = (0u64, 0u64);
     let mut tell = |line: &[u8]| -> anyhow::Result<()> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        for explanation in extractor.explain(format, line, time::now()) {
+        for explanation in batcher.explain(format, line, time::now()) {
             lines += 1;
             refused += u64::from(explanation.event.is_err());
             let answer = Answer::of(&explanation, format);
@@ -187,8 +187,8 @@ mod tests {
     fn nothing_of_a_hostile_value_reaches_the_terminal_raw() {
         let line =
             b"{\"eventid\":\"cowrie.login.failed\",\"username\":\"\\u001b]0;owned\\u0007\",\"timestamp\":\"2026-03-22T00:00:00.000001Z\"}";
-        let explanation = &Extractor::new().explain(Format::Cowrie, line, 0)[0];
-        let text = Answer::of(explanation, Format::Cowrie).render(&Output::plain());
+        let explanation = &Batcher::new().explain(Format::COWRIE, line, 0)[0];
+        let text = Answer::of(explanation, Format::COWRIE).render(&Output::plain());
         assert!(text.contains("\\x1b]0;owned\\x07") && !text.contains('\x1b'), "{text}");
     }
 }

@@ -16,7 +16,7 @@ pub fn run(args: &args::Ingested, context: &Context) -> anyhow::Result<Exit> {
 pub fn answer(args: &args::Ingested, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let absolute = |path| std::path::absolute(path).with_context(|| "cannot tell the current directory");
     let paths = args.paths.iter().map(absolute).collect::<anyhow::Result<Vec<PathBuf>>>()?;
-    let format = Format::Cowrie;
+    let format = Format::COWRIE;
     let files: Vec<format::IngestedFile> = match Target::find(&context.settings()?)? {
         Target::Daemon(client) => client.post(&["api", "v1", "ingested"], &IngestedRequest { paths, format })?,
         Target::Local(open) => answers::ingested(&open.store, paths.iter().map(PathBuf::as_path), format)?,

@@ -16,8 +16,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Longest string, bytes.
 const TEXT_BYTES_MAX: usize = 4096;
-/// Most `[[source]]` tables.
-const SOURCES_MAX: usize = 256;
+/// Most tables of one repeated group.
+const TABLES_MAX: usize = 256;
 /// Most problems told; the rest are counted.
 const PROBLEMS_MAX: usize = 50;
 /// Most problems looked for.
@@ -55,24 +55,27 @@ pub type Values = BTreeMap<&'static str, Given>;
 pub struct Fragment {
     /// Tables that occur once, by name.
     pub groups: BTreeMap<&'static str, Values>,
-    /// The `[[source]]` tables, each with its place.
-    pub sources: Vec<(Place, Values)>,
+    /// Tables that may occur many times, by name, each with its place.
+    pub repeated: BTreeMap<&'static str, Vec<(Place, Values)>>,
 }
 
 impl Fragment {
-    /// `upper` over `self`: single keys replace single keys; a list of sources replaces the list.
+    /// `upper` over `self`: single keys replace single keys; a list of tables replaces the list.
     pub fn merged_with(mut self, upper: Fragment) -> Fragment {
         for (group, values) in upper.groups {
             self.groups.entry(group).or_default().extend(values);
         }
-        if !upper.sources.is_empty() {
-            self.sources = upper.sources;
-        }
+        self.repeated.extend(upper.repeated.into_iter().filter(|(_, tables)| !tables.is_empty()));
         self
     }
 
     pub fn get(&self, group: &str, key: &str) -> Option<&Given> {
         self.groups.get(group)?.get(key)
+    }
+
+    /// The tables of a repeated group.
+    pub fn tables(&self, group: &str) -> &[(Place, Values)] {
+        self.repeated.get(group).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -160,7 +163,10 @@ impl Reader<'_> {
             let (name, at) = (name.get_ref().as_ref(), name.span().start);
             match GROUPS.iter().find(|group| !group.name.is_empty() && group.name == name) {
                 Some(group) if group.repeated => match value.get_ref() {
-                    DeValue::Array(tables) => fragment.sources = self.repeated(group, tables),
+                    DeValue::Array(tables) => {
+                        let tables = self.repeated(group, tables);
+                        fragment.repeated.insert(group.name, tables);
+                    }
                     _ => self.complain(at, format!("`{name}` can occur more than once: write [[{name}]]")),
                 },
                 Some(group) => match value.get_ref() {
@@ -192,8 +198,8 @@ impl Reader<'_> {
                 self.complain(at, format!("`{}` can occur more than once: write [[{}]]", group.name, group.name));
                 continue;
             };
-            if index == SOURCES_MAX {
-                self.complain(at, format!("more than {SOURCES_MAX} {} tables: join some by giving them several paths", group.title()));
+            if index == TABLES_MAX {
+                self.complain(at, format!("more than {TABLES_MAX} {} tables", group.title()));
                 break;
             }
             let values = self.table(group, fields);
@@ -241,7 +247,7 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
     let (min, max, none) = match kind {
         Kind::Bytes { min, max, none } | Kind::Number { min, max, none } => (min, max, none),
         Kind::Text { none } => (0, 0, none),
-        Kind::Choice(_) | Kind::List { .. } => (0, 0, None),
+        Kind::Choice(_) | Kind::List { .. } | Kind::Map { .. } => (0, 0, None),
     };
     if let (Some(text), Some(none)) = (value.as_str(), none)
         && text == none
@@ -271,6 +277,16 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
                 other => Err(format!("must be {kind}, but holds {}", shown(other))),
             });
             texts.collect::<Result<_, _>>().map(Value::List)
+        }
+        (Kind::Map { most }, DeValue::Table(entries)) if entries.len() <= most => {
+            let entries = entries.iter().map(|(name, value)| {
+                let name = text_value(name.get_ref()).map_err(|error| format!("has a name that {error}"))?;
+                match value.get_ref() {
+                    DeValue::String(text) => Ok((name, text_value(text)?)),
+                    other => Err(format!("must be {kind}, but `{}` is {}", printable(&name), shown(other))),
+                }
+            });
+            entries.collect::<Result<_, _>>().map(Value::Map)
         }
         (Kind::List { .. }, DeValue::String(_)) => Err(format!("must be a list, not a string: put it in brackets, [{}]", shown(value))),
         _ => wrong(),
@@ -463,7 +479,7 @@ mod tests {
         assert_eq!(data_dir.value, Value::Text("/b".into()));
         assert_eq!(data_dir.origin.to_string(), "b:1:12");
         assert_eq!(merged.get("log", "level").expect("kept").origin.to_string(), "a:3:9");
-        assert_eq!(merged.sources.len(), 1);
-        assert_eq!(merged.sources[0].0.to_string(), "a:4:1");
+        assert_eq!(merged.tables("source").len(), 1);
+        assert_eq!(merged.tables("source")[0].0.to_string(), "a:4:1");
     }
 }

@@ -3,6 +3,7 @@
 //! The options themselves stand in [`super::groups`], once: the struct the program reads, the checks, the suggestion for a
 //! misspelt name, the shipped `config/honeyguide.toml` and the reload rules all come from that table.
 use super::bytes;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +76,10 @@ pub enum Kind {
     List {
         most: usize,
     },
+    /// A table of up to `most` names, each with a string.
+    Map {
+        most: usize,
+    },
 }
 
 impl fmt::Display for Kind {
@@ -99,6 +104,7 @@ impl fmt::Display for Kind {
                 choices.iter().enumerate().try_for_each(|(i, choice)| write!(f, "{} \"{choice}\"", if i > 0 { "," } else { "" }))
             }
             Kind::List { most } => write!(f, "a list of up to {most} strings"),
+            Kind::Map { most } => write!(f, "a table of up to {most} strings, such as {{ a = \"b\" }}"),
         }
     }
 }
@@ -143,6 +149,8 @@ pub enum Value {
     Number(u64),
     Text(String),
     List(Vec<String>),
+    /// In the order of the names.
+    Map(BTreeMap<String, String>),
 }
 
 impl Value {
@@ -155,6 +163,10 @@ impl Value {
             (Value::Number(number), Kind::Bytes { .. }) => quoted(&bytes::format(*number)),
             (Value::Number(number), _) => number.to_string(),
             (Value::Text(text), _) => quoted(text),
+            (Value::Map(map), _) => {
+                let entries: Vec<String> = map.iter().map(|(name, text)| format!("{} = {}", quoted(name), quoted(text))).collect();
+                format!("{{ {} }}", entries.join(", "))
+            }
             (Value::List(list), _) => format!("[{}]", list.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")),
         }
     }
@@ -195,6 +207,15 @@ impl Setting for Vec<String> {
         match value {
             Value::List(list) => list.clone(),
             other => unreachable!("a list key holds {other:?}"),
+        }
+    }
+}
+
+impl Setting for BTreeMap<String, String> {
+    fn from_value(value: &Value) -> BTreeMap<String, String> {
+        match value {
+            Value::Map(map) => map.clone(),
+            other => unreachable!("a table key holds {other:?}"),
         }
     }
 }

@@ -76,7 +76,7 @@ impl Settings {
         let limits = super::Limits { quarantine_bytes: new.limits.quarantine_bytes, ..self.limits.clone() };
         let log = super::LogSettings { level: new.log.level, ..self.log.clone() };
         let mut fragment = self.fragment.clone();
-        fragment.sources = new.fragment.sources.clone();
+        fragment.repeated = new.fragment.repeated.clone();
         for (group, key, ..) in new.values().filter(|(_, key, ..)| key.apply == Apply::Reload) {
             let values = fragment.groups.entry(group.name).or_default();
             match new.fragment.get(group.name, key.name) {

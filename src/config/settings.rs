@@ -148,7 +148,7 @@ impl Settings {
 
         let data_dir = check.path(&root.data_dir, &origin_of(&fragment, "", "data_dir"));
         let admin = check.admin(&fragment, &admin, &data_dir);
-        let sources = check.sources(&fragment.sources);
+        let sources = check.sources(fragment.tables("source"));
         check.journal(&fragment, &journal);
         check.supervision(&fragment, &supervision);
         let log = check.log(&fragment, log);
@@ -159,7 +159,7 @@ impl Settings {
         }
     }
 
-    /// Every value outside the sources, as TOML, with where it was set.
+    /// Every value outside the repeated tables, as TOML, with where it was set.
     pub fn values(&self) -> impl Iterator<Item = (&'static Group, &'static Key, String, Origin)> {
         let groups = GROUPS.iter().filter(|group| !group.repeated);
         groups.flat_map(|group| group.keys.iter().map(move |key| (group, key))).map(|(group, key)| {
@@ -187,7 +187,7 @@ impl Settings {
 
     /// Where a source was configured: parallel to `sources`.
     pub fn source_places(&self) -> impl Iterator<Item = &Place> {
-        self.fragment.sources.iter().map(|(place, _)| place)
+        self.fragment.tables("source").iter().map(|(place, _)| place)
     }
 }
 
@@ -288,10 +288,7 @@ impl Check<'_> {
             }
             roots.sort();
             roots.dedup();
-            let format = match source.format.as_str() {
-                "cowrie" => Format::Cowrie,
-                other => unreachable!("`{other}` is not among the key's choices"),
-            };
+            let format = Format::parse(&source.format).expect("the key's choices are formats");
             let start = if source.start == "end" { Start::End } else { Start::Beginning };
             sources.push(SourceSettings { name, format, patterns, roots, start });
         }
@@ -441,7 +438,7 @@ mod tests {
         let source = &settings.sources[0];
         assert_eq!(source.patterns.iter().map(glob::Pattern::as_str).collect::<Vec<_>>(), ["/etc/h/logs/*.json", "/var/log/x/y[12]/z"]);
         assert_eq!(source.roots, [Path::new("/etc/h/logs"), Path::new("/var/log/x")]);
-        assert_eq!((source.start, source.format), (Start::Beginning, Format::Cowrie));
+        assert_eq!((source.start, source.format), (Start::Beginning, Format::COWRIE));
     }
 
     #[test]

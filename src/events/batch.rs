@@ -1,12 +1,12 @@
 //! The hot path: a chunk of lines becomes a block ready for the journal.
 //!
-//! A worker thread keeps one [`Extractor`], whose tables and buffers are reused: lines are validated and their terms noted,
+//! A worker thread keeps one [`Batcher`], whose tables and buffers are reused: lines are validated and their terms noted,
 //! identities are computed and asked for, and only what is new is added up and compressed. What comes out is a function of the
-//! lines alone (and of when they were received): [`Extractor::index`] gives the same from the lines in the journal.
+//! lines alone (and of when they were received): [`Batcher::index`] gives the same from the lines in the journal.
 //!
 //! No line can hurt: one that panics its decoder is refused and the rest is kept.
 use super::array::{is_array, split_array};
-use super::decoder::{Decoder, Event, Identity, Term, decoder};
+use super::decoder::{Decoder, Event, Identity, Term};
 use super::json::Flaw;
 use super::refusals::{Refusals, reason};
 use super::tally::{Events, Noted, Tally};
@@ -60,7 +60,7 @@ impl Batch {
     ///
     /// Rare, and then mostly for none or all of the events: so the lines are decoded again rather than every batch carry what
     /// was noted of them.
-    pub fn retain(&mut self, keep: &[bool], extractor: &mut Extractor) {
+    pub fn retain(&mut self, keep: &[bool], batcher: &mut Batcher) {
         let dropped = keep.iter().take(self.ids.len()).filter(|&&keep| !keep).count();
         if dropped == 0 {
             return;
@@ -86,8 +86,8 @@ impl Batch {
         self.duplicates += dropped as u32;
         self.events -= dropped as u32;
         let run = (self.events, self.origin.source.format, self.origin.received_at);
-        (self.terms, self.times) = extractor.index_identified(&self.lines, &[run], Some(&self.ids));
-        self.frame = extractor.compress(&self.lines);
+        (self.terms, self.times) = batcher.index_identified(&self.lines, &[run], Some(&self.ids));
+        self.frame = batcher.compress(&self.lines);
     }
 
     /// The line of event `at`, without its newline.
@@ -151,7 +151,7 @@ impl Fault {
 }
 
 /// What a worker needs to turn chunks into batches, reused from chunk to chunk.
-pub struct Extractor {
+pub struct Batcher {
     compressor: zstd::bulk::Compressor<'static>,
     compressed: Vec<u8>,
     /// Lines (or elements of arrays) that may be events, as ranges of the chunk.
@@ -168,15 +168,15 @@ pub struct Extractor {
     at: usize,
 }
 
-impl Default for Extractor {
+impl Default for Batcher {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Extractor {
-    pub fn new() -> Extractor {
-        Extractor {
+impl Batcher {
+    pub fn new() -> Batcher {
+        Batcher {
             compressor: compressor(),
             compressed: Vec::new(),
             candidates: Vec::new(),
@@ -195,7 +195,7 @@ impl Extractor {
     /// Makes a chunk ready for the journal.
     pub fn extract(&mut self, chunk: Chunk, known: &dyn Known) -> Batch {
         let Chunk { mut origin, data, refused } = chunk;
-        let decoder = decoder(origin.source.format);
+        let decoder = origin.source.format.decoder();
         let mut refusals = Refusals::new(refused, origin.offset);
         self.begin(&data);
         origin.reflowed |= self.find_lines(&data, &mut refusals);
@@ -229,7 +229,7 @@ impl Extractor {
         }
     }
 
-    /// What [`Extractor::extract`] noted of the events in `lines`, from stored lines: their terms, the times they are indexed
+    /// What [`Batcher::extract`] noted of the events in `lines`, from stored lines: their terms, the times they are indexed
     /// by, their ids. `runs` says of how many lines each (events, format, received_at) holds.
     ///
     /// Never fails: a stored line which its decoder no longer accepts is an event without time and terms.
@@ -250,7 +250,7 @@ impl Extractor {
         for (run, &(events, format, received_at)) in runs.iter().enumerate() {
             // The counts of runs are the caller's to check; should they fall short, the last run takes the rest.
             let end = if run + 1 == runs.len() { self.candidates.len() } else { (first + events as usize).min(self.candidates.len()) };
-            let decoder = decoder(format);
+            let decoder = format.decoder();
             self.decode(lines, first..end, decoder, received_at, |range, _| Some(without_terms(range, received_at)));
             if ids.is_none() {
                 self.identify(lines, decoder.identity());
@@ -302,12 +302,12 @@ impl Extractor {
         let time = self.event.time;
         let indexed_by =
             self.terms(format, line, received_at, &mut |field, value| terms.push((field, value.to_vec()))).unwrap_or(received_at);
-        Ok(Explained { id: EventId::of_line(line), identity: decoder(format).identity(), time, indexed_by, terms })
+        Ok(Explained { id: EventId::of_line(line), identity: format.decoder().identity(), time, indexed_by, terms })
     }
 
     fn decode_one(&mut self, format: Format, line: &[u8]) -> Result<(), Fault> {
         self.event.reset(false);
-        catch_unwind(AssertUnwindSafe(|| decode_line(decoder(format), line, &mut self.event))).unwrap_or(Err(Fault::Panic))
+        catch_unwind(AssertUnwindSafe(|| decode_line(format.decoder(), line, &mut self.event))).unwrap_or(Err(Fault::Panic))
     }
 
     fn begin(&mut self, data: &[u8]) {

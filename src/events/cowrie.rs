@@ -10,7 +10,7 @@ use super::decoder::{Decoder, Event, Identity};
 use super::json::{self, Flaw, Literal, Value};
 use super::{Field, time};
 
-/// The decoder of [`Format::Cowrie`](crate::sources::Format::Cowrie).
+/// The decoder of [`Format::COWRIE`](super::Format::COWRIE).
 pub struct Cowrie;
 
 impl Decoder for Cowrie {
@@ -133,13 +133,13 @@ fn escaped_member(name: Literal<'_>) -> Member {
 
 #[cfg(test)]
 mod tests {
-    use crate::events::batch::Extractor;
+    use crate::events::batch::Batcher;
     use crate::events::{Field, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX, decoder, time};
     use crate::sources::Format;
 
     /// The terms of a line as `field=value`, or why it is refused.
     fn terms(line: &[u8]) -> Result<Vec<String>, String> {
-        let [explanation] = &Extractor::new().explain(Format::Cowrie, line, time::EARLIEST)[..] else { panic!("one event") };
+        let [explanation] = &Batcher::new().explain(Format::COWRIE, line, time::EARLIEST)[..] else { panic!("one event") };
         let explained = explanation.event.as_ref().map_err(|refusal| refusal.detail.clone())?;
         Ok(explained.terms.iter().map(|(field, value)| format!("{}={}", field.name(), str::from_utf8(value).unwrap())).collect())
     }
@@ -232,7 +232,7 @@ mod tests {
             (r#"{"timestamp":1774138242}"#, None),
             (r#"{"eventid":"x"}"#, None),
         ] {
-            let explanations = Extractor::new().explain(Format::Cowrie, line.as_bytes(), 7);
+            let explanations = Batcher::new().explain(Format::COWRIE, line.as_bytes(), 7);
             let explained = explanations[0].event.as_ref().unwrap();
             assert_eq!(explained.time, expected, "{line}");
             assert_eq!(explained.indexed_by, 7, "nothing received in 1970 can have happened later: {line}");
@@ -271,10 +271,12 @@ mod tests {
     }
 
     #[test]
-    fn every_field_has_a_member() {
+    fn every_field_of_cowrie_has_a_member() {
+        // Those behind `cve` are found in texts.
+        let own = &Field::ALL[..=Field::Cve as usize];
         let line: Vec<String> =
-            Field::ALL.iter().map(|field| format!(r#""{}":"v""#, if *field == Field::Command { "input" } else { field.name() })).collect();
+            own.iter().map(|field| format!(r#""{}":"v""#, if *field == Field::Command { "input" } else { field.name() })).collect();
         let found = terms(format!("{{{}}}", line.join(",")).as_bytes()).unwrap();
-        assert_eq!(found.len(), Field::ALL.len());
+        assert_eq!(found.len(), own.len());
     }
 }

@@ -1,11 +1,10 @@
 //! From one line to what the journal and the index need to know of it.
 //!
 //! A decoder validates a line and notes times and terms in an [`Event`] that is reused: no allocation per event. Adding a
-//! format is one file with a [`Decoder`] and one arm in [`decoder`].
+//! format is one file with a [`Decoder`] and one entry in [`Format`](super::Format).
+use super::id::EventId;
 use super::json::{self, Flaw, Literal, Value};
 use super::{Field, Micros, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX};
-use super::{cowrie::Cowrie, id::EventId};
-use crate::sources::Format;
 
 /// Reads the lines of one format.
 pub trait Decoder: Send + Sync {
@@ -23,13 +22,6 @@ pub trait Decoder: Send + Sync {
 pub enum Identity {
     /// [`EventId::of_line`]: equal bytes are the same event. For lines that carry their time to the microsecond.
     Line,
-}
-
-/// The decoder of a format.
-pub fn decoder(format: Format) -> &'static dyn Decoder {
-    match format {
-        Format::Cowrie => &Cowrie,
-    }
 }
 
 /// Where a value stands: in the line itself, or in the event's arena when its text differs from the line's bytes.

@@ -8,6 +8,7 @@ mod blake3_lanes;
 pub mod cowrie;
 pub mod decoder;
 pub mod field;
+pub mod format;
 pub mod id;
 pub mod json;
 mod refusals;
@@ -16,8 +17,9 @@ mod tally;
 mod tests;
 pub mod time;
 
-pub use batch::{Batch, Extractor, Known};
+pub use batch::{Batch, Batcher, Known};
 pub use field::Field;
+pub use format::Format;
 pub use id::EventId;
 pub use time::Micros;
 

@@ -1,5 +1,5 @@
 //! The hot path held against the plainest computation of the same: serde_json values and maps.
-use super::batch::{Batch, Extractor, Known};
+use super::batch::{Batch, Batcher, Known};
 use super::*;
 use crate::index::{BlockTerms, HOUR_UNKNOWN, session_key, term_hash};
 use crate::sources::{CHUNK_BYTES, Chunk, Format, Origin, Reason, Source};
@@ -13,7 +13,7 @@ const RECEIVED_AT: Micros = 1_790_000_000_000_000;
 
 fn chunk(data: &[u8]) -> Chunk {
     let origin = Origin {
-        source: Arc::new(Source { name: "test".into(), format: Format::Cowrie }),
+        source: Arc::new(Source { name: "test".into(), format: Format::COWRIE }),
         stream: "test".into(),
         run: 0,
         ordinal: 0,
@@ -29,7 +29,7 @@ fn chunk(data: &[u8]) -> Chunk {
 }
 
 fn extract(data: &[u8]) -> Batch {
-    Extractor::new().extract(chunk(data), &())
+    Batcher::new().extract(chunk(data), &())
 }
 
 fn joined(lines: &[String]) -> Vec<u8> {
@@ -152,9 +152,9 @@ fn check(batch: &Batch) {
         assert_eq!(zstd::zstd_safe::get_frame_content_size(&batch.frame).unwrap(), Some(batch.lines.len() as u64));
     }
     assert_eq!(Summary::of(&batch.terms), Summary::naive(&lines_of(batch)));
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     for (at, line) in lines_of(batch).into_iter().enumerate() {
-        assert_eq!(extractor.terms(Format::Cowrie, line, RECEIVED_AT, &mut |_, _| {}), Some(batch.times[at]));
+        assert_eq!(batcher.terms(Format::COWRIE, line, RECEIVED_AT, &mut |_, _| {}), Some(batch.times[at]));
         assert_eq!(EventId::of_line(line), batch.ids[at]);
     }
 }
@@ -219,12 +219,12 @@ proptest! {
 
     #[test]
     fn retaining_some_is_as_if_the_others_had_never_been_there(lines in prop::collection::vec(line(), 0..40), seed: u64) {
-        let mut extractor = Extractor::new();
-        let mut batch = extractor.extract(chunk(&joined(&lines)), &());
+        let mut batcher = Batcher::new();
+        let mut batch = batcher.extract(chunk(&joined(&lines)), &());
         let keep: Vec<bool> = (0..batch.ids.len()).map(|at| seed >> (at % 64) & 1 == 1).collect();
         let kept: Vec<u8> = (0..keep.len()).filter(|&at| keep[at]).flat_map(|at| [batch.line(at), b"\n"].concat()).collect();
         let duplicates = batch.duplicates + keep.iter().filter(|&&keep| !keep).count() as u32;
-        batch.retain(&keep, &mut extractor);
+        batch.retain(&keep, &mut batcher);
         check(&batch);
         prop_assert_eq!(batch.duplicates, duplicates);
         same(&batch, &extract(&kept));
@@ -234,18 +234,18 @@ proptest! {
     fn stored_lines_give_the_same_index_again(lines in prop::collection::vec(line(), 0..60), cut: prop::sample::Index) {
         let batch = extract(&joined(&lines));
         let first = cut.index(batch.ids.len() + 1) as u32;
-        let runs = [(first, Format::Cowrie, RECEIVED_AT), (batch.events - first, Format::Cowrie, RECEIVED_AT)];
-        let (terms, times, ids) = Extractor::new().index(&batch.lines, &runs);
+        let runs = [(first, Format::COWRIE, RECEIVED_AT), (batch.events - first, Format::COWRIE, RECEIVED_AT)];
+        let (terms, times, ids) = Batcher::new().index(&batch.lines, &runs);
         prop_assert_eq!(format!("{terms:?}"), format!("{:?}", batch.terms));
         prop_assert_eq!((times, ids), (batch.times, batch.ids));
     }
 
     #[test]
     fn a_used_extractor_is_as_good_as_a_new_one(lines in prop::collection::vec(prop::collection::vec(line(), 0..20), 1..5)) {
-        let mut extractor = Extractor::new();
+        let mut batcher = Batcher::new();
         for lines in lines {
             let data = joined(&lines);
-            same(&extractor.extract(chunk(&data), &()), &extract(&data));
+            same(&batcher.extract(chunk(&data), &()), &extract(&data));
         }
     }
 
@@ -266,7 +266,7 @@ proptest! {
 fn the_chunk_s_own_buffer_is_the_batch_s_when_nothing_is_dropped() {
     let chunk = chunk(b"{\"a\":1}\n{\"a\":2}\n");
     let address = chunk.data.as_ptr();
-    let batch = Extractor::new().extract(chunk, &());
+    let batch = Batcher::new().extract(chunk, &());
     assert_eq!(batch.lines.as_ptr(), address);
     check(&batch);
 }
@@ -282,7 +282,7 @@ fn what_the_journal_has_is_counted_and_not_kept() {
         }
     }
     let data = b"{\"a\":1}\n{\"a\":2}\n{\"timestamp\":\"2026-03-22T00:10:42.831494Z\"}\n{\"a\":1}\n";
-    let batch = Extractor::new().extract(chunk(data), &Second(EventId::of_line(b"{\"a\":2}")));
+    let batch = Batcher::new().extract(chunk(data), &Second(EventId::of_line(b"{\"a\":2}")));
     assert_eq!((batch.duplicates, batch.events), (2, 2));
     check(&batch);
     assert_eq!(batch.lines, b"{\"a\":1}\n{\"timestamp\":\"2026-03-22T00:10:42.831494Z\"}\n");
@@ -332,7 +332,7 @@ fn more_sensors_and_days_than_can_be_numbered_are_still_counted() {
 #[test]
 fn a_stored_line_that_is_no_event_any_more_keeps_its_place() {
     let lines = b"{\"eventid\":\"a\"}\nnot json\n{\"eventid\":\"b\"}\n";
-    let (terms, times, ids) = Extractor::new().index(lines, &[(3, Format::Cowrie, RECEIVED_AT)]);
+    let (terms, times, ids) = Batcher::new().index(lines, &[(3, Format::COWRIE, RECEIVED_AT)]);
     assert_eq!((terms.terms.len(), times), (2, vec![RECEIVED_AT; 3]));
     assert_eq!(ids[1], EventId::of_line(b"not json"));
 }
@@ -344,7 +344,7 @@ fn reads_the_whole_corpus_as_serde_json_does() {
         println!("skipped: HONEYGUIDE_CORPUS is not set");
         return;
     };
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     let (mut files, mut events, mut duplicates, mut refused) = (0, 0u64, 0u64, BTreeMap::<(Reason, String), u32>::new());
     for set in ["modern-2026", "legacy-2017", "assorted"] {
         for entry in std::fs::read_dir(std::path::Path::new(&corpus).join("cowrie").join(set)).unwrap() {
@@ -370,9 +370,9 @@ fn reads_the_whole_corpus_as_serde_json_does() {
             while !rest.is_empty() {
                 let least = CHUNK_BYTES.min(rest.len()) - 1;
                 let end = memchr::memchr(b'\n', &rest[least..]).map_or(rest.len(), |at| least + at + 1);
-                let batch = extractor.extract(chunk(&rest[..end]), &());
+                let batch = batcher.extract(chunk(&rest[..end]), &());
                 check(&batch);
-                let (terms, times, _) = extractor.index(&batch.lines, &[(batch.events, Format::Cowrie, RECEIVED_AT)]);
+                let (terms, times, _) = batcher.index(&batch.lines, &[(batch.events, Format::COWRIE, RECEIVED_AT)]);
                 assert_eq!((format!("{terms:?}"), times), (format!("{:?}", batch.terms), batch.times.clone()));
                 found_events += u64::from(batch.events + batch.duplicates);
                 duplicates += u64::from(batch.duplicates);
@@ -401,8 +401,8 @@ mod failpoints {
             fail::cfg(point, "return(POISON)").unwrap();
             let lines =
                 ["{\"input\":\"a\"}", "{\"input\":\"POISON\\n 1\"}", "{\"input\":\"b\"}", "{\"input\":\"POISON 2\"}", "{\"input\":\"a\"} "];
-            let mut extractor = Extractor::new();
-            let batch = extractor.extract(chunk(&joined(&lines.map(str::to_owned))), &());
+            let mut batcher = Batcher::new();
+            let batch = batcher.extract(chunk(&joined(&lines.map(str::to_owned))), &());
             fail::cfg(point, "off").unwrap();
             check(&batch);
             assert_eq!(batch.lines, b"{\"input\":\"a\"}\n{\"input\":\"b\"}\n{\"input\":\"a\"} \n");
@@ -412,7 +412,7 @@ mod failpoints {
 
             fail::cfg(point, "return(POISON)").unwrap();
             let stored = joined(&lines.map(str::to_owned));
-            let (terms, times, ids) = extractor.index(&stored, &[(5, Format::Cowrie, RECEIVED_AT)]);
+            let (terms, times, ids) = batcher.index(&stored, &[(5, Format::COWRIE, RECEIVED_AT)]);
             fail::cfg(point, "off").unwrap();
             assert_eq!((terms.terms.len(), times.len(), ids.len()), (2, 5, 5));
             scenario.teardown();

@@ -77,7 +77,7 @@ pub struct Run {
 
 impl Run {
     pub fn format(&self) -> Format {
-        Format::parse(&self.decoder).unwrap_or(Format::Cowrie)
+        Format::parse(&self.decoder).unwrap_or(Format::COWRIE)
     }
 }
 

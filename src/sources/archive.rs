@@ -402,7 +402,7 @@ mod tests {
     }
 
     fn read_path(path: &Path, settings: ArchiveSettings) -> (Vec<u8>, Vec<Refused>) {
-        let source = Arc::new(Source { name: "test".into(), format: Format::Cowrie });
+        let source = Arc::new(Source { name: "test".into(), format: Format::COWRIE });
         let mut archive = Archive::open(path, source, settings).unwrap();
         let (mut data, mut refused, mut ordinal, mut offset) = (Vec::new(), Vec::new(), 0, 0);
         while let Some(chunk) = archive.next_chunk().unwrap() {
@@ -500,7 +500,7 @@ mod tests {
         assert_eq!(found, expected);
         assert!(matches!(expand(&[at("missing")]), Err(SourceError::Io { .. })));
         assert!(matches!(expand(&[at("pipe")]), Err(SourceError::NotRegular(_))));
-        let source = Arc::new(Source { name: "test".into(), format: Format::Cowrie });
+        let source = Arc::new(Source { name: "test".into(), format: Format::COWRIE });
         assert!(matches!(Archive::open(&at("pipe"), source, ArchiveSettings::default()), Err(SourceError::NotRegular(_))));
     }
 

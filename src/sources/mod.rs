@@ -10,6 +10,7 @@ pub mod reader;
 pub mod tail;
 pub mod watch;
 
+pub use crate::events::Format;
 use crate::events::Micros;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,28 +23,6 @@ pub const CHUNK_BYTES: usize = 512 << 10;
 pub struct Source {
     pub name: String,
     pub format: Format,
-}
-
-/// Which decoder reads the lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    Cowrie,
-}
-
-impl Format {
-    pub const ALL: [Format; 1] = [Format::Cowrie];
-
-    /// The name in the configuration and in the journal.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Format::Cowrie => "cowrie",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Format> {
-        Format::ALL.into_iter().find(|format| format.name() == name)
-    }
 }
 
 /// Where a chunk came from and where its stream stands behind it; travels with the events until they are durable.

@@ -244,11 +244,11 @@ const RECOGNISED_WITHIN_LINES: usize = 100;
 
 /// Whether the first bytes of a file look like events of a format we read. `None`: nothing we know.
 pub fn recognise(path: &Path) -> Result<Option<super::Format>, SourceError> {
-    let source = Arc::new(Source { name: "recognise".into(), format: super::Format::Cowrie });
+    let source = Arc::new(Source { name: "recognise".into(), format: super::Format::COWRIE });
     let mut archive = Archive::open(path, source, ArchiveSettings::default())?;
     let Some(chunk) = archive.next_chunk()? else { return Ok(None) };
     let mut lines = chunk.data.split(|&byte| byte == b'\n').take(RECOGNISED_WITHIN_LINES);
-    Ok(lines.any(is_cowrie).then_some(super::Format::Cowrie))
+    Ok(lines.any(is_cowrie).then_some(super::Format::COWRIE))
 }
 
 fn is_cowrie(line: &[u8]) -> bool {

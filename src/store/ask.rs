@@ -1,7 +1,7 @@
 //! What search and top lists see of the store.
 use super::view::{Live, Sealed};
 use super::{Store, View};
-use crate::events::batch::Extractor;
+use crate::events::batch::Batcher;
 use crate::events::{EventId, Field, Micros};
 use crate::index::BlockMeta;
 use crate::index::ids::IdCache;
@@ -63,12 +63,12 @@ impl Segment for Live {
 
 /// The decoder, as search needs it.
 pub struct Terms {
-    extractor: Extractor,
+    batcher: Batcher,
 }
 
 impl LineTerms for Terms {
     fn terms(&mut self, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
-        self.extractor.terms(Format::Cowrie, line, received_at, out)
+        self.batcher.terms(Format::COWRIE, line, received_at, out)
     }
 }
 
@@ -106,7 +106,7 @@ impl Store {
 
     /// A decoder for search.
     pub fn terms(&self) -> Terms {
-        Terms { extractor: Extractor::new() }
+        Terms { batcher: Batcher::new() }
     }
 }
 

@@ -5,7 +5,7 @@ use super::view::{Live, with_live};
 use super::writer::{Job, Ticket};
 use super::{Shared, View};
 use crate::events::Micros;
-use crate::events::batch::{Batch, Extractor};
+use crate::events::batch::{Batch, Batcher};
 use crate::events::time::day_of;
 use crate::index::BlockTerms;
 use crate::index::ids::IdCache;
@@ -22,7 +22,7 @@ pub struct Committer {
     head: Head,
     live: Arc<Live>,
     jobs: mpsc::Sender<Job>,
-    extractor: Extractor,
+    batcher: Batcher,
     known: Vec<bool>,
     cache: IdCache,
     /// Checkpoints that moved over nothing but duplicates, until the next block or [`Committer::flush_checkpoints`].
@@ -40,7 +40,7 @@ pub struct Committed {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, head: Head, live: Arc<Live>, jobs: mpsc::Sender<Job>) -> Committer {
-        Committer { shared, head, live, jobs, extractor: Extractor::new(), known: Vec::new(), cache: IdCache::new(), moved: Vec::new() }
+        Committer { shared, head, live, jobs, batcher: Batcher::new(), known: Vec::new(), cache: IdCache::new(), moved: Vec::new() }
     }
 
     /// Commits a batch that was checked against the view of `generation`; its ticket comes back from the writer.
@@ -83,7 +83,7 @@ impl Committer {
         }
         if self.known.contains(&true) {
             self.known.iter_mut().for_each(|known| *known = !*known);
-            batch.retain(&self.known, &mut self.extractor);
+            batch.retain(&self.known, &mut self.batcher);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::view::{Live, Sealed, View};
 use super::writer::Writer;
 use super::{Layout, Limits, Shared, Store};
 use crate::events::Micros;
-use crate::events::batch::Extractor;
+use crate::events::batch::Batcher;
 use crate::index::live::LiveIndex;
 use crate::index::sidecar;
 use crate::journal::block::{Checkpoints, Seal};
@@ -247,18 +247,18 @@ fn quarantine_torn(shared: &Shared, torn: &TornTail, now: Micros) -> io::Result<
 /// Builds a live index from stored blocks.
 pub(super) struct Indexer {
     pub index: LiveIndex,
-    extractor: Extractor,
+    batcher: Batcher,
     blocks: u32,
 }
 
 impl Indexer {
     pub(super) fn new() -> Indexer {
-        Indexer { index: LiveIndex::new(), extractor: Extractor::new(), blocks: 0 }
+        Indexer { index: LiveIndex::new(), batcher: Batcher::new(), blocks: 0 }
     }
 
     fn add(&mut self, block: &ScannedBlock, lines: &[u8]) {
         let runs: Vec<(u32, Format, Micros)> = block.header.runs.iter().map(|run| (run.events, run.format(), run.received_at)).collect();
-        let (terms, _, _) = self.extractor.index(lines, &runs);
+        let (terms, _, _) = self.batcher.index(lines, &runs);
         self.index.merge(self.blocks, block.meta, &terms);
         self.blocks += 1;
     }

@@ -3,7 +3,7 @@ use super::open::{Parts, open};
 use super::writer::Wait;
 use super::*;
 use crate::events::EventId;
-use crate::events::batch::Extractor;
+use crate::events::batch::Batcher;
 use crate::index::ids::IdCache;
 use crate::journal::segment::{BlockReader, lines};
 use crate::journal::simulated::{SimulatedFs, Unsynced};
@@ -33,7 +33,7 @@ fn chunk(from: u64, to: u64) -> Chunk {
     let text = |n: u64| if n % 11 == 10 { format!("garbage {n}\n") } else { line(n) + "\n" };
     Chunk {
         origin: Origin {
-            source: Arc::new(Source { name: "test".into(), format: Format::Cowrie }),
+            source: Arc::new(Source { name: "test".into(), format: Format::COWRIE }),
             stream: STREAM.into(),
             run: 0,
             ordinal: 0,
@@ -64,13 +64,13 @@ fn position(parts: &Parts) -> u64 {
 
 /// Commits the log from the checkpoint to `end`, `group` chunks per sync. Returns the position acknowledged last.
 fn drive(parts: &mut Parts, end: u64, group: u64, mut acknowledged: impl FnMut(u64)) -> Result<(), String> {
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     let mut from = position(parts);
     let mut chunks = 0;
     while from < end {
         let to = (from + 4).min(end);
         let known = parts.store.known(IdCache::new());
-        let batch = extractor.extract(chunk(from, to), &known);
+        let batch = batcher.extract(chunk(from, to), &known);
         parts.committer.commit(batch, known.generation(), 1).map_err(|error| error.to_string())?;
         from = to;
         chunks += 1;
@@ -174,10 +174,10 @@ fn the_same_input_again_is_all_duplicates() {
     let mut parts = start(&fs, CommittedLen::default()).unwrap();
     drive(&mut parts, 100, 3, |_| {}).unwrap();
     let before = contents(&parts.store);
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     for from in (0..100).step_by(4) {
         let known = parts.store.known(IdCache::new());
-        let batch = extractor.extract(chunk(from, from + 4), &known);
+        let batch = batcher.extract(chunk(from, from + 4), &known);
         let committed = parts.committer.commit(batch, known.generation(), 1).unwrap();
         assert_eq!(committed.events, 0);
     }
@@ -191,9 +191,9 @@ fn the_same_input_again_is_all_duplicates() {
 fn a_batch_checked_before_a_segment_was_sealed_is_still_checked_against_it() {
     let fs = SimulatedFs::default();
     let mut parts = start(&fs, CommittedLen::default()).unwrap();
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     let known = parts.store.known(IdCache::new());
-    let (first, late) = (extractor.extract(chunk(0, 8), &known), extractor.extract(chunk(4, 12), &known));
+    let (first, late) = (batcher.extract(chunk(0, 8), &known), batcher.extract(chunk(4, 12), &known));
     let generation = known.generation();
     parts.committer.commit(first, generation, 1).unwrap();
     parts.committer.roll(1);
@@ -299,11 +299,11 @@ fn after_a_failed_write_or_sync_nothing_in_doubt_is_acknowledged() {
         let fs = SimulatedFs::default();
         let mut parts = start(&fs, CommittedLen::default()).unwrap();
         drive(&mut parts, 24, 1, |_| {}).unwrap();
-        let mut extractor = Extractor::new();
+        let mut batcher = Batcher::new();
         for from in [24, 28] {
             let known = parts.store.known(IdCache::new());
             // 24..32 holds no refusal, so that the failure hits the journal and not the quarantine.
-            let batch = extractor.extract(chunk(from, from + 4), &known);
+            let batch = batcher.extract(chunk(from, from + 4), &known);
             parts.committer.commit(batch, known.generation(), 1).unwrap();
         }
         fail(&fs);
@@ -329,9 +329,9 @@ fn a_full_disk_stops_intake_and_loses_nothing() {
     let mut parts = start(&fs, CommittedLen::default()).unwrap();
     drive(&mut parts, 20, 1, |_| {}).unwrap();
     fs.set_free_bytes(100);
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     let known = parts.store.known(IdCache::new());
-    parts.committer.commit(extractor.extract(chunk(20, 24), &known), known.generation(), 1).unwrap();
+    parts.committer.commit(batcher.extract(chunk(20, 24), &known), known.generation(), 1).unwrap();
     let fault = parts.writer.step(Wait::Never).unwrap_err();
     let store = parts.store.clone();
     drop(parts);
@@ -396,10 +396,10 @@ fn sealing_that_fails_at_any_step_is_tried_again_and_readers_notice_nothing() {
     let prepare = || {
         let fs = SimulatedFs::default();
         let mut parts = start(&fs, CommittedLen::default()).unwrap();
-        let mut extractor = Extractor::new();
+        let mut batcher = Batcher::new();
         for from in (0..40).step_by(4) {
             let known = parts.store.known(IdCache::new());
-            parts.committer.commit(extractor.extract(chunk(from, from + 4), &known), known.generation(), 1).unwrap();
+            parts.committer.commit(batcher.extract(chunk(from, from + 4), &known), known.generation(), 1).unwrap();
             if from == 16 {
                 parts.committer.roll(1);
             }

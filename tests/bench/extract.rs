@@ -2,7 +2,7 @@
 //!
 //! Real Cowrie lines in their real order, cut into chunks, in memory; CPU time of one thread, so that a busy machine shows less.
 use honeyguide::events::decoder::{Event, decoder};
-use honeyguide::events::{EventId, Extractor, Known};
+use honeyguide::events::{Batcher, EventId, Known};
 use honeyguide::sources::{CHUNK_BYTES, Chunk, Format, Origin, Source};
 use std::hint::black_box;
 use std::io::Read;
@@ -44,7 +44,7 @@ fn main() {
     let rounds = EVENTS.div_ceil(lines.len());
     println!("{} files, {} lines of {} bytes on average, {} rounds", paths.len(), lines.len(), data.len() / lines.len(), rounds);
 
-    let mut extractor = Extractor::new();
+    let mut batcher = Batcher::new();
     let mut event = Event::default();
     let mut ids = Vec::new();
     let mut stages = [Duration::MAX; STAGES];
@@ -61,15 +61,15 @@ fn main() {
                     event.reset(true);
                     for line in lines {
                         event.begin();
-                        let _ = black_box(decoder(Format::Cowrie).decode(line, &mut event));
+                        let _ = black_box(decoder(Format::COWRIE).decode(line, &mut event));
                     }
                 }
             });
-            sums[2] += cpu(|| chunks.iter().for_each(|chunk| drop(black_box(extractor.compress(chunk)))));
+            sums[2] += cpu(|| chunks.iter().for_each(|chunk| drop(black_box(batcher.compress(chunk)))));
             sums[3] += cpu(|| {
                 for chunk in &chunks {
-                    let runs = [(u32::MAX, Format::Cowrie, i64::MAX)];
-                    black_box(extractor.index(chunk, &runs));
+                    let runs = [(u32::MAX, Format::COWRIE, i64::MAX)];
+                    black_box(batcher.index(chunk, &runs));
                 }
             });
             sums[6] += cpu(|| {
@@ -80,7 +80,7 @@ fn main() {
             });
             for (stage, known) in [(4, &() as &dyn Known), (5, &Everything)] {
                 let ready: Vec<Chunk> = chunks.iter().map(|data| chunk(data.clone())).collect();
-                sums[stage] += cpu(|| ready.into_iter().for_each(|chunk| drop(black_box(extractor.extract(chunk, known)))));
+                sums[stage] += cpu(|| ready.into_iter().for_each(|chunk| drop(black_box(batcher.extract(chunk, known)))));
             }
         }
         for (best, sum) in stages.iter_mut().zip(sums) {
@@ -119,7 +119,7 @@ fn cut(data: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn chunk(data: Vec<u8>) -> Chunk {
-    let source = Arc::new(Source { name: "bench".into(), format: Format::Cowrie });
+    let source = Arc::new(Source { name: "bench".into(), format: Format::COWRIE });
     let origin = Origin {
         source,
         stream: "".into(),

@@ -82,7 +82,7 @@ fn child(file: &Path, data: &Path) {
         let engine = Engine::start(data_dir, settings, telemetry, Arc::new(Notifier::from_env().expect("no systemd here")));
         engine.available().await;
         let started = Instant::now();
-        let mut progress = engine.supervisor.send(Load { files, format: Format::Cowrie }).await.expect("the supervisor answers");
+        let mut progress = engine.supervisor.send(Load { files, format: Format::COWRIE }).await.expect("the supervisor answers");
         let snapshot = progress.wait_for(|snapshot| snapshot.finished).await.expect("the load ends").clone();
         let seconds = started.elapsed().as_secs_f64();
         assert!(engine.drain().await, "drained");

@@ -1,0 +1,111 @@
+//! Where events go: one file per sink, and the delivery they all share.
+//!
+//! A sink knows how to make a request of a batch and what an answer means. Everything else (cursor, filter, batching, backoff,
+//! circuit breaker, dead letters, pause and replay, rate limit) is the delivery's, once.
+use crate::events::{EventId, Format, Micros};
+use futures_util::future::BoxFuture;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Items on their way to a sink, in the order of the journal.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub items: Vec<Item>,
+    /// The items' payloads: for events their lines, as they stand in the journal.
+    pub payload: Vec<u8>,
+}
+
+/// One event (or what a [`feed`] made of several).
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its place in the journal; of several events the last one's.
+    pub seq: u64,
+    /// The idempotency key: the same for every repetition, whoever asks for it.
+    pub id: EventId,
+    /// The time it is indexed by.
+    pub time: Micros,
+    pub received_at: Micros,
+    /// Name of the configured source.
+    pub source: Arc<str>,
+    pub format: Format,
+    /// Its payload in [`Batch::payload`], without a newline.
+    pub payload: Range<u32>,
+}
+
+impl Batch {
+    pub fn payload(&self, item: &Item) -> &[u8] {
+        &self.payload[item.payload.start as usize..item.payload.end as usize]
+    }
+
+    /// The batch's idempotency key: a hash of its items' ids, so that the same batch always has the same one.
+    pub fn id(&self) -> EventId {
+        let mut ids = Vec::with_capacity(self.items.len() * 16);
+        self.items.iter().for_each(|item| ids.extend_from_slice(&item.id.0));
+        EventId::of_line(&ids)
+    }
+}
+
+/// A request made of a batch, ready to be sent as often as needed.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub body: Vec<u8>,
+    /// Of the batch.
+    pub id: EventId,
+    /// How many items it carries.
+    pub items: usize,
+    /// Header fields that depend on the body, such as its encoding.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// What a sink's answer to a request means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Everything arrived (or had arrived before).
+    Delivered,
+    /// Nothing is certain: send the same again, not before `after`.
+    Retry { after: Option<Duration>, why: String },
+    /// The sink cannot work as it is configured (credentials, unknown address, refused by the guard): nothing is wrong with the
+    /// items, so none becomes a dead letter; tried again slowly, and told at once.
+    Unusable { why: String },
+    /// Send it in smaller pieces.
+    TooLarge { why: String },
+    /// The batch was refused as a whole: one of its items must be the reason.
+    Refused { why: String },
+    /// One verdict for each item.
+    Items(Vec<Verdict>),
+}
+
+/// What became of one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Delivered,
+    Retry,
+    /// Never to be accepted: a dead letter.
+    Refused(String),
+}
+
+/// An answer and how it came.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub answer: Answer,
+    /// HTTP status, where there was one.
+    pub status: Option<u16>,
+}
+
+/// A receiver of batches.
+pub trait Sink: Send + Sync {
+    /// Makes the request of a batch; runs on a thread that may block. An error means that this batch can never be sent.
+    fn encode(&self, batch: &Batch) -> Result<Request, String>;
+
+    /// Sends a request once. `attempt` counts from 1. The delivery enforces the time limit by dropping the future.
+    fn send<'a>(&'a self, request: &'a Request, attempt: u32) -> BoxFuture<'a, Outcome>;
+
+    /// Asks the receiver whether it would take deliveries, without delivering anything: for `sinks test`.
+    fn probe(&self) -> BoxFuture<'_, Outcome>;
+
+    /// Most requests under way at once; the delivery finds out how many the receiver bears.
+    fn concurrency_max(&self) -> usize {
+        1
+    }
+}
