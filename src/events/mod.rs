@@ -5,6 +5,7 @@ pub mod array;
 pub mod batch;
 #[cfg(target_arch = "x86_64")]
 mod blake3_lanes;
+pub mod chat;
 pub mod cowrie;
 pub mod decoder;
 pub mod field;
