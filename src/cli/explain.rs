@@ -89,14 +89,28 @@ struct Answer {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Outcome {
-    Accepted { id: String, identity: &'static str, time: Option<String>, indexed_by: String, because: &'static str, terms: Vec<Term> },
-    Refused { reason: &'static str, detail: String },
+    Accepted {
+        id: String,
+        identity: &'static str,
+        time: Option<String>,
+        indexed_by: String,
+        because: &'static str,
+        terms: Vec<Term>,
+        indicators: Vec<Term>,
+    },
+    Refused {
+        reason: &'static str,
+        detail: String,
+    },
 }
 
 #[derive(Debug, Serialize)]
 struct Term {
     field: &'static str,
     value: String,
+    /// As it stood in the text, where that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbatim: Option<String>,
 }
 
 impl Answer {
@@ -120,7 +134,7 @@ impl Answer {
                 row("refused", &output.paint(Colour::Bad, &format!("{reason}: {}", escape(detail))));
                 row("bytes", &format!("{} to {} of the line; the daemon would put them into quarantine", self.from, self.to));
             }
-            Outcome::Accepted { id, identity, time, indexed_by, because, terms } => {
+            Outcome::Accepted { id, identity, time, indexed_by, because, terms, indicators } => {
                 row(
                     "decoded",
                     &output.paint(Colour::Good, &format!("an event of {}, bytes {} to {} of the line", self.format, self.from, self.to)),
@@ -128,11 +142,17 @@ impl Answer {
                 row("id", &format!("{id}: {identity}"));
                 row("time", time.as_deref().unwrap_or("none that can be read"));
                 row("indexed", &format!("{indexed_by}: {because}"));
-                let width = terms.iter().map(|term| term.field.len()).max().unwrap_or_default();
-                for (at, term) in terms.iter().enumerate() {
-                    let field = output.paint(Colour::Strong, &format!("{:<width$}", term.field));
-                    row(if at == 0 { "terms" } else { "" }, &format!("{field}  {}", escape(&term.value)));
-                }
+                let width = terms.iter().chain(indicators).map(|term| term.field.len()).max().unwrap_or_default();
+                let mut list = |name: &str, terms: &[Term]| {
+                    for (at, term) in terms.iter().enumerate() {
+                        let field = output.paint(Colour::Strong, &format!("{:<width$}", term.field));
+                        let written =
+                            term.verbatim.as_ref().map(|verbatim| format!("  (written {})", escape(verbatim))).unwrap_or_default();
+                        row(if at == 0 { name } else { "" }, &format!("{field}  {}{written}", escape(&term.value)));
+                    }
+                };
+                list("terms", terms);
+                list("found", indicators);
                 if terms.is_empty() {
                     row("terms", "none: kept, but only its time finds it");
                 }
@@ -152,7 +172,16 @@ fn accepted(event: &Explained) -> Outcome {
     let identity = match event.identity {
         Identity::Line => "the first 128 bits of BLAKE3 over its bytes",
     };
-    let terms = event.terms.iter().map(|(field, value)| Term { field: field.name(), value: String::from_utf8_lossy(value).into_owned() });
+    let terms = event.terms.iter().map(|(field, value)| Term {
+        field: field.name(),
+        value: String::from_utf8_lossy(value).into_owned(),
+        verbatim: None,
+    });
+    let indicators = event.indicators.iter().map(|found| Term {
+        field: found.field.name(),
+        value: found.value.clone(),
+        verbatim: found.verbatim.clone(),
+    });
     Outcome::Accepted {
         id: event.id.to_string(),
         identity,
@@ -160,6 +189,7 @@ fn accepted(event: &Explained) -> Outcome {
         indexed_by: stamp(event.indexed_by),
         because,
         terms: terms.collect(),
+        indicators: indicators.collect(),
     }
 }
 

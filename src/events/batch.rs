@@ -6,12 +6,14 @@
 //!
 //! No line can hurt: one that panics its decoder is refused and the rest is kept.
 use super::array::{is_array, split_array};
-use super::decoder::{Decoder, Event, Identity, Term};
+use super::decoder::{Decoder, Event, Identity, Span, Term};
+use super::indicators::Indicators;
 use super::json::Flaw;
 use super::refusals::{Refusals, reason};
 use super::tally::{Events, Noted, Tally};
 use super::time::{EARLIEST, MICROS_PER_DAY, hour_of};
 use super::{EventId, Field, LINE_BYTES_MAX, Micros};
+use crate::extract::{self, Found, Indicator};
 use crate::index::{BlockTerms, HOUR_UNKNOWN, id_hash, session_key};
 use crate::sources::{Chunk, Format, Origin, Reason, Refused};
 use hashbrown::HashTable;
@@ -52,6 +54,10 @@ pub struct Batch {
     pub duplicates: u32,
     /// Events in `lines`.
     pub events: u32,
+    /// Indicators in them, by kind.
+    pub detections: Vec<(Field, u32)>,
+    /// Texts that an extractor could not look through.
+    pub unread_texts: u64,
 }
 
 impl Batch {
@@ -87,6 +93,7 @@ impl Batch {
         self.events -= dropped as u32;
         let run = (self.events, self.origin.source.format, self.origin.received_at);
         (self.terms, self.times) = batcher.index_identified(&self.lines, &[run], Some(&self.ids));
+        self.detections = batcher.detections();
         self.frame = batcher.compress(&self.lines);
     }
 
@@ -116,6 +123,8 @@ pub struct Explained {
     pub indexed_by: Micros,
     /// Session first, then in the order of the line.
     pub terms: Vec<(Field, Vec<u8>)>,
+    /// What its texts name.
+    pub indicators: Vec<Indicator>,
 }
 
 /// A refused one: why, in words without a byte of the line.
@@ -157,6 +166,7 @@ pub struct Batcher {
     /// Lines (or elements of arrays) that may be events, as ranges of the chunk.
     candidates: Vec<Range<u32>>,
     event: Event,
+    indicators: Indicators,
     noted: Vec<Noted>,
     terms: Vec<Term>,
     ids: Vec<EventId>,
@@ -181,6 +191,7 @@ impl Batcher {
             compressed: Vec::new(),
             candidates: Vec::new(),
             event: Event::default(),
+            indicators: Indicators::default(),
             noted: Vec::new(),
             terms: Vec::new(),
             ids: Vec::new(),
@@ -226,7 +237,19 @@ impl Batcher {
             identity_hours,
             terms,
             duplicates,
+            detections: self.detections(),
+            unread_texts: std::mem::take(&mut self.indicators.panics),
         }
+    }
+
+    /// How many indicators of each kind the noted events hold.
+    fn detections(&self) -> Vec<(Field, u32)> {
+        let mut counts = [0u32; Field::ALL.len()];
+        for noted in &self.noted {
+            let terms = &self.terms[noted.terms.start as usize..noted.terms.end as usize];
+            terms.iter().skip(noted.own_terms as usize).for_each(|term| counts[term.field as usize] += 1);
+        }
+        Field::ALL.iter().zip(counts).filter(|(_, count)| *count > 0).map(|(field, count)| (*field, count)).collect()
     }
 
     /// What [`Batcher::extract`] noted of the events in `lines`, from stored lines: their terms, the times they are indexed
@@ -298,16 +321,30 @@ impl Batcher {
         if let Err(fault) = self.decode_one(format, line) {
             return Err(Refusal { reason: fault.reason(), detail: fault.detail() });
         }
-        let mut terms = Vec::new();
-        let time = self.event.time;
-        let indexed_by =
-            self.terms(format, line, received_at, &mut |field, value| terms.push((field, value.to_vec()))).unwrap_or(received_at);
-        Ok(Explained { id: EventId::of_line(line), identity: format.decoder().identity(), time, indexed_by, terms })
+        let event = &self.event;
+        let value = |span: Span| span.of(line, &event.arena).to_vec();
+        let session = event.session.map(|session| (Field::Session, value(session)));
+        let own = event.terms.iter().take(event.own_terms).map(|term| (term.field, value(term.value)));
+        let terms = session.into_iter().chain(own).collect();
+        let mut found = Found::default();
+        for &(context, text) in &event.texts {
+            extract::indicators(context, &String::from_utf8_lossy(text.of(line, &event.arena)), &mut found);
+        }
+        let (time, indexed_by) = (event.time, indexed_by(event.time, received_at));
+        Ok(Explained {
+            id: EventId::of_line(line),
+            identity: format.decoder().identity(),
+            time,
+            indexed_by,
+            terms,
+            indicators: found.indicators,
+        })
     }
 
     fn decode_one(&mut self, format: Format, line: &[u8]) -> Result<(), Fault> {
         self.event.reset(false);
-        catch_unwind(AssertUnwindSafe(|| decode_line(format.decoder(), line, &mut self.event))).unwrap_or(Err(Fault::Panic))
+        catch_unwind(AssertUnwindSafe(|| decode_line(format.decoder(), line, &mut self.event, &mut self.indicators)))
+            .unwrap_or(Err(Fault::Panic))
     }
 
     fn begin(&mut self, data: &[u8]) {
@@ -380,7 +417,7 @@ impl Batcher {
             let range = self.candidates[self.at].clone();
             let line = &data[range.start as usize..range.end as usize];
             self.event.begin();
-            if let Err(fault) = decode_line(decoder, line, &mut self.event) {
+            if let Err(fault) = decode_line(decoder, line, &mut self.event, &mut self.indicators) {
                 return Some(fault);
             }
             let event = &self.event;
@@ -389,6 +426,7 @@ impl Batcher {
             self.noted.push(Noted {
                 line: range,
                 terms: first_term..self.terms.len() as u32,
+                own_terms: event.own_terms as u32,
                 sensor: event.sensor,
                 session: event.session.map(|session| session_key(session.of(line, &event.arena))),
                 time: indexed_by(event.time, received_at),
@@ -493,12 +531,24 @@ impl Batcher {
     }
 }
 
-fn decode_line(decoder: &dyn Decoder, line: &[u8], event: &mut Event) -> Result<(), Fault> {
+/// Everything a line says: what its decoder notes, and the indicators of its texts.
+#[inline]
+fn decode_line(decoder: &dyn Decoder, line: &[u8], event: &mut Event, indicators: &mut Indicators) -> Result<(), Fault> {
     super::poison("decoder::line", || line);
     if line.len() > LINE_BYTES_MAX {
         return Err(Fault::TooLong);
     }
-    decoder.decode(line, event).map_err(Fault::Flaw)
+    decoder.decode(line, event).map_err(Fault::Flaw)?;
+    event.own_terms = event.terms.len();
+    for at in 0..event.texts.len() {
+        let (context, text) = event.texts[at];
+        let found = indicators.look(context, text.of(line, &event.arena));
+        for (field, value) in indicators.found(found) {
+            event.add_found(line, field, value);
+        }
+    }
+    event.finish();
+    Ok(())
 }
 
 /// Own time if it can be believed, else when it was received.
@@ -508,7 +558,7 @@ fn indexed_by(time: Option<Micros>, received_at: Micros) -> Micros {
 }
 
 fn without_terms(line: Range<u32>, time: Micros) -> Noted {
-    Noted { line, terms: 0..0, sensor: None, session: None, time, identity_hour: HOUR_UNKNOWN }
+    Noted { line, terms: 0..0, own_terms: 0, sensor: None, session: None, time, identity_hour: HOUR_UNKNOWN }
 }
 
 fn compressor() -> zstd::bulk::Compressor<'static> {

@@ -9,6 +9,7 @@
 use super::decoder::{Decoder, Event, Identity};
 use super::json::{self, Flaw, Literal, Value};
 use super::{Field, time};
+use crate::extract::Context;
 
 /// The decoder of [`Format::COWRIE`](super::Format::COWRIE).
 pub struct Cowrie;
@@ -26,6 +27,16 @@ impl Decoder for Cowrie {
                     && (!text.is_empty() || matches!(field, Field::Username | Field::Password | Field::Command))
                 {
                     event.add(field, text);
+                    if let Some(context) = context(field)
+                        && (field != Field::DstIp || is_name(text.of(line, &event.arena)))
+                    {
+                        event.note_whole(context, value, text);
+                    }
+                }
+            }
+            Member::Text => {
+                if let Some(text) = event.text(value) {
+                    event.note_whole(Context::Other, value, text);
                 }
             }
             Member::Sensor => {
@@ -55,14 +66,33 @@ impl Decoder for Cowrie {
                 };
             }
         })?;
-        event.finish();
         Ok(())
     }
+}
+
+/// How a field's value is looked through for indicators. `message` is not: Cowrie makes it of the other members.
+#[inline]
+fn context(field: Field) -> Option<Context> {
+    match field {
+        Field::Command => Some(Context::Command),
+        Field::Url => Some(Context::Address),
+        Field::DstIp => Some(Context::Address),
+        Field::Shasum => Some(Context::Hash),
+        Field::Username | Field::Password | Field::Version | Field::Filename | Field::Destfile => Some(Context::Other),
+        _ => None,
+    }
+}
+
+/// A tunnel's target is often a name. An address there is a term already, and mostly the honeypot's own.
+fn is_name(target: &[u8]) -> bool {
+    !target.contains(&b':') && target.iter().any(u8::is_ascii_alphabetic)
 }
 
 enum Member {
     Unknown,
     Term(Field),
+    /// No term itself, but what it names may be: a payload, a key.
+    Text,
     Sensor,
     Session,
     Timestamp,
@@ -77,16 +107,19 @@ fn member(name: &[u8]) -> Member {
             b"url" => Url,
             b"cve" => Cve,
             b"ja4" => Ja4,
+            b"key" => return Member::Text,
             _ => return Member::Unknown,
         },
         4 => match name {
             b"arch" => Arch,
             b"ja4h" => Ja4h,
+            b"data" => return Member::Text,
             _ => return Member::Unknown,
         },
         5 => match name {
             b"input" => Command,
             b"hassh" => Hassh,
+            b"value" => return Member::Text,
             _ => return Member::Unknown,
         },
         6 => match name {

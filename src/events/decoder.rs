@@ -5,6 +5,7 @@
 use super::id::EventId;
 use super::json::{self, Flaw, Literal, Value};
 use super::{Field, Micros, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX};
+use crate::extract::{Context, TEXT_BYTES_MAX};
 
 /// Reads the lines of one format.
 pub trait Decoder: Send + Sync {
@@ -34,6 +35,11 @@ pub struct Span {
 
 const IN_ARENA: u32 = 1 << 31;
 
+/// Texts of one event that are looked through.
+const TEXTS_PER_EVENT_MAX: usize = 16;
+/// Terms noted of one event before its limits are enforced: indicators stop here.
+const TERMS_NOTED_MAX: usize = 2 * TERMS_PER_EVENT_MAX;
+
 impl Span {
     /// The value's bytes.
     #[inline(always)]
@@ -62,8 +68,12 @@ pub struct Event {
     pub time: Option<Micros>,
     pub session: Option<Span>,
     pub sensor: Option<Span>,
-    /// In the order of the line.
+    /// In the order of the line, then the indicators of the texts.
     pub terms: Vec<Term>,
+    /// How many of them are members of the line.
+    pub own_terms: usize,
+    /// To be looked through for indicators.
+    pub texts: Vec<(Context, Span)>,
     pub arena: Vec<u8>,
     term_bytes: usize,
     arena_begin: usize,
@@ -84,6 +94,7 @@ impl Event {
     pub fn begin(&mut self) {
         (self.time, self.session, self.sensor) = (None, None, None);
         self.terms.clear();
+        self.texts.clear();
         self.term_bytes = 0;
         self.arena_begin = self.arena.len();
     }
@@ -132,9 +143,7 @@ impl Event {
             self.arena.truncate(start);
             self.arena.extend_from_slice(&short);
         }
-        // A chunk is at most a document, and no value grows more than threefold: far below the 2 GiB that fit here.
-        assert!(self.arena.len() < IN_ARENA as usize, "the arena of one chunk is bounded by the chunk");
-        Span { start: start as u32 | IN_ARENA, len: (self.arena.len() - start) as u32 }
+        self.since(start)
     }
 
     /// Notes a term.
@@ -142,6 +151,48 @@ impl Event {
     pub fn add(&mut self, field: Field, value: Span) {
         self.term_bytes += value.len as usize;
         self.terms.push(Term { field, value });
+    }
+
+    /// Has a text looked through for indicators; of one event [`TEXTS_PER_EVENT_MAX`].
+    #[inline]
+    pub fn note(&mut self, context: Context, text: Span) {
+        if self.texts.len() < TEXTS_PER_EVENT_MAX {
+            self.texts.push((context, text));
+        }
+    }
+
+    /// The same for a member's value of which `text` is the [text](Event::text): all of it, where that is only its beginning.
+    #[inline]
+    pub fn note_whole(&mut self, context: Context, value: Value<'_>, text: Span) {
+        match value {
+            Value::String(literal) if literal.raw.len() > TERM_VALUE_BYTES_MAX => self.note_long(context, literal),
+            _ => self.note(context, text),
+        }
+    }
+
+    #[inline(never)]
+    fn note_long(&mut self, context: Context, literal: Literal<'_>) {
+        let start = self.arena.len();
+        json::unescape(literal.raw, &mut self.arena);
+        self.arena.truncate(start + TEXT_BYTES_MAX);
+        let text = self.since(start);
+        self.note(context, text);
+    }
+
+    /// What was put into the arena since it was `start` long.
+    fn since(&self, start: usize) -> Span {
+        // A chunk is at most a document, and no value grows more than threefold: far below the 2 GiB that fit here.
+        assert!(self.arena.len() < IN_ARENA as usize, "the arena of one chunk is bounded by the chunk");
+        Span { start: start as u32 | IN_ARENA, len: (self.arena.len() - start) as u32 }
+    }
+
+    /// Notes a term whose value is not in the line, unless the event has it.
+    pub(super) fn add_found(&mut self, line: &[u8], field: Field, value: &[u8]) {
+        let known = |term: &Term| term.field == field && term.value.of(line, &self.arena) == value;
+        if self.terms.len() < TERMS_NOTED_MAX && !self.terms.iter().any(known) {
+            let value = self.in_arena(|arena| arena.extend_from_slice(value));
+            self.add(field, value);
+        }
     }
 
     /// Enforces the limits per event, once the event is known to be valid.

@@ -77,6 +77,12 @@ fields! {
 }
 
 impl Field {
+    /// Whether its values are found in texts: they need not stand in the line as they are.
+    pub fn is_indicator(self) -> bool {
+        let behind_members = self as u8 > Field::Cve as u8 && !matches!(self, Field::Channel | Field::Sender);
+        behind_members || matches!(self, Field::Url | Field::Cve | Field::Hassh | Field::Fingerprint | Field::Ja4 | Field::Ja4h)
+    }
+
     /// The field with number `index`, the inverse of `field as u8`.
     pub fn from_index(index: u8) -> Option<Field> {
         Field::ALL.get(index as usize).copied()

@@ -11,6 +11,7 @@ pub mod decoder;
 pub mod field;
 pub mod format;
 pub mod id;
+mod indicators;
 pub mod json;
 mod refusals;
 mod tally;

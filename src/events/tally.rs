@@ -15,8 +15,9 @@ use std::ops::Range;
 pub(super) struct Noted {
     /// Its line in the data, without the newline.
     pub line: Range<u32>,
-    /// Its terms in the list of all terms.
+    /// Its terms in the list of all terms; the first `own_terms` of them are members, the rest indicators.
     pub terms: Range<u32>,
+    pub own_terms: u32,
     pub sensor: Option<Span>,
     /// [`session_key`](crate::index::session_key), when it has a session.
     pub session: Option<u64>,

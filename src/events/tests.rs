@@ -104,7 +104,7 @@ impl Summary {
             let sensor = text("sensor").unwrap_or_default();
             let cell = (sensor.clone(), time::day_of(time));
             let mut terms = BTreeSet::new();
-            for &field in Field::ALL {
+            for &field in &Field::ALL[..=Field::Cve as usize] {
                 let names: &[&str] = match field {
                     Field::Session => &[],
                     Field::Command => &["input", "attempted_command"],

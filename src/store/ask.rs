@@ -70,6 +70,10 @@ impl LineTerms for Terms {
     fn terms(&mut self, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
         self.batcher.terms(Format::COWRIE, line, received_at, out)
     }
+
+    fn verbatim(&self, field: Field) -> bool {
+        !field.is_indicator()
+    }
 }
 
 impl Store {

@@ -1,7 +1,7 @@
 //! What the hot path costs per event: `HONEYGUIDE_CORPUS=… cargo bench --bench extract`.
 //!
 //! Real Cowrie lines in their real order, cut into chunks, in memory; CPU time of one thread, so that a busy machine shows less.
-use honeyguide::events::decoder::{Event, decoder};
+use honeyguide::events::decoder::Event;
 use honeyguide::events::{Batcher, EventId, Known};
 use honeyguide::sources::{CHUNK_BYTES, Chunk, Format, Origin, Source};
 use std::hint::black_box;
@@ -61,7 +61,7 @@ fn main() {
                     event.reset(true);
                     for line in lines {
                         event.begin();
-                        let _ = black_box(decoder(Format::COWRIE).decode(line, &mut event));
+                        let _ = black_box(Format::COWRIE.decoder().decode(line, &mut event));
                     }
                 }
             });
