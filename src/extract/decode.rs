@@ -1,0 +1,367 @@
+//! What attackers wrap their words in: shell escapes and quoting, and texts packed into texts (base64, hexadecimal, percent signs).
+//!
+//! Escapes are undone in place, with the way back kept. What was packed is unpacked and looked at as a text of its own; the budget
+//! is two bytes unpacked for each byte of the outermost text, so nesting multiplies nothing.
+use super::needs::Seen;
+use super::text::{Prepared, Rewrite};
+use super::{Context, Text};
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+/// Shortest run that is tried as base64, bytes.
+const BASE64_BYTES_MIN: usize = 16;
+/// Shortest run that is tried as hexadecimal, bytes.
+const HEX_BYTES_MIN: usize = 24;
+/// Longest quoted piece inside a word that is joined to it, bytes.
+const QUOTED_BYTES_MAX: usize = 64;
+/// Most pieces unpacked out of one text.
+const PIECES_MAX: usize = 64;
+
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::Indifferent);
+static STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+static URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+
+/// How many bytes may still be unpacked.
+pub(super) struct Budget {
+    bytes: usize,
+}
+
+impl Budget {
+    /// For all that is packed into `text`, at any depth.
+    pub fn of(text: &str) -> Budget {
+        Budget { bytes: 2 * text.len() }
+    }
+
+    fn take(&mut self, bytes: usize) -> bool {
+        let enough = bytes <= self.bytes;
+        self.bytes -= if enough { bytes } else { 0 };
+        enough
+    }
+}
+
+/// Undoes one level of escapes (`\x41`, `\101`, `\n`, `\u0041`, `\/`) and, in a command, of quoting that only hides: `h''ttp`,
+/// `ht"tp"`, `$'…'`, `${IFS}`, a backslash before the end of a line.
+pub(super) fn unescape(context: Context, text: &str) -> Option<Prepared> {
+    let bytes = text.as_bytes();
+    let command = context == Context::Command;
+    let mut rewrite = Rewrite::of(text);
+    let mut at = 0;
+    // Where the quote that was just seen to enclose nothing hidden ends: asked once per quote, not once per quote and byte.
+    while at < bytes.len() {
+        at = match bytes[at] {
+            b'\\' => escape(bytes, at, command, &mut rewrite),
+            b'$' if command => substitution(bytes, at, &mut rewrite),
+            b'\'' | b'"' if command => quoted(bytes, at, &mut rewrite),
+            _ => at + 1,
+        };
+    }
+    rewrite.finish()
+}
+
+/// One escape at `at`; gives where to go on.
+fn escape(bytes: &[u8], at: usize, command: bool, rewrite: &mut Rewrite<'_>) -> usize {
+    let Some(&kind) = bytes.get(at + 1) else {
+        return at + 1;
+    };
+    let plain = match kind {
+        b'x' | b'0'..=b'7' => {
+            let Some((byte, end)) = numeric(bytes, at) else {
+                return at + 2;
+            };
+            if byte < 0x80 {
+                rewrite.replace(at..end, char::from(byte).encode_utf8(&mut [0; 4]));
+                return end;
+            }
+            return beyond_ascii(bytes, at, rewrite);
+        }
+        b'u' => {
+            let Some(code) = bytes.get(at + 2..at + 6).and_then(|digits| hex(digits)) else {
+                return at + 2;
+            };
+            let char = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+            rewrite.replace(at..at + 6, char.encode_utf8(&mut [0; 4]));
+            return at + 6;
+        }
+        b'n' => "\n",
+        b'r' => "\r",
+        b't' => "\t",
+        b'a' | b'b' | b'e' | b'f' | b'v' => "\u{b}",
+        b'\\' => "\\",
+        b'\n' if command => "",
+        b'/' => "/",
+        b'.' => ".",
+        b':' => ":",
+        b'-' => "-",
+        b'_' => "_",
+        b'@' => "@",
+        b'?' => "?",
+        b'=' => "=",
+        b'&' => "&",
+        b'%' => "%",
+        b'"' => "\"",
+        b'\'' => "'",
+        b'`' => "`",
+        b' ' => " ",
+        _ => return at + 1,
+    };
+    rewrite.replace(at..at + 2, plain);
+    at + 2
+}
+
+/// The value of `\xNN` or `\NNN` at `at`, and where it ends. One octal digit alone may be a group of a regular expression.
+fn numeric(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    let start = at + 2;
+    match *bytes.get(at + 1)? {
+        b'x' => {
+            let digits = bytes[start..bytes.len().min(start + 2)].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+            let value = hex(&bytes[start..start + digits])?;
+            Some((value as u8, start + digits))
+        }
+        first @ b'0'..=b'7' => {
+            let window = &bytes[at + 1..bytes.len().min(at + 1 + if first == b'0' { 4 } else { 3 })];
+            let digits = window.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
+            if first != b'0' && digits < 3 {
+                return None;
+            }
+            let value = window[..digits].iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
+            Some((value as u8, at + 1 + digits))
+        }
+        _ => None,
+    }
+}
+
+/// A character of several bytes, each one escaped; what is no UTF-8 becomes a mark that belongs to no name.
+fn beyond_ascii(bytes: &[u8], start: usize, rewrite: &mut Rewrite<'_>) -> usize {
+    let mut buffer = [0; 4];
+    let mut ends = [start; 5];
+    let mut length = 0;
+    while length < 4 && bytes.get(ends[length]) == Some(&b'\\') {
+        let Some((byte, end)) = numeric(bytes, ends[length]).filter(|(byte, _)| *byte >= 0x80) else {
+            break;
+        };
+        buffer[length] = byte;
+        length += 1;
+        ends[length] = end;
+    }
+    for taken in (1..=length).rev() {
+        if let Ok(text) = std::str::from_utf8(&buffer[..taken]).map_err(drop)
+            && text.chars().count() == 1
+        {
+            rewrite.replace(start..ends[taken], text);
+            return ends[taken];
+        }
+    }
+    rewrite.replace(start..ends[1], "\u{fffd}");
+    ends[1]
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u32, |value, &digit| Some(value * 16 + char::from(digit).to_digit(16)?))
+}
+
+/// `$IFS` in its many forms is a blank, and `$'…'` a quoted piece of which the escapes are undone like all others.
+fn substitution(bytes: &[u8], at: usize, rewrite: &mut Rewrite<'_>) -> usize {
+    let rest = &bytes[at..];
+    for written in [b"${IFS}".as_slice(), b"$IFS$9", b"$IFS"] {
+        if rest.starts_with(written) {
+            rewrite.replace(at..at + written.len(), " ");
+            return at + written.len();
+        }
+    }
+    if rest.starts_with(b"$'") || rest.starts_with(b"$\"") {
+        rewrite.replace(at..at + 1, "");
+    }
+    at + 1
+}
+
+/// A pair of quotes inside a word hides it and does nothing else: `w''get`, `ht"tp"://`.
+fn quoted(bytes: &[u8], at: usize, rewrite: &mut Rewrite<'_>) -> usize {
+    let in_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'-' | b':'));
+    if at == 0 || !in_word(bytes.get(at - 1)) {
+        return at + 1;
+    }
+    let window = &bytes[at + 1..bytes.len().min(at + 1 + QUOTED_BYTES_MAX)];
+    let Some(length) = window.iter().position(|&byte| byte == bytes[at] || byte.is_ascii_whitespace() || byte == b'\\') else {
+        return at + 1;
+    };
+    let end = at + 1 + length;
+    if bytes[end] != bytes[at] || !in_word(bytes.get(end + 1)) {
+        return at + 1;
+    }
+    rewrite.replace(at..at + 1, "");
+    rewrite.replace(end..end + 1, "");
+    end + 1
+}
+
+/// Hands over every text that is packed into this one.
+pub(super) fn packed(text: &Text<'_>, seen: &Seen, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Context, &str)) {
+    if seen.has(b'%') && matches!(text.context, Context::Command | Context::Other | Context::Address) {
+        percent(text, budget, look);
+    }
+    match text.context {
+        Context::Command if seen.longest_run >= 4 => runs(text.plain, budget, look),
+        Context::Other if text.plain.len() >= BASE64_BYTES_MIN => whole(text.plain, budget, look),
+        _ => {}
+    }
+}
+
+/// A text that is base64 from one end to the other, maybe cut out of a longer one.
+fn whole(text: &str, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Context, &str)) {
+    let inner = text.trim();
+    let inner = inner.strip_prefix('b').filter(|rest| rest.starts_with(['\'', '"'])).unwrap_or(inner).trim_matches(['\'', '"']).trim();
+    let bytes = inner.as_bytes();
+    if bytes.len() < BASE64_BYTES_MIN || !bytes.iter().all(|&byte| is_base64(byte) || matches!(byte, b'\r' | b'\n')) {
+        return;
+    }
+    let joined: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    for skipped in 0..4.min(joined.len()) {
+        if let Some(unpacked) = base64_text(&joined[skipped..]) {
+            if budget.take(unpacked.len()) {
+                look(budget, Context::Command, &unpacked);
+            }
+            return;
+        }
+    }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_')
+}
+
+/// Base64 and hexadecimal in a command.
+fn runs(text: &str, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Context, &str)) {
+    let bytes = text.as_bytes();
+    let (mut at, mut pieces) = (0, 0);
+    while at < bytes.len() && pieces < PIECES_MAX {
+        if !is_base64(bytes[at]) {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        let mut has = [false; 3];
+        while at < bytes.len() && is_base64(bytes[at]) {
+            has[0] |= bytes[at].is_ascii_uppercase();
+            has[1] |= bytes[at].is_ascii_lowercase();
+            has[2] |= !bytes[at].is_ascii_hexdigit();
+            // The padding ends a run: what follows is another one.
+            at += 1;
+            if bytes[at - 1] == b'=' && bytes.get(at) != Some(&b'=') && at - start >= BASE64_BYTES_MIN {
+                break;
+            }
+        }
+        let mut run = &bytes[start..at];
+        // `data=aGVsbG8…`: a name before the value.
+        if let Some(equals) = memchr::memchr(b'=', run.trim_ascii_end()).filter(|&equals| run[equals..].iter().any(|&byte| byte != b'=')) {
+            run = &run[equals + 1..];
+        }
+        let unpacked = if run.len() >= HEX_BYTES_MIN && run.len() % 2 == 0 && !has[2] {
+            hex_text(run)
+        } else if run.len() >= BASE64_BYTES_MIN && has[0] && has[1] {
+            base64_text(run)
+        } else {
+            None
+        };
+        if let Some(unpacked) = unpacked {
+            pieces += 1;
+            if budget.take(unpacked.len()) {
+                look(budget, Context::Command, &unpacked);
+            }
+        }
+    }
+}
+
+/// The text that is packed into base64, if a text it is.
+fn base64_text(run: &[u8]) -> Option<String> {
+    // A group cut in the middle is left out.
+    let unpadded = run.len() - run.iter().rev().take_while(|&&byte| byte == b'=').count();
+    let run = &run[..unpadded - usize::from(unpadded % 4 == 1)];
+    // Looking at the beginning rules out nearly everything that only looks like base64 (paths, keys, names).
+    let engine = if run.iter().any(|byte| matches!(byte, b'-' | b'_')) { &URL_SAFE } else { &STANDARD };
+    if run.len() > 64 {
+        let start = engine.decode(&run[..64]).ok()?;
+        if !is_text(&start) && !is_wide_text(&start) {
+            return None;
+        }
+    }
+    text_of(engine.decode(run).ok()?)
+}
+
+fn hex_text(run: &[u8]) -> Option<String> {
+    let decoded: Option<Vec<u8>> = run.chunks_exact(2).map(|digits| Some(hex(digits)? as u8)).collect();
+    text_of(decoded?)
+}
+
+fn text_of(decoded: Vec<u8>) -> Option<String> {
+    if is_text(&decoded) {
+        return Some(match String::from_utf8(decoded) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        });
+    }
+    // PowerShell packs UTF-16.
+    is_wide_text(&decoded).then(|| decoded.iter().step_by(2).map(|&byte| char::from(byte)).collect())
+}
+
+/// Whether nearly all of these bytes are characters that somebody types. One byte in eight may be none, so that a text cut in the
+/// middle of a character is still one; random bytes are printable ASCII in three of eight.
+fn is_text(bytes: &[u8]) -> bool {
+    let strange = bytes.iter().filter(|&&byte| !matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r')).count();
+    if strange == 0 {
+        return !bytes.is_empty();
+    }
+    let controls = bytes.iter().filter(|&&byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')).count();
+    controls * 16 <= bytes.len() && (strange * 8 <= bytes.len() || (controls == 0 && std::str::from_utf8(bytes).is_ok()))
+}
+
+fn is_wide_text(bytes: &[u8]) -> bool {
+    bytes.len() >= 8 && bytes.chunks_exact(2).all(|pair| pair[1] == 0 && matches!(pair[0], b' '..=b'~' | b'\t' | b'\n' | b'\r'))
+}
+
+/// A URL that is a value inside another (`?u=http%3A%2F%2Fevil.com%2Fx`), or that is percent signs altogether.
+fn percent(text: &Text<'_>, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Context, &str)) {
+    let bytes = text.plain.as_bytes();
+    let mut pieces = 0;
+    let mut from = 0;
+    while let Some(at) = memchr::memchr(b'%', &bytes[from..]).map(|at| from + at) {
+        let rest = &bytes[at..];
+        let colon = rest.len() >= 9 && rest[..9].eq_ignore_ascii_case(b"%3A%2F%2F");
+        let several = rest.len() >= 12 && rest[..12].chunks_exact(3).all(|three| three[0] == b'%' && hex(&three[1..]).is_some());
+        if !(colon || several) {
+            from = at + 1;
+            continue;
+        }
+        let mut start = at;
+        while colon && start > from && at - start < 12 && bytes[start - 1].is_ascii_alphanumeric() {
+            start -= 1;
+        }
+        let mut end = at;
+        while end < bytes.len() && !bytes[end].is_ascii_whitespace() && !matches!(bytes[end], b'&' | b'"' | b'\'' | b'<' | b'>' | b';' | b'|') {
+            end += 1;
+        }
+        let mut unpacked = Vec::with_capacity(end - start);
+        let mut at = start;
+        while at < end {
+            match (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3).and_then(hex)).flatten() {
+                Some(byte) => {
+                    unpacked.push(byte as u8);
+                    at += 3;
+                }
+                None => {
+                    unpacked.push(bytes[at]);
+                    at += 1;
+                }
+            }
+        }
+        pieces += 1;
+        if pieces > PIECES_MAX || !budget.take(unpacked.len()) {
+            return;
+        }
+        look(budget, text.context, &String::from_utf8_lossy(&unpacked));
+        from = end.max(at);
+    }
+}

@@ -1,0 +1,300 @@
+//! Domain names: valid labels under a public suffix, where a name is meant and not a file, a version or a piece of a program.
+//!
+//! Half of all suffixes are words or file endings (`run.sh`, `user.name`, `System.in`), so what a bare name counts for depends on
+//! where it stands: anything valid in a URL, behind an at sign, as the target of `wget` or a tunnel, or when it was defanged;
+//! elsewhere only what is unlikely to be anything else. Values are lower case and punycode, without the final dot.
+use super::ipv4::follows_percent;
+use super::{Context, Extractor, Found, Needs, Text};
+use crate::events::Field;
+use psl::{Psl, Type};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Longest name, and longest label, bytes (RFC 1035, without the dot at the end).
+const NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
+/// Longest name as it may be written in Unicode, bytes.
+const WRITTEN_BYTES_MAX: usize = 4 * NAME_BYTES_MAX;
+
+/// Suffixes that are file endings: a bare name that ends so is a file. Sorted, like the two below.
+#[rustfmt::skip]
+static FILES: &[&str] = &[
+    "ac", "ad", "ag", "am", "as", "ax", "bo", "bz", "cab", "cd", "ci", "cl", "cr", "gs", "gt", "ht", "int", "java", "la", "lk", "ls",
+    "lt", "md", "mk", "ml", "mm", "mo", "mov", "ms", "mt", "ne", "nu", "pid", "pl", "pm", "pn", "pp", "ps", "pub", "py", "rs", "sb", "sc",
+    "sd", "sh", "si", "so", "sr", "st", "sv", "tc", "tf", "tk", "tm", "tn", "tt", "va", "vb", "vc", "vi", "zip",
+];
+/// Suffixes that programs and sentences end in: they count in chats only.
+#[rustfmt::skip]
+static MEMBERS: &[&str] = &[
+    "academy", "active", "actor", "ads", "agency", "analytics", "and", "are", "army", "art", "audio", "author", "auto", "band", "bar",
+    "best", "bible", "bike", "bingo", "bio", "black", "blue", "boo", "book", "bot", "box", "build", "buy", "cafe", "call", "camera",
+    "camp", "car", "card", "care", "case", "cash", "cat", "center", "chat", "codes", "community", "contact", "cool", "data", "date",
+    "day", "deal", "design", "direct", "do", "doc", "docs", "dog", "domains", "earth", "eat", "eco", "events", "exchange", "express",
+    "fail", "fan", "farm", "fast", "film", "final", "fire", "fish", "fit", "fly", "foo", "food", "free", "fund", "game", "gift", "gold",
+    "golf", "green", "guide", "guru", "here", "hiv", "home", "hot", "how", "ing", "ink", "ist", "joy", "kids", "kim", "land", "law",
+    "like", "love", "ltd", "man", "map", "mba", "med", "media", "men", "menu", "moda", "moe", "mom", "moto", "name", "new", "now", "off",
+    "ong", "open", "ott", "page", "pay", "pet", "phd", "photo", "pics", "pin", "pink", "play", "poker", "porn", "post", "prime", "prod",
+    "prof", "qpon", "read", "red", "ren", "rich", "rip", "rocks", "safe", "sale", "save", "scot", "search", "security", "select", "sex",
+    "show", "ski", "sky", "soy", "spa", "spot", "study", "style", "surf", "systems", "tab", "talk", "tax", "tel", "tips", "tools",
+    "total", "town", "toys", "tube", "version", "vet", "video", "vin", "vote", "watch", "wiki", "wine", "wow", "yoga", "you", "zero",
+    "zone",
+];
+/// Words that many real names end in: enough in a chat, and elsewhere from three labels on.
+#[rustfmt::skip]
+static POPULAR: &[&str] = &[
+    "app", "bank", "bid", "cam", "cc", "cf", "click", "cloud", "dev", "digital", "download", "email", "fun", "group", "help", "host",
+    "icu", "id", "in", "is", "life", "link", "live", "lol", "me", "mobi", "my", "network", "news", "no", "one", "pro", "re", "rest",
+    "run", "services", "store", "stream", "support", "team", "tech", "to", "top", "tr", "trade", "vip", "wang", "win", "work", "works",
+    "world",
+];
+/// What a host is often called: enough to tell `www.evil.sh` from a file.
+const HOST_LABELS: &[&str] = &["www", "ftp", "mail", "smtp", "mx", "ns1", "ns2", "cdn", "api", "dl", "pop", "imap", "irc", "pool", "m", "static"];
+/// First labels of names turned round, as Java writes them, and of things in programs.
+const TURNED: &[&str] =
+    &["com", "org", "net", "edu", "gov", "io", "java", "javax", "sun", "android", "androidx", "de", "kernel", "vm", "fs", "this", "self", "os", "sys", "std"];
+
+pub(super) struct Domains;
+
+impl Extractor for Domains {
+    fn fields(&self) -> &'static [Field] {
+        &[Field::Domain]
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::NOTHING.one_of(b".").one_of(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\xc3\xc4\xc5\xce\xcf\xd0\xd1\xd7\xd8\xd9\xe0\xe1\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xea\xeb\xec\xed")
+    }
+
+    fn extract(&self, text: &Text<'_>, found: &mut Found) {
+        each(text, |range, value| {
+            found.add(Field::Domain, value, text, range);
+            !found.is_full()
+        });
+    }
+}
+
+/// Calls `note` for each name that is meant as one, until it answers no.
+pub(super) fn each(text: &Text<'_>, mut note: impl FnMut(Range<usize>, &str) -> bool) {
+    let bytes = text.plain.as_bytes();
+    let mut from = 0;
+    while let Some(dot) = memchr::memchr(b'.', &bytes[from..]).map(|at| from + at) {
+        let run = run_around(text.plain, from, dot);
+        from = run.end;
+        if run.len() > WRITTEN_BYTES_MAX {
+            continue;
+        }
+        if text.plain[run.clone()].is_ascii() {
+            if !in_run(text, run, &mut note) {
+                return;
+            }
+            continue;
+        }
+        // Scripts that put no blanks between words: a name in ASCII ends where they begin.
+        let mut start = run.start;
+        let mut before = '.';
+        for (at, char) in text.plain[run.clone()].char_indices() {
+            if is_cut(before, char) || is_cut(char, before) {
+                let piece = std::mem::replace(&mut start, run.start + at)..run.start + at;
+                if !in_run(text, piece, &mut note) {
+                    return;
+                }
+            }
+            before = char;
+        }
+        if !in_run(text, start..run.end, &mut note) {
+            return;
+        }
+    }
+}
+
+fn is_cut(unspaced: char, ascii: char) -> bool {
+    unspaced >= '\u{2e80}' && ascii.is_ascii_alphanumeric()
+}
+
+/// The longest stretch around `dot`, from `from` on, of characters that names consist of.
+fn run_around(text: &str, from: usize, dot: usize) -> Range<usize> {
+    let start = text[from..dot].char_indices().rev().take_while(|&(_, char)| is_name_char(char)).last().map_or(dot, |(at, _)| from + at);
+    let length = text[dot..].find(|char| !is_name_char(char)).unwrap_or(text.len() - dot);
+    start..dot + length
+}
+
+pub(super) fn is_name_char(char: char) -> bool {
+    match char {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '.' | '_' => true,
+        '\0'..='\x7f' => false,
+        // Vowel signs and the like are no letters, and names have them.
+        '\u{300}'..='\u{36f}' | '\u{900}'..='\u{dff}' => true,
+        char => char.is_alphanumeric(),
+    }
+}
+
+/// Looks for a name in a run; false when no more shall be looked for.
+fn in_run(text: &Text<'_>, mut run: Range<usize>, note: &mut impl FnMut(Range<usize>, &str) -> bool) -> bool {
+    let bytes = text.plain.as_bytes();
+    // A user before an at sign; a call, an element, a setting.
+    let goes_on = match bytes.get(run.end) {
+        Some(b'@') => true,
+        Some(b'(' | b'[' | b'=' | b'{') => matches!(text.context, Context::Command | Context::Other),
+        _ => false,
+    };
+    while !run.is_empty() && bytes[run.end - 1] == b'.' {
+        run.end -= 1;
+    }
+    if follows_hex(bytes, &run) {
+        run.start += 2;
+    }
+    // `*.example.com`, and nothing else that begins with a dot.
+    if !run.is_empty() && bytes[run.start] == b'.' {
+        if run.start == 0 || bytes[run.start - 1] != b'*' {
+            return true;
+        }
+        run.start += 1;
+    }
+    if run.len() < 4 || goes_on {
+        return true;
+    }
+    let written = &text.plain[run.clone()];
+    let Some(evidence) = evidence(text, &run) else {
+        return true;
+    };
+    if !may_be_name(written) {
+        return true;
+    }
+    let Some(value) = name(written) else {
+        return true;
+    };
+    if evidence || is_likely(text, &run, written, &value) {
+        return note(run, &value);
+    }
+    true
+}
+
+/// `%2Fexample.com`: the escape before a name is no part of it.
+fn follows_hex(bytes: &[u8], run: &Range<usize>) -> bool {
+    run.len() > 2 && follows_percent(bytes, run.start + 2)
+}
+
+/// Whether what stands before makes a name certain; nothing when it makes one impossible.
+fn evidence(text: &Text<'_>, run: &Range<usize>) -> Option<bool> {
+    let bytes = text.plain.as_bytes();
+    let before = run.start.checked_sub(1).map_or(b' ', |at| bytes[at]);
+    let certain = text.context == Context::Address || text.is_fetched(run.start) || (text.is_defanged(run) && text.context != Context::Command);
+    match before {
+        b'/' => {
+            let slashes = bytes[..run.start].ends_with(b"//") && !bytes[..run.start].ends_with(b"///");
+            // `https://example.com`, `//example.com/x`; anything else is a path.
+            let is_authority = slashes && run.start.checked_sub(3).is_none_or(|at| matches!(bytes[at], b':' | b' ' | b'"' | b'\'' | b'=' | b'('));
+            is_authority.then_some(true)
+        }
+        b'\\' => (run.start < 2 || matches!(bytes[run.start - 2], b' ' | b'\\' | b'"')).then_some(certain),
+        // An e-mail address or the target of `ssh`, if somebody stands before the sign.
+        b'@' => {
+            let named = run.start >= 2 && (bytes[run.start - 2].is_ascii_alphanumeric() || matches!(bytes[run.start - 2], b'_' | b'-' | b'+' | b'%'));
+            // A password is not an address for having an at sign in the middle.
+            Some(certain || (named && (text.context != Context::Other || bytes.get(run.end).is_none_or(|&byte| byte != b'!'))))
+        }
+        b'$' | b'#' | b'~' | b'^' => None,
+        _ => Some(certain),
+    }
+}
+
+/// Whether a bare name is more likely a name than anything else.
+fn is_likely(text: &Text<'_>, run: &Range<usize>, written: &str, value: &str) -> bool {
+    let bytes = text.plain.as_bytes();
+    let labels = || value.split('.');
+    let count = labels().count();
+    let (Some(first), Some(last)) = (labels().next(), labels().next_back()) else {
+        return false;
+    };
+    // `Hello.My`, `Foo.Bar`: a sentence or a program. `EXAMPLE.COM` and `Example.com` are names.
+    let ending = written.rsplit('.').next().unwrap_or("");
+    if ending.starts_with(|char: char| char.is_uppercase()) && ending.chars().skip(1).any(char::is_lowercase) {
+        return false;
+    }
+    let is_in = |list: &[&str]| list.binary_search(&last).is_ok();
+    let hostly = count > 2 && labels().rev().skip(2).any(|label| HOST_LABELS.contains(&label));
+    if hostly {
+        return true;
+    }
+    if count > 2 && TURNED.contains(&first) {
+        return false;
+    }
+    let in_path = bytes.get(run.end) == Some(&b'/') && bytes.get(run.end + 1).is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let registrable = value.rsplit('.').nth(1).unwrap_or("");
+    // A number before the suffix is part of a version, save where numbers are popular as names.
+    if registrable.bytes().all(|byte| byte.is_ascii_digit()) && (registrable.len() < 3 || !matches!(last, "com" | "cn" | "net" | "org")) {
+        return false;
+    }
+    if is_in(FILES) {
+        return false;
+    }
+    let long_enough = in_path || registrable.len() > 1;
+    match text.context {
+        Context::Chat => long_enough,
+        _ if is_in(MEMBERS) => false,
+        _ if is_in(POPULAR) => count > 2,
+        _ => long_enough,
+    }
+}
+
+/// Cheap checks that rule out nearly everything before anything is looked up.
+fn may_be_name(written: &str) -> bool {
+    let bytes = written.as_bytes();
+    let ending = &bytes[memchr::memrchr(b'.', bytes).map_or(0, |dot| dot + 1)..];
+    let is_suffix = ending.len() >= 2
+        && (ending.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80) || ending.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--")));
+    is_suffix && bytes[0] != b'-' && !written.contains("..")
+}
+
+/// The canonical form of a domain name under a public suffix; nothing for anything else.
+pub(super) fn name(written: &str) -> Option<String> {
+    let written = written.strip_suffix('.').unwrap_or(written);
+    if written.len() > WRITTEN_BYTES_MAX || !may_be_name(written) {
+        return None;
+    }
+    let ascii = if written.is_ascii() { written.to_ascii_lowercase() } else { idna::domain_to_ascii(written).ok()? };
+    let is_label = |label: &str| {
+        let bytes = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        !bytes.is_empty()
+            && label.len() <= LABEL_BYTES_MAX
+            && bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && bytes[0] != b'-'
+            && bytes[bytes.len() - 1] != b'-'
+    };
+    if ascii.len() > NAME_BYTES_MAX || !ascii.contains('.') || !ascii.split('.').all(is_label) {
+        return None;
+    }
+    let unicode = if ascii.contains("xn--") {
+        let (unicode, outcome) = idna::domain_to_unicode(&ascii);
+        outcome.ok()?;
+        Cow::Owned(unicode)
+    } else {
+        Cow::Borrowed(ascii.as_str())
+    };
+    let suffix = psl::List.suffix(unicode.as_bytes())?;
+    let is_name = match suffix.typ()? {
+        Type::Icann => suffix.as_bytes().len() < unicode.len(),
+        Type::Private => true,
+    };
+    // What somebody registered has no underscores; names below it may (`_dmarc`).
+    let registrable = psl::List.domain(unicode.as_bytes()).map_or(suffix.as_bytes(), |domain| domain.as_bytes());
+    (is_name && !registrable.contains(&b'_')).then_some(ascii)
+}
+
+/// Whether this label alone is a suffix known to the list.
+pub(super) fn is_suffix(label: &[u8]) -> bool {
+    label.len() >= 2 && label.len() <= LABEL_BYTES_MAX && psl::List.suffix(&label.to_ascii_lowercase()).is_some_and(|suffix| suffix.is_known())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_sorted_and_apart() {
+        for list in [FILES, MEMBERS, POPULAR] {
+            assert!(list.is_sorted());
+        }
+        assert!(!FILES.iter().any(|ending| MEMBERS.contains(ending) || POPULAR.contains(ending)));
+        assert!(!MEMBERS.iter().any(|ending| POPULAR.contains(ending)));
+    }
+}

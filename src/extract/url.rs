@@ -1,0 +1,330 @@
+//! URLs: with a scheme, or without one where the host can be nothing else: an address with a path, a defanged name, the target of
+//! `wget`. Values have scheme and host in lower case and the rest as written; each also yields its host.
+use super::{Context, Extractor, Found, Needs, Text, domain, ipv4, ipv6};
+use crate::events::Field;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+/// Longest URL that is taken, bytes; of a longer one its beginning.
+const URL_BYTES_MAX: usize = 2_048;
+/// Longest `user:password@host:port`, bytes.
+const AUTHORITY_BYTES_MAX: usize = 320;
+/// Most URLs looked at inside another one.
+const NESTED_MAX: usize = 4;
+/// Longest `${variable}` or `{a,b}` inside a URL, bytes.
+const BRACES_BYTES_MAX: usize = 64;
+const SCHEME_BYTES_MAX: usize = 12;
+
+const SCHEMES: &[&str] = &[
+    "http", "https", "ftp", "ftps", "tftp", "sftp", "scp", "ssh", "tcp", "udp", "ldap", "ldaps", "rmi", "dns", "ws", "wss", "stratum+tcp",
+    "stratum+ssl", "stratum+tls", "socks4", "socks5", "telnet", "smb", "git", "rsync", "gopher", "iiop",
+];
+
+pub(super) struct Urls;
+
+impl Extractor for Urls {
+    fn fields(&self) -> &'static [Field] {
+        &[Field::Url, Field::Domain, Field::Ipv4, Field::Ipv6]
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::NOTHING.one_of(b"/").one_of(b".:")
+    }
+
+    fn extract(&self, text: &Text<'_>, found: &mut Found) {
+        with_scheme(text, found);
+        without_scheme(text, found);
+    }
+}
+
+/// The host of a URL.
+enum Host {
+    Name,
+    V4(Ipv4Addr),
+    V6(Ipv6Addr),
+}
+
+struct Authority {
+    host: Range<usize>,
+    kind: Host,
+    /// Behind host and port.
+    end: usize,
+    /// Whether a path, a query or a fragment may follow.
+    is_whole: bool,
+}
+
+fn with_scheme(text: &Text<'_>, found: &mut Found) {
+    let bytes = text.plain.as_bytes();
+    let (mut outer_end, mut nested) = (0, 0);
+    for colon in memchr::memmem::find_iter(bytes, b"://") {
+        if colon < outer_end {
+            nested += 1;
+            if nested > NESTED_MAX {
+                continue;
+            }
+        }
+        let Some((start, scheme)) = scheme_before(bytes, colon) else {
+            continue;
+        };
+        let Some(authority) = authority(text, colon + 3, true) else {
+            continue;
+        };
+        let end = end_of_url(text, start, &authority);
+        if end > outer_end {
+            (outer_end, nested) = (end, 0);
+        }
+        let mut value = String::with_capacity(end - start);
+        value.push_str(scheme);
+        value.push_str(&text.plain[colon..authority.host.start]);
+        value.push_str(&text.plain[authority.host.clone()].to_lowercase());
+        value.push_str(&text.plain[authority.host.end..end]);
+        found.add(Field::Url, &value, text, start..end);
+        add_host(text, &authority, found);
+        if found.is_full() {
+            return;
+        }
+    }
+}
+
+/// The known scheme that ends at `colon`.
+fn scheme_before(bytes: &[u8], colon: usize) -> Option<(usize, &'static str)> {
+    let mut start = colon;
+    while start > 0 && colon - start < SCHEME_BYTES_MAX && (bytes[start - 1].is_ascii_alphanumeric() || matches!(bytes[start - 1], b'+' | b'-')) {
+        start -= 1;
+    }
+    let word = &bytes[start..colon];
+    let exact = SCHEMES.iter().find(|scheme| word.eq_ignore_ascii_case(scheme.as_bytes()));
+    if let Some(scheme) = exact {
+        return Some((start, scheme));
+    }
+    // Glued to something else (`xhttp://`, `url-http://`): the web's own schemes are plain enough.
+    ["https", "http", "ftp"].into_iter().find_map(|scheme| {
+        let start = colon.checked_sub(scheme.len())?;
+        bytes[start..colon].eq_ignore_ascii_case(scheme.as_bytes()).then_some((start, scheme))
+    })
+}
+
+/// What ends a URL wherever it stands.
+fn is_terminator(char: char) -> bool {
+    match char {
+        '\0'..=' ' | '"' | '\'' | '<' | '>' | '\\' | '^' | '`' | '{' | '}' | '|' | '\x7f' => true,
+        '!'..='~' => false,
+        '\u{80}'..='\u{bf}' | '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ff0f}' | '\u{fff0}'..='\u{ffff}' => true,
+        _ => false,
+    }
+}
+
+/// Reads `user:password@host:port` at `start`.
+fn authority(text: &Text<'_>, start: usize, has_scheme: bool) -> Option<Authority> {
+    let window = &text.plain[start..text.plain.floor_char_boundary(start + AUTHORITY_BYTES_MAX)];
+    let length = window.find(|char| is_terminator(char) || matches!(char, '/' | '?' | '#')).unwrap_or(window.len());
+    let window = &window[..length];
+    let is_user = |byte: u8| byte.is_ascii_alphanumeric() || b"._~!$&*+=:%-@".contains(&byte);
+    let user = memchr::memrchr(b'@', window.as_bytes()).filter(|&at| has_scheme && at > 0 && window.bytes().take(at).all(is_user));
+    let host_start = start + user.map_or(0, |at| at + 1);
+    let rest = &text.plain[host_start..start + length];
+    let bytes = rest.as_bytes();
+    if bytes.first() == Some(&b'[') {
+        let close = memchr::memchr(b']', bytes)?;
+        let inside = &bytes[1..close];
+        let address = ipv6::parse(&inside[..memchr::memchr(b'%', inside).unwrap_or(inside.len())])?;
+        return Some(with_port(text, host_start..host_start + close + 1, Host::V6(address), start + length));
+    }
+    // An IPv6 address without its brackets.
+    let run = bytes.iter().position(|&byte| !(byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))).unwrap_or(bytes.len());
+    if memchr::memchr_iter(b':', &bytes[..run]).nth(1).is_some()
+        && let Some(address) = ipv6::parse(&bytes[..run])
+    {
+        let end = ipv6::with_zone(bytes, run);
+        return Some(Authority { host: host_start..host_start + end, kind: Host::V6(address), end: host_start + end, is_whole: end == bytes.len() });
+    }
+    let mut host_length = rest.find(|char| !domain::is_name_char(char)).unwrap_or(rest.len());
+    // A dot at the end belongs to the name only if more of the URL follows.
+    while host_length > 0 && bytes[host_length - 1] == b'.' && !text.plain[host_start + host_length..].starts_with(['/', ':', '?', '#']) {
+        host_length -= 1;
+    }
+    let host = &rest[..host_length];
+    let kind = kind_of(host, has_scheme)?;
+    Some(with_port(text, host_start..host_start + host_length, kind, start + length))
+}
+
+fn with_port(text: &Text<'_>, host: Range<usize>, kind: Host, authority_end: usize) -> Authority {
+    let bytes = text.plain.as_bytes();
+    let mut end = host.end;
+    if bytes.get(end) == Some(&b':') {
+        let digits = bytes[end + 1..bytes.len().min(end + 7)].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let port = text.plain[end + 1..end + 1 + digits].parse::<u16>();
+        if port.is_ok() {
+            end += 1 + digits;
+        }
+    }
+    Authority { host, kind, end, is_whole: end == authority_end }
+}
+
+/// What a host is; nothing when it cannot be one.
+fn kind_of(host: &str, has_scheme: bool) -> Option<Host> {
+    let bytes = host.as_bytes();
+    if let Some(address) = ipv4::strict(bytes) {
+        return Some(Host::V4(address));
+    }
+    let bare = host.strip_suffix('.').unwrap_or(host);
+    let last = bare.rsplit('.').next()?;
+    if last.is_empty() || bare.len() > 253 * 4 {
+        return None;
+    }
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
+    if is_number {
+        return if has_scheme { obfuscated(bare).map(Host::V4) } else { None };
+    }
+    let is_label = |label: &str| !label.is_empty() && label.chars().count() <= 63 && !label.starts_with('-') && !label.ends_with('-');
+    let has_letter = last.chars().any(char::is_alphabetic);
+    (has_letter && !last.starts_with('_') && bare.split('.').all(is_label)).then_some(Host::Name)
+}
+
+/// Addresses as `inet_aton` reads them: hexadecimal, octal, or one large number.
+fn obfuscated(host: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<&str> = host.split('.').collect();
+    let number = |part: &str| match part {
+        _ if part.len() > 12 || part.is_empty() => None,
+        _ if part.len() > 2 && part.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x")) => u32::from_str_radix(&part[2..], 16).ok(),
+        _ if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        _ => part.parse().ok(),
+    };
+    match parts.as_slice() {
+        [one] => number(one).filter(|&value| value >= 1 << 24).map(Ipv4Addr::from),
+        [a, b, c, d] => {
+            let octet = |part: &str| u8::try_from(number(part)?).ok();
+            Some(Ipv4Addr::new(octet(a)?, octet(b)?, octet(c)?, octet(d)?))
+        }
+        _ => None,
+    }
+}
+
+/// Where a URL ends: terminators, brackets that were opened outside, and the punctuation of the sentence are no part of it.
+fn end_of_url(text: &Text<'_>, start: usize, authority: &Authority) -> usize {
+    let plain = text.plain;
+    let bytes = plain.as_bytes();
+    if !authority.is_whole || !matches!(bytes.get(authority.end), Some(b'/' | b'?' | b'#')) {
+        return authority.end;
+    }
+    let quote = start.checked_sub(1).map(|at| bytes[at]).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+    let bare_command = text.context == Context::Command && quote.is_none();
+    let limit = plain.floor_char_boundary(start + URL_BYTES_MAX);
+    let (mut round, mut square) = (0_u32, 0_u32);
+    let mut query = false;
+    let mut before = '/';
+    let mut end = authority.end;
+    while end < limit {
+        let Some(char) = plain[end..].chars().next() else {
+            break;
+        };
+        match char {
+            // `'` in a path, in a text that is quoted otherwise, belongs to neither.
+            '{' => match braces(bytes, end, text.context) {
+                Some(behind) => {
+                    end = behind;
+                    before = '}';
+                    continue;
+                }
+                None => break,
+            },
+            _ if is_terminator(char) => break,
+            '(' if bare_command => break,
+            '(' => round += 1,
+            ')' if round == 0 => break,
+            ')' => round -= 1,
+            '[' => square += 1,
+            ']' if square == 0 => break,
+            ']' => square -= 1,
+            ';' if bare_command => break,
+            '?' => query = true,
+            '&' if is_entity(&bytes[end..]) => break,
+            '&' if bare_command && (!query || !bytes.get(end + 1).is_some_and(u8::is_ascii_alphanumeric)) => break,
+            // Words of a script without blanks, glued to a path in ASCII.
+            _ if char >= '\u{2e80}' && before.is_ascii_alphanumeric() => break,
+            _ => {}
+        }
+        before = char;
+        end += char.len_utf8();
+    }
+    // An unclosed bracket was opened by something that is not the URL's.
+    let mut trimmed = &plain[authority.end..end];
+    loop {
+        let shorter = trimmed.trim_end_matches(['.', ',', ';', ':', '!', '?', '*', '$']);
+        let shorter = if round > 0 && shorter.ends_with('(') { &shorter[..shorter.len() - 1] } else { shorter };
+        let shorter = if square > 0 && shorter.ends_with('[') { &shorter[..shorter.len() - 1] } else { shorter };
+        if shorter.len() == trimmed.len() {
+            break;
+        }
+        trimmed = shorter;
+    }
+    authority.end + trimmed.len()
+}
+
+/// Where `${x}` (anywhere) or `{a,b}` (in a command) ends.
+fn braces(bytes: &[u8], at: usize, context: Context) -> Option<usize> {
+    if bytes[at - 1] != b'$' && context != Context::Command {
+        return None;
+    }
+    let window = &bytes[at + 1..bytes.len().min(at + 1 + BRACES_BYTES_MAX)];
+    let length = window.iter().position(|&byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'_' | b'.' | b'-')))?;
+    (window[length] == b'}' && length > 0).then_some(at + length + 2)
+}
+
+/// `&quot;` and the like end a URL in markup.
+fn is_entity(bytes: &[u8]) -> bool {
+    [b"&quot;".as_slice(), b"&lt;", b"&gt;", b"&apos;", b"&#34;", b"&#39;", b"&#x27;", b"&nbsp;"].iter().any(|entity| bytes.starts_with(entity))
+}
+
+fn add_host(text: &Text<'_>, authority: &Authority, found: &mut Found) {
+    let host = authority.host.clone();
+    match authority.kind {
+        Host::V4(address) => found.add(Field::Ipv4, &address.to_string(), text, host),
+        Host::V6(address) => {
+            let inside = if text.plain.as_bytes()[host.start] == b'[' { host.start + 1..host.end - 1 } else { host };
+            found.add(Field::Ipv6, &address.to_string(), text, inside);
+        }
+        Host::Name => {
+            if let Some(name) = domain::name(&text.plain[host.clone()]) {
+                found.add(Field::Domain, &name, text, host);
+            }
+        }
+    }
+}
+
+/// `192.0.2.1:80/path`, `example[.]com/`, `wget example.com/x`.
+fn without_scheme(text: &Text<'_>, found: &mut Found) {
+    let mut note = |start: usize| {
+        if let Some(authority) = authority(text, start, false)
+            && authority.is_whole
+            && text.plain.as_bytes().get(authority.end) == Some(&b'/')
+        {
+            let is_host = match authority.kind {
+                Host::Name => domain::name(&text.plain[authority.host.clone()]).is_some(),
+                _ => true,
+            };
+            if is_host {
+                let end = end_of_url(text, start, &authority);
+                let mut value = text.plain[authority.host.clone()].to_lowercase();
+                value.push_str(&text.plain[authority.host.end..end]);
+                found.add(Field::Url, &value, text, start..end);
+                add_host(text, &authority, found);
+            }
+        }
+        !found.is_full()
+    };
+    // Authorities with a scheme, and users before a host, are somebody else's.
+    let is_free = |start: usize| start == 0 || !matches!(text.plain.as_bytes()[start - 1], b'/' | b'@' | b'\\');
+    if !text.fetched.iter().all(|&start| !is_free(start as usize) || note(start as usize)) {
+        return;
+    }
+    for candidate in ipv4::Candidates::of(text) {
+        if !candidate.is_device && is_free(candidate.range.start) && !note(candidate.range.start) {
+            return;
+        }
+    }
+    let is_address = text.context == Context::Address;
+    if is_address || !text.defanged.is_empty() {
+        domain::each(text, |range, _| !(is_address || text.is_defanged(&range)) || !is_free(range.start) || note(range.start));
+    }
+}
