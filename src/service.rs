@@ -312,13 +312,15 @@ fn chunk_of(record: &QuarantineRecord, mut bytes: Vec<u8>, format: Format, now: 
         ordinal: 0,
         path: record.path.as_str().into(),
         offset: record.offset,
+        generation: 0,
+        first_seen: 0,
         input_bytes,
         received_at,
         reflowed: false,
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data: bytes, refused: Vec::new() }
+    Chunk { origin, data: bytes, places: Vec::new(), refused: Vec::new() }
 }
 
 /// Bytes of records looked at together when they are resolved.

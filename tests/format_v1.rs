@@ -216,6 +216,7 @@ fn golden() -> [(Header, &'static str); 3] {
         events,
         reflowed,
         checkpoint: checkpoint.map(<[u8]>::to_vec),
+        ids: Vec::new(),
     };
     [
         (
@@ -293,13 +294,15 @@ fn chunk_of(data: Vec<u8>, checkpoint: &[u8]) -> Chunk {
         ordinal: 0,
         path: "/var/log/cowrie/cowrie.json".into(),
         offset: 0,
+        generation: 0,
+        first_seen: 0,
         input_bytes: data.len() as u64,
         received_at: NOW,
         reflowed: false,
         checkpoint: checkpoint.to_vec(),
         permit: None,
     };
-    Chunk { origin, data, refused: Vec::new() }
+    Chunk { origin, data, places: Vec::new(), refused: Vec::new() }
 }
 
 #[test]

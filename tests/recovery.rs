@@ -55,6 +55,8 @@ fn chunk(data: String) -> Chunk {
             ordinal: 0,
             path: "/log".into(),
             offset: 0,
+            generation: 0,
+            first_seen: 0,
             input_bytes: 0,
             received_at: 1_774_138_242_000_000,
             reflowed: false,
@@ -62,6 +64,7 @@ fn chunk(data: String) -> Chunk {
             permit: None,
         },
         data: data.into_bytes(),
+        places: vec![],
         refused: vec![],
     }
 }

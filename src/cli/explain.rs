@@ -90,7 +90,7 @@ struct Answer {
 #[serde(untagged)]
 enum Outcome {
     Accepted {
-        id: String,
+        id: Option<String>,
         identity: &'static str,
         time: Option<String>,
         indexed_by: String,
@@ -139,7 +139,7 @@ impl Answer {
                     "decoded",
                     &output.paint(Colour::Good, &format!("an event of {}, bytes {} to {} of the line", self.format, self.from, self.to)),
                 );
-                row("id", &format!("{id}: {identity}"));
+                row("id", &format!("{}: {identity}", id.as_deref().unwrap_or("none yet")));
                 row("time", time.as_deref().unwrap_or("none that can be read"));
                 row("indexed", &format!("{indexed_by}: {because}"));
                 let width = terms.iter().chain(indicators).map(|term| term.field.len()).max().unwrap_or_default();
@@ -171,6 +171,8 @@ fn accepted(event: &Explained) -> Outcome {
     };
     let identity = match event.identity {
         Identity::Line => "the first 128 bits of BLAKE3 over its bytes",
+        Identity::Fields => "BLAKE3 over the fields that tell the format's events apart",
+        Identity::Position => "made of its place in its input: equal lines are different events",
     };
     let terms = event.terms.iter().map(|(field, value)| Term {
         field: field.name(),
@@ -183,7 +185,7 @@ fn accepted(event: &Explained) -> Outcome {
         verbatim: found.verbatim.clone(),
     });
     Outcome::Accepted {
-        id: event.id.to_string(),
+        id: event.id.map(|id| id.to_string()),
         identity,
         time: event.time.map(stamp),
         indexed_by: stamp(event.indexed_by),

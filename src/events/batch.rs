@@ -7,6 +7,7 @@
 //! No line can hurt: one that panics its decoder is refused and the rest is kept.
 use super::array::{is_array, split_array};
 use super::decoder::{Decoder, Event, Identity, Span, Term};
+use super::id::InputId;
 use super::indicators::Indicators;
 use super::json::Flaw;
 use super::refusals::{Refusals, reason};
@@ -43,6 +44,8 @@ pub struct Batch {
     /// Per event: where its line ends in `lines`, just behind the newline.
     pub ends: Vec<u32>,
     pub ids: Vec<EventId>,
+    /// What the journal's digest goes over, where that is not the ids: see [`Batch::line_hashes`].
+    hashes: Option<Vec<EventId>>,
     /// The times the events are indexed by.
     pub times: Vec<Micros>,
     /// Hours of the events' own times, [`HOUR_UNKNOWN`] without one; a function of the line.
@@ -87,14 +90,33 @@ impl Batch {
         self.ends = ends;
         let mut at = 0..;
         self.ids.retain(|_| at.next().is_some_and(kept));
+        if let Some(hashes) = &mut self.hashes {
+            let mut at = 0..;
+            hashes.retain(|_| at.next().is_some_and(kept));
+        }
         let mut at = 0..;
         self.identity_hours.retain(|_| at.next().is_some_and(kept));
         self.duplicates += dropped as u32;
         self.events -= dropped as u32;
-        let run = (self.events, self.origin.source.format, self.origin.received_at);
-        (self.terms, self.times) = batcher.index_identified(&self.lines, &[run], Some(&self.ids));
+        let run = StoredRun {
+            events: self.events,
+            format: Some(self.origin.source.format),
+            received_at: self.origin.received_at,
+            ids: &self.ids,
+        };
+        (self.terms, self.times, _) = batcher.index(&self.lines, &[run]);
         self.detections = batcher.detections();
         self.frame = batcher.compress(&self.lines);
+    }
+
+    /// [`EventId::of_line`] of each line.
+    pub fn line_hashes(&self) -> &[EventId] {
+        self.hashes.as_deref().unwrap_or(&self.ids)
+    }
+
+    /// The ids, where the lines alone do not give them: they are stored beside the lines.
+    pub fn explicit_ids(&self) -> &[EventId] {
+        if self.hashes.is_some() { &self.ids } else { &[] }
     }
 
     /// The line of event `at`, without its newline.
@@ -102,6 +124,17 @@ impl Batch {
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         &self.lines[start..self.ends[at] as usize - 1]
     }
+}
+
+/// Stored events with one origin: what their lines do not say.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredRun<'a> {
+    pub events: u32,
+    /// `None`: nobody knows the format any more. Such events have no terms.
+    pub format: Option<Format>,
+    pub received_at: Micros,
+    /// The events' ids; none where they are the lines' hashes.
+    pub ids: &'a [EventId],
 }
 
 /// What one line says, for people.
@@ -115,7 +148,8 @@ pub struct Explanation {
 /// An accepted event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    pub id: EventId,
+    /// `None` when it depends on where the line stands.
+    pub id: Option<EventId>,
     pub identity: Identity,
     /// Its own time, believable or not.
     pub time: Option<Micros>,
@@ -170,6 +204,8 @@ pub struct Batcher {
     noted: Vec<Noted>,
     terms: Vec<Term>,
     ids: Vec<EventId>,
+    /// Ids that decoders made, by the number of their event in `noted`.
+    own_ids: Vec<(u32, EventId)>,
     hours: Vec<i32>,
     known: Vec<bool>,
     seen: HashTable<u32>,
@@ -195,6 +231,7 @@ impl Batcher {
             noted: Vec::new(),
             terms: Vec::new(),
             ids: Vec::new(),
+            own_ids: Vec::new(),
             hours: Vec::new(),
             known: Vec::new(),
             seen: HashTable::new(),
@@ -205,26 +242,42 @@ impl Batcher {
 
     /// Makes a chunk ready for the journal.
     pub fn extract(&mut self, chunk: Chunk, known: &dyn Known) -> Batch {
-        let Chunk { mut origin, data, refused } = chunk;
+        let Chunk { mut origin, data, places, refused } = chunk;
         let decoder = origin.source.format.decoder();
-        let mut refusals = Refusals::new(refused, origin.offset);
+        let identity = decoder.identity();
+        let offset_of = |at: u32| Chunk::input_offset(&origin, &places, at);
+        let mut refusals = Refusals::new(refused);
         self.begin(&data);
-        origin.reflowed |= self.find_lines(&data, &mut refusals);
+        let arrays = self.find_lines(&data, |reason, range, detail| {
+            refusals.add(reason, offset_of(range.start), &data[range.start as usize..range.end as usize], detail);
+        });
         self.decode(&data, 0..self.candidates.len(), decoder, origin.received_at, |range, fault| {
-            refusals.add(fault.reason(), range.start as usize, &data[range.start as usize..range.end as usize], fault.detail());
+            refusals.add(fault.reason(), offset_of(range.start), &data[range.start as usize..range.end as usize], fault.detail());
             None
         });
-        self.identify(&data, decoder.identity());
+        match identity {
+            Identity::Line => self.identify_by_line(&data),
+            Identity::Fields => self.identify_by_fields(&data),
+            Identity::Position => {
+                let name = if origin.stream.is_empty() { &origin.path } else { &origin.stream };
+                let input = InputId::new(name, origin.generation, origin.first_seen);
+                let id =
+                    |noted: &Noted| input.event(offset_of(noted.line.start), &data[noted.line.start as usize..noted.line.end as usize]);
+                self.ids.extend(self.noted.iter().map(id));
+            }
+        }
         let duplicates = self.drop_known(known);
         let terms = self.add_up(&data, |noted| {
             let range = noted.line.start as usize..noted.line.end as usize;
-            refusals.add(Reason::DecoderPanic, range.start, &data[range], Fault::Panic.detail());
+            refusals.add(Reason::DecoderPanic, offset_of(noted.line.start), &data[range], Fault::Panic.detail());
             None
         });
         let times = self.noted.iter().map(|noted| noted.time).collect();
         let identity_hours = self.noted.iter().map(|noted| noted.identity_hour).collect();
         let ids = self.ids.clone();
         let (lines, ends) = self.take_lines(data);
+        let hashes = (identity != Identity::Line).then(|| hashes_of(&lines));
+        origin.reflowed |= arrays;
         Batch {
             events: ids.len() as u32,
             frame: self.compress(&lines),
@@ -233,6 +286,7 @@ impl Batcher {
             lines,
             ends,
             ids,
+            hashes,
             times,
             identity_hours,
             terms,
@@ -253,16 +307,10 @@ impl Batcher {
     }
 
     /// What [`Batcher::extract`] noted of the events in `lines`, from stored lines: their terms, the times they are indexed
-    /// by, their ids. `runs` says of how many lines each (events, format, received_at) holds.
+    /// by, their ids.
     ///
     /// Never fails: a stored line which its decoder no longer accepts is an event without time and terms.
-    pub fn index(&mut self, lines: &[u8], runs: &[(u32, Format, Micros)]) -> (BlockTerms, Vec<Micros>, Vec<EventId>) {
-        let (terms, times) = self.index_identified(lines, runs, None);
-        let ids = terms.ids.clone();
-        (terms, times, ids)
-    }
-
-    fn index_identified(&mut self, lines: &[u8], runs: &[(u32, Format, Micros)], ids: Option<&[EventId]>) -> (BlockTerms, Vec<Micros>) {
+    pub fn index(&mut self, lines: &[u8], runs: &[StoredRun<'_>]) -> (BlockTerms, Vec<Micros>, Vec<EventId>) {
         self.begin(lines);
         let mut start = 0u32;
         for end in memchr::memchr_iter(b'\n', lines) {
@@ -270,21 +318,22 @@ impl Batcher {
             start = end as u32 + 1;
         }
         let mut first = 0;
-        for (run, &(events, format, received_at)) in runs.iter().enumerate() {
+        for (run, &StoredRun { events, format, received_at, ids }) in runs.iter().enumerate() {
             // The counts of runs are the caller's to check; should they fall short, the last run takes the rest.
             let end = if run + 1 == runs.len() { self.candidates.len() } else { (first + events as usize).min(self.candidates.len()) };
-            let decoder = format.decoder();
-            self.decode(lines, first..end, decoder, received_at, |range, _| Some(without_terms(range, received_at)));
-            if ids.is_none() {
-                self.identify(lines, decoder.identity());
+            match format {
+                Some(format) => {
+                    self.decode(lines, first..end, format.decoder(), received_at, |range, _| Some(without_terms(range, received_at)));
+                }
+                None => self.noted.extend(self.candidates[first..end].iter().map(|range| without_terms(range.clone(), received_at))),
             }
+            self.ids.extend_from_slice(&ids[..ids.len().min(end - first)]);
+            self.identify_by_line(lines);
             first = end;
         }
-        if let Some(ids) = ids {
-            self.ids.extend_from_slice(ids);
-        }
         let terms = self.add_up(lines, |noted| Some(without_terms(noted.line.clone(), noted.time)));
-        (terms, self.noted.iter().map(|noted| noted.time).collect())
+        let ids = terms.ids.clone();
+        (terms, self.noted.iter().map(|noted| noted.time).collect(), ids)
     }
 
     /// Tells `out` the terms of one event, its session among them, as the index knows them, and returns the time it is indexed
@@ -330,15 +379,14 @@ impl Batcher {
         for &(context, text) in &event.texts {
             extract::indicators(context, &String::from_utf8_lossy(text.of(line, &event.arena)), &mut found);
         }
+        let identity = format.decoder().identity();
+        let id = match identity {
+            Identity::Line => Some(EventId::of_line(line)),
+            Identity::Fields => Some(event.id.unwrap_or_else(|| EventId::of_line(line))),
+            Identity::Position => None,
+        };
         let (time, indexed_by) = (event.time, indexed_by(event.time, received_at));
-        Ok(Explained {
-            id: EventId::of_line(line),
-            identity: format.decoder().identity(),
-            time,
-            indexed_by,
-            terms,
-            indicators: found.indicators,
-        })
+        Ok(Explained { id, identity, time, indexed_by, terms, indicators: found.indicators })
     }
 
     fn decode_one(&mut self, format: Format, line: &[u8]) -> Result<(), Fault> {
@@ -353,11 +401,12 @@ impl Batcher {
         self.noted.clear();
         self.terms.clear();
         self.ids.clear();
+        self.own_ids.clear();
         self.event.reset(simdutf8::basic::from_utf8(data).is_ok());
     }
 
     /// Finds the lines, passing over blank ones and splitting arrays; true when there were arrays.
-    fn find_lines(&mut self, data: &[u8], refusals: &mut Refusals) -> bool {
+    fn find_lines(&mut self, data: &[u8], mut refuse: impl FnMut(Reason, Range<u32>, String)) -> bool {
         let mut arrays = false;
         let mut start = 0;
         while start < data.len() {
@@ -372,8 +421,8 @@ impl Batcher {
                     match element {
                         Ok(range) => self.candidates.push((start + range.start) as u32..(start + range.end) as u32),
                         Err(rejected) => {
-                            let at = start + rejected.range.start;
-                            refusals.add(reason(&rejected.flaw), at, &line[rejected.range], rejected.flaw.to_string());
+                            let range = (start + rejected.range.start) as u32..(start + rejected.range.end) as u32;
+                            refuse(reason(&rejected.flaw), range, rejected.flaw.to_string());
                         }
                     }
                 }
@@ -421,6 +470,9 @@ impl Batcher {
                 return Some(fault);
             }
             let event = &self.event;
+            if let Some(id) = event.id {
+                self.own_ids.push((self.noted.len() as u32, id));
+            }
             let first_term = self.terms.len() as u32;
             self.terms.extend_from_slice(&event.terms);
             self.noted.push(Noted {
@@ -437,14 +489,19 @@ impl Batcher {
         None
     }
 
-    /// Computes the ids of the events noted since the last call.
-    fn identify(&mut self, data: &[u8], identity: Identity) {
-        match identity {
-            Identity::Line => {
-                let fresh = &self.noted[self.ids.len()..];
-                let lines: Vec<&[u8]> = fresh.iter().map(|noted| &data[noted.line.start as usize..noted.line.end as usize]).collect();
-                EventId::of_lines(&lines, &mut self.ids);
-            }
+    /// Gives the noted events that have no id yet those of their lines.
+    fn identify_by_line(&mut self, data: &[u8]) {
+        let fresh = &self.noted[self.ids.len()..];
+        let lines: Vec<&[u8]> = fresh.iter().map(|noted| &data[noted.line.start as usize..noted.line.end as usize]).collect();
+        EventId::of_lines(&lines, &mut self.ids);
+    }
+
+    /// Gives the noted events the ids that their decoder made, and those without one their line's.
+    fn identify_by_fields(&mut self, data: &[u8]) {
+        let mut own = self.own_ids.iter().peekable();
+        for (at, noted) in (0u32..).zip(&self.noted) {
+            let id = own.next_if(|(of, _)| *of == at).map(|(_, id)| *id);
+            self.ids.push(id.unwrap_or_else(|| EventId::of_line(&data[noted.line.start as usize..noted.line.end as usize])));
         }
     }
 
@@ -555,6 +612,14 @@ fn decode_line(decoder: &dyn Decoder, line: &[u8], event: &mut Event, indicators
 #[inline]
 fn indexed_by(time: Option<Micros>, received_at: Micros) -> Micros {
     time.filter(|time| (EARLIEST..=received_at.saturating_add(MICROS_PER_DAY)).contains(time)).unwrap_or(received_at)
+}
+
+/// [`EventId::of_line`] of each of the lines, all of which end in `\n`.
+fn hashes_of(lines: &[u8]) -> Vec<EventId> {
+    let mut hashes = Vec::new();
+    let lines: Vec<&[u8]> = lines.strip_suffix(b"\n").map(|lines| lines.split(|&byte| byte == b'\n').collect()).unwrap_or_default();
+    EventId::of_lines(&lines, &mut hashes);
+    hashes
 }
 
 fn without_terms(line: Range<u32>, time: Micros) -> Noted {

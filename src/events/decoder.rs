@@ -2,7 +2,7 @@
 //!
 //! A decoder validates a line and notes times and terms in an [`Event`] that is reused: no allocation per event. Adding a
 //! format is one file with a [`Decoder`] and one entry in [`Format`](super::Format).
-use super::id::EventId;
+use super::id::{EventId, FieldsId};
 use super::json::{self, Flaw, Literal, Value};
 use super::{Field, Micros, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX};
 use crate::extract::{Context, TEXT_BYTES_MAX};
@@ -16,6 +16,11 @@ pub trait Decoder: Send + Sync {
     ///
     /// After an error what was noted means nothing.
     fn decode(&self, line: &[u8], event: &mut Event) -> Result<(), Flaw>;
+
+    /// Whether values of `field` that are plain ASCII stand in the line as they are, up to JSON's escapes.
+    fn verbatim(&self, _field: Field) -> bool {
+        true
+    }
 }
 
 /// The rule by which a decoder's events are told apart.
@@ -23,6 +28,23 @@ pub trait Decoder: Send + Sync {
 pub enum Identity {
     /// [`EventId::of_line`]: equal bytes are the same event. For lines that carry their time to the microsecond.
     Line,
+    /// [`FieldsId`]: the decoder makes the id of values of the event ([`Event::id`]). An event that has none of them
+    /// is told apart by its line.
+    Fields,
+    /// [`InputId::event`](super::id::InputId::event): where the line stood in its input. For lines that lack a time or an id:
+    /// equal ones are different events.
+    Position,
+}
+
+impl Identity {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Identity::Line => "line",
+            Identity::Fields => "fields",
+            Identity::Position => "position",
+        }
+    }
 }
 
 /// Where a value stands: in the line itself, or in the event's arena when its text differs from the line's bytes.
@@ -35,8 +57,6 @@ pub struct Span {
 
 const IN_ARENA: u32 = 1 << 31;
 
-/// Texts of one event that are looked through.
-const TEXTS_PER_EVENT_MAX: usize = 16;
 /// Terms noted of one event before its limits are enforced: indicators stop here.
 const TERMS_NOTED_MAX: usize = 2 * TERMS_PER_EVENT_MAX;
 
@@ -54,6 +74,9 @@ impl Span {
     }
 }
 
+/// Most texts of one event that indicators are looked for in.
+pub const TEXTS_PER_EVENT_MAX: usize = 16;
+
 /// A term of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Term {
@@ -68,6 +91,8 @@ pub struct Event {
     pub time: Option<Micros>,
     pub session: Option<Span>,
     pub sensor: Option<Span>,
+    /// Under [`Identity::Fields`]: the id, when the event has any of the fields.
+    pub id: Option<EventId>,
     /// In the order of the line, then the indicators of the texts.
     pub terms: Vec<Term>,
     /// How many of them are members of the line.
@@ -92,7 +117,7 @@ impl Event {
     /// Forgets the event before, but not its arena.
     #[inline]
     pub fn begin(&mut self) {
-        (self.time, self.session, self.sensor) = (None, None, None);
+        (self.time, self.session, self.sensor, self.id) = (None, None, None, None);
         self.terms.clear();
         self.texts.clear();
         self.term_bytes = 0;
@@ -112,8 +137,82 @@ impl Event {
             Value::String(literal) => Some(self.string(literal)),
             Value::Number(digits, at) if digits.len() <= TERM_VALUE_BYTES_MAX => Some(Span { start: at as u32, len: digits.len() as u32 }),
             Value::Number(digits, _) => Some(self.in_arena(|arena| arena.extend_from_slice(digits))),
-            Value::Other => None,
+            _ => None,
         }
+    }
+
+    /// The same at full length, up to [`TEXT_BYTES_MAX`](crate::extract::TEXT_BYTES_MAX): for texts that are looked through.
+    pub fn long_text(&mut self, value: Value<'_>) -> Option<Span> {
+        let Value::String(literal) = value else { return self.text(value) };
+        let raw = literal.raw;
+        if !literal.escaped && raw.len() <= TEXT_BYTES_MAX && (self.utf8 || std::str::from_utf8(raw).is_ok()) {
+            return Some(Span { start: literal.at as u32, len: raw.len() as u32 });
+        }
+        let start = self.arena.len();
+        // No character is spelt with more than six times its bytes.
+        json::unescape(&raw[..raw.len().min(6 * TEXT_BYTES_MAX)], &mut self.arena);
+        Some(self.long_text_from(start))
+    }
+
+    /// Bytes that [`Event::write_text`] puts into the arena, as a text that is looked through.
+    pub fn write_text(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        self.long_text_from(start)
+    }
+
+    /// Makes what the arena holds from `start` on UTF-8 of bounded length.
+    fn long_text_from(&mut self, start: usize) -> Span {
+        if let Err(_) = std::str::from_utf8(&self.arena[start..]) {
+            let lossy = String::from_utf8_lossy(&self.arena[start..]).into_owned();
+            self.arena.truncate(start);
+            self.arena.extend_from_slice(lossy.as_bytes());
+        }
+        let mut len = (self.arena.len() - start).min(TEXT_BYTES_MAX);
+        while len > 0 && self.arena.get(start + len).is_some_and(|byte| byte & 0xC0 == 0x80) {
+            len -= 1;
+        }
+        self.arena.truncate(start + len);
+        assert!(self.arena.len() < IN_ARENA as usize, "the arena of one chunk is bounded by the chunk");
+        Span { start: start as u32 | IN_ARENA, len: len as u32 }
+    }
+
+    /// A term's value made of pieces: `write` puts it into the arena, or answers false, and then there is none.
+    pub fn compose(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> Option<Span> {
+        let mut whole = false;
+        let span = self.in_arena(|arena| {
+            let start = arena.len();
+            whole = write(arena);
+            if std::str::from_utf8(&arena[start..]).is_err() {
+                let lossy = String::from_utf8_lossy(&arena[start..]).into_owned();
+                arena.truncate(start);
+                arena.extend_from_slice(lossy.as_bytes());
+            }
+        });
+        whole.then_some(span)
+    }
+
+    /// Under [`Identity::Fields`]: sets the id from the values of `paths` fields, which `value` gives: several of one field in
+    /// the order of the line, none when it is missing.
+    pub fn identify<'v, V: Iterator<Item = Value<'v>>>(&mut self, format: &str, line: &[u8], paths: usize, value: impl Fn(usize) -> V) {
+        let start = self.arena.len();
+        let mut fields = FieldsId::new(format, &mut self.arena);
+        for path in 0..paths {
+            for value in value(path) {
+                fields.value(|out| {
+                    out.push(value.kind() as u8);
+                    match value {
+                        Value::String(literal) => json::unescape(literal.raw, out),
+                        Value::Number(digits, _) => out.extend_from_slice(digits),
+                        Value::Array(from, to) | Value::Object(from, to) => out.extend_from_slice(&line[from..to]),
+                        Value::Boolean | Value::Null => {}
+                    }
+                });
+            }
+            fields.next_field();
+        }
+        self.id = fields.finish();
+        self.arena.truncate(start);
     }
 
     #[inline]
@@ -156,7 +255,7 @@ impl Event {
     /// Has a text looked through for indicators; of one event [`TEXTS_PER_EVENT_MAX`].
     #[inline]
     pub fn note(&mut self, context: Context, text: Span) {
-        if self.texts.len() < TEXTS_PER_EVENT_MAX {
+        if self.texts.len() < TEXTS_PER_EVENT_MAX && !text.is_empty() {
             self.texts.push((context, text));
         }
     }

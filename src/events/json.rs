@@ -18,6 +18,8 @@ pub struct Flaw {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlawKind {
+    /// An object that lacks what its format cannot do without.
+    Malformed,
     /// Not JSON, or JSON but no object.
     NotAnObject,
     /// Nested deeper than [`JSON_DEPTH_MAX`].
@@ -26,6 +28,11 @@ pub enum FlawKind {
 
 impl Flaw {
     #[cold]
+    pub(super) fn malformed(what: &'static str) -> Flaw {
+        Flaw { kind: FlawKind::Malformed, what, at: 0 }
+    }
+
+    #[cold]
     pub(super) fn not_an_object(what: &'static str, at: usize) -> Flaw {
         Flaw { kind: FlawKind::NotAnObject, what, at }
     }
@@ -33,7 +40,10 @@ impl Flaw {
 
 impl std::fmt::Display for Flaw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} at column {}", self.what, self.at + 1)
+        match self.kind {
+            FlawKind::Malformed => f.write_str(self.what),
+            _ => write!(f, "{} at column {}", self.what, self.at + 1),
+        }
     }
 }
 
@@ -53,46 +63,124 @@ pub enum Value<'a> {
     String(Literal<'a>),
     /// The digits as they stand in the input, and their offset.
     Number(&'a [u8], usize),
-    /// true, false, null, an array or an object: validated and passed over.
-    Other,
+    Boolean,
+    Null,
+    /// Validated and passed over: where it begins in the input, and where it ends. [`elements_of`] visits it.
+    Array(usize, usize),
+    /// Likewise; [`members_of`] visits it.
+    Object(usize, usize),
+}
+
+/// The types of values, as a schema knows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Type {
+    String,
+    Integer,
+    Float,
+    Boolean,
+    Null,
+    Array,
+    Object,
+}
+
+impl Type {
+    pub const ALL: [Type; 7] = [Type::String, Type::Integer, Type::Float, Type::Boolean, Type::Null, Type::Array, Type::Object];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Type::String => "string",
+            Type::Integer => "integer",
+            Type::Float => "float",
+            Type::Boolean => "boolean",
+            Type::Null => "null",
+            Type::Array => "array",
+            Type::Object => "object",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Type> {
+        Type::ALL.into_iter().find(|known| known.name() == name)
+    }
+}
+
+impl Value<'_> {
+    #[inline(always)]
+    pub fn kind(&self) -> Type {
+        match self {
+            Value::String(_) => Type::String,
+            Value::Number(digits, _) if digits.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')) => Type::Float,
+            Value::Number(..) => Type::Integer,
+            Value::Boolean => Type::Boolean,
+            Value::Null => Type::Null,
+            Value::Array(..) => Type::Array,
+            Value::Object(..) => Type::Object,
+        }
+    }
+}
+
+impl Literal<'_> {
+    /// Whether it spells `text`, with or without escapes.
+    #[inline]
+    pub fn is(&self, text: &[u8]) -> bool {
+        if self.escaped { self.spells(text) } else { self.raw == text }
+    }
+
+    #[cold]
+    fn spells(&self, text: &[u8]) -> bool {
+        // No escape is longer than six times what it stands for.
+        if self.raw.len() > 6 * text.len() {
+            return false;
+        }
+        let mut spelt = Vec::with_capacity(self.raw.len());
+        unescape(self.raw, &mut spelt);
+        spelt == text
+    }
 }
 
 /// Validates `line` as one object with nothing but white space around it, and calls `visit` for each member in order.
 ///
 /// Members are visited before the rest of the line is known to be valid: on an error forget what was visited.
 #[inline]
-pub fn members<'a>(line: &'a [u8], mut visit: impl FnMut(Literal<'a>, Value<'a>)) -> Result<(), Flaw> {
+pub fn members<'a>(line: &'a [u8], visit: impl FnMut(Literal<'a>, Value<'a>)) -> Result<(), Flaw> {
     let mut scanner = Scanner { bytes: line, at: 0 };
     scanner.skip_space();
     match scanner.peek() {
-        Some(b'{') => scanner.at += 1,
+        Some(b'{') => scanner.members(visit)?,
         Some(_) => return Err(Flaw::not_an_object("expected an object", scanner.at)),
         None => return Err(Flaw::not_an_object("nothing but white space", scanner.at)),
-    }
-    scanner.skip_space();
-    if scanner.peek() == Some(b'}') {
-        scanner.at += 1;
-    } else {
-        loop {
-            let key = scanner.key()?;
-            let value = scanner.value()?;
-            visit(key, value);
-            scanner.skip_space();
-            match scanner.peek() {
-                Some(b',') => scanner.at += 1,
-                Some(b'}') => {
-                    scanner.at += 1;
-                    break;
-                }
-                _ => return Err(scanner.flaw("expected ',' or '}'")),
-            }
-            scanner.skip_space();
-        }
     }
     scanner.skip_space();
     match scanner.peek() {
         None => Ok(()),
         Some(_) => Err(Flaw::not_an_object("something behind the object", scanner.at)),
+    }
+}
+
+/// The members of an object inside of `line`, as [`Value::Object`] gave it. Offsets are those in `line`.
+///
+/// What is nested is scanned again when it is wanted: formats that want nothing nested pay nothing.
+pub fn members_of<'a>(line: &'a [u8], (start, end): (usize, usize), visit: impl FnMut(Literal<'a>, Value<'a>)) {
+    let mut scanner = Scanner { bytes: &line[..end], at: start };
+    let visited = scanner.members(visit);
+    debug_assert!(visited.is_ok(), "it was validated when it was passed over");
+}
+
+/// The elements of an array inside of `line`, as [`Value::Array`] gave it, until `visit` answers false.
+pub fn elements_of<'a>(line: &'a [u8], (start, end): (usize, usize), mut visit: impl FnMut(Value<'a>) -> bool) {
+    let mut scanner = Scanner { bytes: &line[..end], at: start + 1 };
+    loop {
+        scanner.skip_space();
+        match scanner.peek() {
+            None | Some(b']') => return,
+            Some(b',') => scanner.at += 1,
+            Some(_) => {
+                let Ok(value) = scanner.value() else { return };
+                if !visit(value) {
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -157,6 +245,32 @@ impl<'a> Scanner<'a> {
         Flaw::not_an_object(if self.at >= self.bytes.len() { "ends too early" } else { what }, self.at.min(self.bytes.len()))
     }
 
+    /// The members of an object; the scanner stands at its brace.
+    #[inline(always)]
+    fn members(&mut self, mut visit: impl FnMut(Literal<'a>, Value<'a>)) -> Result<(), Flaw> {
+        self.at += 1;
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let key = self.key()?;
+            let value = self.value()?;
+            visit(key, value);
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(self.flaw("expected ',' or '}'")),
+            }
+            self.skip_space();
+        }
+    }
+
     /// A member's name and the colon behind it; leaves the scanner at its value.
     #[inline(always)]
     fn key(&mut self) -> Result<Literal<'a>, Flaw> {
@@ -182,9 +296,15 @@ impl<'a> Scanner<'a> {
                 self.number()?;
                 Ok(Value::Number(&self.bytes[start..self.at], start))
             }
-            _ => {
+            first => {
+                let start = self.at;
                 self.skip_value(1)?;
-                Ok(Value::Other)
+                Ok(match first {
+                    Some(b'{') => Value::Object(start, self.at),
+                    Some(b'[') => Value::Array(start, self.at),
+                    Some(b'n') => Value::Null,
+                    _ => Value::Boolean,
+                })
             }
         }
     }
@@ -419,7 +539,7 @@ mod tests {
                     assert_eq!(&line[at..at + digits.len()], digits);
                     String::from_utf8(digits.to_vec()).unwrap()
                 }
-                Value::Other => "-".into(),
+                _ => "-".into(),
             };
             seen.push((String::from_utf8(key.raw.to_vec()).unwrap(), value));
         })

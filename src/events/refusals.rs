@@ -13,19 +13,17 @@ pub(super) struct Refusals {
     records: Vec<Refused>,
     /// Records that came with the chunk.
     given: usize,
-    /// Offset of the chunk in its input.
-    offset: u64,
     /// Lines in the last record, while it may take more.
     gathering: Option<(u64, String)>,
 }
 
 impl Refusals {
-    pub fn new(given: Vec<Refused>, offset: u64) -> Refusals {
-        Refusals { given: given.len(), records: given, offset, gathering: None }
+    pub fn new(given: Vec<Refused>) -> Refusals {
+        Refusals { given: given.len(), records: given, gathering: None }
     }
 
-    /// Refuses `bytes`, which lie `at` bytes behind the chunk's beginning.
-    pub fn add(&mut self, reason: Reason, at: usize, bytes: &[u8], detail: String) {
+    /// Refuses `bytes`, which lie at `offset` of the input.
+    pub fn add(&mut self, reason: Reason, offset: u64, bytes: &[u8], detail: String) {
         let full = self.records.len() - self.given >= SINGLE_RECORDS_MAX;
         if full && let Some((lines, _)) = &mut self.gathering {
             let record = self.records.last_mut().expect("a record is being gathered");
@@ -42,7 +40,7 @@ impl Refusals {
         }
         self.records.push(Refused {
             reason,
-            offset: self.offset + at as u64,
+            offset,
             len: bytes.len() as u64,
             hash: *blake3::hash(bytes).as_bytes(),
             bytes: bytes[..bytes.len().min(REFUSED_BYTES_MAX)].to_vec(),
@@ -72,6 +70,7 @@ impl Refusals {
 pub(super) fn reason(flaw: &Flaw) -> Reason {
     match flaw.kind {
         FlawKind::NotAnObject => Reason::NotAnObject,
+        FlawKind::Malformed => Reason::Malformed,
         FlawKind::TooDeep => Reason::TooDeep,
     }
 }
@@ -82,12 +81,12 @@ mod tests {
 
     #[test]
     fn many_refused_lines_become_few_records_that_lose_nothing() {
-        let mut refusals = Refusals::new(Vec::new(), 1_000);
+        let mut refusals = Refusals::new(Vec::new());
         let lines: Vec<String> = (0..100_000).map(|line| format!("line {line}")).collect();
-        let mut at = 0;
+        let mut at = 1_000;
         for line in &lines {
             refusals.add(Reason::NotAnObject, at, line.as_bytes(), "bad".into());
-            at += line.len() + 1;
+            at += line.len() as u64 + 1;
         }
         let records = refusals.finish();
         assert!(records.len() < SINGLE_RECORDS_MAX + 40, "{}", records.len());
@@ -107,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_enormous_line_is_kept_by_its_beginning_and_its_hash() {
-        let mut refusals = Refusals::new(Vec::new(), 0);
+        let mut refusals = Refusals::new(Vec::new());
         let line = vec![b'x'; 10 << 20];
         refusals.add(Reason::LineTooLong, 7, &line, "too long".into());
         let [record] = &refusals.finish()[..] else { panic!("one record") };

@@ -1,5 +1,5 @@
 //! The hot path held against the plainest computation of the same: serde_json values and maps.
-use super::batch::{Batch, Batcher, Known};
+use super::batch::{Batch, Batcher, Known, StoredRun};
 use super::*;
 use crate::index::{BlockTerms, HOUR_UNKNOWN, session_key, term_hash};
 use crate::sources::{CHUNK_BYTES, Chunk, Format, Origin, Reason, Source};
@@ -19,13 +19,19 @@ fn chunk(data: &[u8]) -> Chunk {
         ordinal: 0,
         path: "test.json".into(),
         offset: 1_000,
+        generation: 0,
+        first_seen: 0,
         input_bytes: data.len() as u64,
         received_at: RECEIVED_AT,
         reflowed: false,
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data: data.to_vec(), refused: Vec::new() }
+    Chunk { origin, data: data.to_vec(), places: Vec::new(), refused: Vec::new() }
+}
+
+fn run(events: u32) -> StoredRun<'static> {
+    StoredRun { events, format: Some(Format::COWRIE), received_at: RECEIVED_AT, ids: &[] }
 }
 
 fn extract(data: &[u8]) -> Batch {
@@ -234,7 +240,7 @@ proptest! {
     fn stored_lines_give_the_same_index_again(lines in prop::collection::vec(line(), 0..60), cut: prop::sample::Index) {
         let batch = extract(&joined(&lines));
         let first = cut.index(batch.ids.len() + 1) as u32;
-        let runs = [(first, Format::COWRIE, RECEIVED_AT), (batch.events - first, Format::COWRIE, RECEIVED_AT)];
+        let runs = [run(first), run(batch.events - first)];
         let (terms, times, ids) = Batcher::new().index(&batch.lines, &runs);
         prop_assert_eq!(format!("{terms:?}"), format!("{:?}", batch.terms));
         prop_assert_eq!((times, ids), (batch.times, batch.ids));
@@ -332,7 +338,7 @@ fn more_sensors_and_days_than_can_be_numbered_are_still_counted() {
 #[test]
 fn a_stored_line_that_is_no_event_any_more_keeps_its_place() {
     let lines = b"{\"eventid\":\"a\"}\nnot json\n{\"eventid\":\"b\"}\n";
-    let (terms, times, ids) = Batcher::new().index(lines, &[(3, Format::COWRIE, RECEIVED_AT)]);
+    let (terms, times, ids) = Batcher::new().index(lines, &[run(3)]);
     assert_eq!((terms.terms.len(), times), (2, vec![RECEIVED_AT; 3]));
     assert_eq!(ids[1], EventId::of_line(b"not json"));
 }
@@ -372,7 +378,7 @@ fn reads_the_whole_corpus_as_serde_json_does() {
                 let end = memchr::memchr(b'\n', &rest[least..]).map_or(rest.len(), |at| least + at + 1);
                 let batch = batcher.extract(chunk(&rest[..end]), &());
                 check(&batch);
-                let (terms, times, _) = batcher.index(&batch.lines, &[(batch.events, Format::COWRIE, RECEIVED_AT)]);
+                let (terms, times, _) = batcher.index(&batch.lines, &[run(batch.events)]);
                 assert_eq!((format!("{terms:?}"), times), (format!("{:?}", batch.terms), batch.times.clone()));
                 found_events += u64::from(batch.events + batch.duplicates);
                 duplicates += u64::from(batch.duplicates);
@@ -412,7 +418,7 @@ mod failpoints {
 
             fail::cfg(point, "return(POISON)").unwrap();
             let stored = joined(&lines.map(str::to_owned));
-            let (terms, times, ids) = batcher.index(&stored, &[(5, Format::COWRIE, RECEIVED_AT)]);
+            let (terms, times, ids) = batcher.index(&stored, &[run(5)]);
             fail::cfg(point, "off").unwrap();
             assert_eq!((terms.terms.len(), times.len(), ids.len()), (2, 5, 5));
             scenario.teardown();

@@ -340,7 +340,10 @@ fn percent(text: &Text<'_>, budget: &mut Budget, look: &mut dyn FnMut(&mut Budge
             start -= 1;
         }
         let mut end = at;
-        while end < bytes.len() && !bytes[end].is_ascii_whitespace() && !matches!(bytes[end], b'&' | b'"' | b'\'' | b'<' | b'>' | b';' | b'|') {
+        while end < bytes.len()
+            && !bytes[end].is_ascii_whitespace()
+            && !matches!(bytes[end], b'&' | b'"' | b'\'' | b'<' | b'>' | b';' | b'|')
+        {
             end += 1;
         }
         let mut unpacked = Vec::with_capacity(end - start);

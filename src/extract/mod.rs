@@ -194,7 +194,8 @@ mod tests {
         for (context, text, expected) in rows {
             let mut found = Found::default();
             indicators(*context, text, &mut found);
-            let values: Vec<&str> = found.indicators.iter().filter(|there| there.field == field).map(|there| there.value.as_str()).collect();
+            let values: Vec<&str> =
+                found.indicators.iter().filter(|there| there.field == field).map(|there| there.value.as_str()).collect();
             if values != *expected {
                 wrong.push_str(&format!("{context:?} {text:?}:\n    found    {values:?}\n    expected {expected:?}\n"));
             }

@@ -176,8 +176,15 @@ fn fold(text: &str) -> Option<Prepared> {
         let mut buffer = [0; 4];
         match char {
             '\0'..='\x7f' => {}
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
-            | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}' => {
+            '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}'
+            | '\u{fe00}'..='\u{fe0f}' => {
                 rewrite.replace(range, "");
                 continue;
             }
@@ -355,7 +362,8 @@ fn commas(bytes: &[u8], start: usize, rewrite: &mut Rewrite<'_>) {
         return;
     };
     let follows = window.get(length);
-    if matches!(follows, Some(b'.')) || host[0] == b',' || host.windows(2).any(|two| two == b",,") || !domain::is_suffix(&host[last + 1..]) {
+    if matches!(follows, Some(b'.')) || host[0] == b',' || host.windows(2).any(|two| two == b",,") || !domain::is_suffix(&host[last + 1..])
+    {
         return;
     }
     for comma in memchr::memchr_iter(b',', host) {

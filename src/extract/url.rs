@@ -16,8 +16,33 @@ const BRACES_BYTES_MAX: usize = 64;
 const SCHEME_BYTES_MAX: usize = 12;
 
 const SCHEMES: &[&str] = &[
-    "http", "https", "ftp", "ftps", "tftp", "sftp", "scp", "ssh", "tcp", "udp", "ldap", "ldaps", "rmi", "dns", "ws", "wss", "stratum+tcp",
-    "stratum+ssl", "stratum+tls", "socks4", "socks5", "telnet", "smb", "git", "rsync", "gopher", "iiop",
+    "http",
+    "https",
+    "ftp",
+    "ftps",
+    "tftp",
+    "sftp",
+    "scp",
+    "ssh",
+    "tcp",
+    "udp",
+    "ldap",
+    "ldaps",
+    "rmi",
+    "dns",
+    "ws",
+    "wss",
+    "stratum+tcp",
+    "stratum+ssl",
+    "stratum+tls",
+    "socks4",
+    "socks5",
+    "telnet",
+    "smb",
+    "git",
+    "rsync",
+    "gopher",
+    "iiop",
 ];
 
 pub(super) struct Urls;
@@ -89,7 +114,10 @@ fn with_scheme(text: &Text<'_>, found: &mut Found) {
 /// The known scheme that ends at `colon`.
 fn scheme_before(bytes: &[u8], colon: usize) -> Option<(usize, &'static str)> {
     let mut start = colon;
-    while start > 0 && colon - start < SCHEME_BYTES_MAX && (bytes[start - 1].is_ascii_alphanumeric() || matches!(bytes[start - 1], b'+' | b'-')) {
+    while start > 0
+        && colon - start < SCHEME_BYTES_MAX
+        && (bytes[start - 1].is_ascii_alphanumeric() || matches!(bytes[start - 1], b'+' | b'-'))
+    {
         start -= 1;
     }
     let word = &bytes[start..colon];
@@ -136,7 +164,12 @@ fn authority(text: &Text<'_>, start: usize, has_scheme: bool) -> Option<Authorit
         && let Some(address) = ipv6::parse(&bytes[..run])
     {
         let end = ipv6::with_zone(bytes, run);
-        return Some(Authority { host: host_start..host_start + end, kind: Host::V6(address), end: host_start + end, is_whole: end == bytes.len() });
+        return Some(Authority {
+            host: host_start..host_start + end,
+            kind: Host::V6(address),
+            end: host_start + end,
+            is_whole: end == bytes.len(),
+        });
     }
     let mut host_length = rest.find(|char| !domain::is_name_char(char)).unwrap_or(rest.len());
     // A dot at the end belongs to the name only if more of the URL follows.
@@ -186,7 +219,9 @@ fn obfuscated(host: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = host.split('.').collect();
     let number = |part: &str| match part {
         _ if part.len() > 12 || part.is_empty() => None,
-        _ if part.len() > 2 && part.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x")) => u32::from_str_radix(&part[2..], 16).ok(),
+        _ if part.len() > 2 && part.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x")) => {
+            u32::from_str_radix(&part[2..], 16).ok()
+        }
         _ if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
         _ => part.parse().ok(),
     };
@@ -273,7 +308,9 @@ fn braces(bytes: &[u8], at: usize, context: Context) -> Option<usize> {
 
 /// `&quot;` and the like end a URL in markup.
 fn is_entity(bytes: &[u8]) -> bool {
-    [b"&quot;".as_slice(), b"&lt;", b"&gt;", b"&apos;", b"&#34;", b"&#39;", b"&#x27;", b"&nbsp;"].iter().any(|entity| bytes.starts_with(entity))
+    [b"&quot;".as_slice(), b"&lt;", b"&gt;", b"&apos;", b"&#34;", b"&#39;", b"&#x27;", b"&nbsp;"]
+        .iter()
+        .any(|entity| bytes.starts_with(entity))
 }
 
 fn add_host(text: &Text<'_>, authority: &Authority, found: &mut Found) {

@@ -3,11 +3,11 @@ use super::blocks::BlockSet;
 use super::ids::IdCache;
 use super::live::LiveIndex;
 use super::part::{IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
-use super::search::{BlockLines, LineTerms, Segment, View};
+use super::search::{BlockLines, LineRun, LineTerms, Segment, View};
 use super::sidecar::{Sidecar, SidecarError, SidecarHead, build};
 use super::{BlockMeta, BlockTerm, BlockTerms, Cell, SessionPart, TermCount, session_key, term_hash};
 use crate::events::time::{self, day_of, hour_of};
-use crate::events::{EventId, Field, Micros};
+use crate::events::{EventId, Field, Format, Micros};
 use crate::journal::fs::{File, Mapped};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ pub const RECEIVED_AT: Micros = 1_774_200_000_000_000;
 pub struct SampleDecoder;
 
 impl LineTerms for SampleDecoder {
-    fn terms(&mut self, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
+    fn terms(&mut self, _: Format, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
         let event: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&String::from_utf8_lossy(line)).ok()?;
         for &field in Field::ALL {
             let name = if field == Field::Command { "input" } else { field.name() };
@@ -46,7 +46,7 @@ pub struct Decoded {
 
 pub fn decode(line: &[u8]) -> Option<Decoded> {
     let mut decoded = Decoded { time: 0, sensor: Vec::new(), session: None, terms: BTreeSet::new() };
-    decoded.time = SampleDecoder.terms(line, RECEIVED_AT, &mut |field, value| match field {
+    decoded.time = SampleDecoder.terms(Format::COWRIE, line, RECEIVED_AT, &mut |field, value| match field {
         Field::Session => decoded.session = Some(value.to_vec()),
         _ => {
             if field == Field::Sensor {
@@ -228,7 +228,7 @@ impl Segment for SampleSegment {
             lines.bytes.extend_from_slice(line);
             lines.bytes.push(b'\n');
         }
-        lines.runs = vec![(block.events, RECEIVED_AT)];
+        lines.runs = vec![LineRun { events: block.events, received_at: RECEIVED_AT, format: Some(Format::COWRIE) }];
         Ok(())
     }
 }

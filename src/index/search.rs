@@ -11,7 +11,7 @@ use super::part::{IndexPart, ValueRange};
 use super::query::{Clause, Pattern, Query};
 use super::session_key;
 use super::sidecar::SidecarError;
-use crate::events::{Field, Micros, TERM_VALUE_BYTES_MAX};
+use crate::events::{Field, Format, Micros, TERM_VALUE_BYTES_MAX};
 use memchr::memmem;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -25,10 +25,10 @@ const NEEDLE_BYTES: std::ops::RangeInclusive<usize> = 2..=1024;
 /// Reads the terms of a line, as the index got them.
 pub trait LineTerms {
     /// Calls `out` with every term of the event and answers the time it is indexed by; `None` if it is no event.
-    fn terms(&mut self, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros>;
+    fn terms(&mut self, format: Format, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros>;
 
-    /// Whether values of `field` that are plain ASCII stand in the line as they are, up to JSON's escapes.
-    fn verbatim(&self, _field: Field) -> bool {
+    /// Whether values of `field` that are plain ASCII stand in the format's lines as they are, up to JSON's escapes.
+    fn verbatim(&self, _format: Format, _field: Field) -> bool {
         true
     }
 }
@@ -38,8 +38,17 @@ pub trait LineTerms {
 pub struct BlockLines {
     /// Lines in the order of their sequence numbers, each ended by `\n`.
     pub bytes: Vec<u8>,
-    /// (events, when they were received), in the same order.
-    pub runs: Vec<(u32, Micros)>,
+    /// In the same order.
+    pub runs: Vec<LineRun>,
+}
+
+/// Lines of a block with one origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineRun {
+    pub events: u32,
+    pub received_at: Micros,
+    /// `None`: nobody knows the format any more. Such events have no terms.
+    pub format: Option<Format>,
 }
 
 /// One segment, sealed or live, that stays readable for as long as it is held.
@@ -143,7 +152,7 @@ fn search_within(
 ) -> Result<Outcome, SearchError> {
     let last_seq = page.last_seq.unwrap_or(view.last_seq).min(view.last_seq);
     let candidates = candidates(view, query, page, last_seq)?;
-    let matcher = Matcher::new(query, decoder);
+    let matcher = Matcher::new(query);
     let mut outcome = Outcome { hits: 0, last: page.after, last_seq, more: false, blocks_read: 0, lines_parsed: 0 };
     let mut answer =
         Answer { page, view, candidates: &candidates, each, waiting: BTreeMap::new(), waiting_bytes: 0, waiting_bytes_max, again: None };
@@ -154,15 +163,17 @@ fn search_within(
         }
         read(view, candidate, &mut lines)?;
         outcome.blocks_read += 1;
-        let mut received = lines.runs.iter().flat_map(|&(events, at)| std::iter::repeat_n(at, events as usize));
-        for (seq, line) in (candidate.block.first_seq..=last_seq).zip(lines_of(&lines.bytes)) {
-            let received_at = received.next().unwrap_or_default();
-            if !matcher.may_match(line) {
-                continue;
-            }
-            outcome.lines_parsed += 1;
-            if let Some(time) = matcher.matches(line, received_at, decoder) {
-                answer.add(Position { time, seq }, index, line, &outcome);
+        let mut numbered = (candidate.block.first_seq..=last_seq).zip(lines_of(&lines.bytes));
+        for run in &lines.runs {
+            let needles = run.format.map(|format| matcher.needles_for(format, decoder));
+            for (seq, line) in numbered.by_ref().take(run.events as usize) {
+                if needles.is_some_and(|needles| !matcher.may_match(line, needles)) {
+                    continue;
+                }
+                outcome.lines_parsed += 1;
+                if let Some(time) = matcher.matches(line, run, decoder) {
+                    answer.add(Position { time, seq }, index, line, &outcome);
+                }
             }
         }
     }
@@ -358,33 +369,49 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 /// Decides whether a line matches, if possible without parsing it.
 struct Matcher<'q> {
     query: &'q Query,
-    /// What must stand in the raw line, and whether JSON may write it with `\/`.
-    needles: Vec<(memmem::Finder<'q>, bool)>,
+    needles: Vec<Needle<'q>>,
+}
+
+/// What must stand in the raw line, if values of the field stand there as they are.
+struct Needle<'q> {
+    field: Field,
+    finder: memmem::Finder<'q>,
+    /// JSON may write it with `\/`.
+    slash: bool,
 }
 
 impl<'q> Matcher<'q> {
-    fn new(query: &'q Query, decoder: &dyn LineTerms) -> Matcher<'q> {
+    fn new(query: &'q Query) -> Matcher<'q> {
         let plain = |&byte: &u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-        let verbatim = query.clauses.iter().filter(|clause| decoder.verbatim(clause.field));
-        let needles = verbatim.map(|clause| clause.pattern.longest_literal());
-        let needles = needles.filter(|needle| NEEDLE_BYTES.contains(&needle.len()) && needle.iter().all(plain));
-        Matcher { query, needles: needles.map(|needle| (memmem::Finder::new(needle), needle.contains(&b'/'))).collect() }
+        let literals = query.clauses.iter().map(|clause| (clause.field, clause.pattern.longest_literal()));
+        let literals = literals.filter(|(_, literal)| NEEDLE_BYTES.contains(&literal.len()) && literal.iter().all(plain));
+        let needle =
+            |(field, literal): (Field, &'q [u8])| Needle { field, finder: memmem::Finder::new(literal), slash: literal.contains(&b'/') };
+        Matcher { query, needles: literals.map(needle).collect() }
+    }
+
+    /// Which needles count for lines of the format: one bit each.
+    fn needles_for(&self, format: Format, decoder: &dyn LineTerms) -> u32 {
+        (0..).zip(&self.needles).filter(|(_, needle)| decoder.verbatim(format, needle.field)).fold(0, |bits, (at, _)| bits | 1 << at)
     }
 
     /// `false` is certain.
-    fn may_match(&self, line: &[u8]) -> bool {
+    fn may_match(&self, line: &[u8], needles: u32) -> bool {
         // The value of a long line may be a hash that does not stand in it.
         line.len() > TERM_VALUE_BYTES_MAX
-            || self.needles.iter().all(|(needle, slash)| {
+            || (0..).zip(&self.needles).filter(|(at, _)| needles >> at & 1 == 1).all(|(_, Needle { finder, slash, .. })| {
                 // Whoever writes JSON may write any character as an escape.
-                needle.find(line).is_some() || memmem::find(line, b"\\u").is_some() || *slash && memmem::find(line, b"\\/").is_some()
+                finder.find(line).is_some() || memmem::find(line, b"\\u").is_some() || *slash && memmem::find(line, b"\\/").is_some()
             })
     }
 
     /// The event's time if it has every term and lies in the time range.
-    fn matches(&self, line: &[u8], received_at: Micros, decoder: &mut dyn LineTerms) -> Option<Micros> {
+    fn matches(&self, line: &[u8], run: &LineRun, decoder: &mut dyn LineTerms) -> Option<Micros> {
         let mut found = 0u32;
-        let time = decoder.terms(line, received_at, &mut |field, value| {
+        let Some(format) = run.format else {
+            return (self.query.clauses.is_empty() && self.query.covers(run.received_at)).then_some(run.received_at);
+        };
+        let time = decoder.terms(format, line, run.received_at, &mut |field, value| {
             for (number, clause) in self.query.clauses.iter().enumerate() {
                 if clause.field == field && clause.pattern.matches(value) {
                     found |= 1 << number;

@@ -73,11 +73,14 @@ pub struct Run {
     pub reflowed: bool,
     /// Value of the checkpoint behind the run. `None`: not moved.
     pub checkpoint: Option<Vec<u8>>,
+    /// One for each event, where ids are not the lines' hashes; else none.
+    pub ids: Vec<EventId>,
 }
 
 impl Run {
-    pub fn format(&self) -> Format {
-        Format::parse(&self.decoder).unwrap_or(Format::COWRIE)
+    /// Who reads its lines; `None` when the format is not described any more: then its events have no terms.
+    pub fn format(&self) -> Option<Format> {
+        Format::parse(&self.decoder)
     }
 }
 
@@ -235,6 +238,16 @@ fn encode_block(block: &Block, out: &mut Vec<u8>) {
             put_bytes(out, checkpoint);
         }
     }
+    let with_ids = || (0u32..).zip(&block.runs).filter(|(_, run)| !run.ids.is_empty());
+    let count = with_ids().count() as u32;
+    if count > 0 {
+        out.extend_from_slice(&count.to_le_bytes());
+        for (number, run) in with_ids() {
+            debug_assert_eq!(run.ids.len(), run.events as usize);
+            out.extend_from_slice(&number.to_le_bytes());
+            run.ids.iter().for_each(|id| out.extend_from_slice(&id.0));
+        }
+    }
 }
 
 fn decode_block(reader: &mut Reader<'_>) -> Result<Block, HeaderError> {
@@ -261,7 +274,15 @@ fn decode_block(reader: &mut Reader<'_>) -> Result<Block, HeaderError> {
         let flags = reader.array::<1>()?[0];
         let checkpoint = if flags & 2 != 0 { Some(reader.bytes()?.to_vec()) } else { None };
         total += u64::from(events);
-        block.runs.push(Run { source, decoder, stream, received_at, events, reflowed: flags & 1 != 0, checkpoint });
+        block.runs.push(Run { source, decoder, stream, received_at, events, reflowed: flags & 1 != 0, checkpoint, ids: Vec::new() });
+    }
+    // A release before this one ended its headers here.
+    if !reader.0.is_empty() {
+        for _ in 0..reader.u32()? {
+            let run = block.runs.get_mut(reader.u32()? as usize).ok_or(HeaderError::Malformed)?;
+            let bytes = reader.take(run.events as usize * 16)?;
+            run.ids = bytes.as_chunks::<16>().0.iter().map(|&id| EventId(id)).collect();
+        }
     }
     let bounded = block.events <= BLOCK_EVENTS_MAX && block.raw_len as usize <= BLOCK_RAW_BYTES_MAX;
     if !bounded || total != u64::from(block.events) || (block.events == 0) != (block.data_len == 0) {
@@ -362,6 +383,7 @@ mod tests {
             events: 2,
             reflowed: false,
             checkpoint,
+            ids: Vec::new(),
         };
         Header::Block(Block {
             first_seq: 77,
@@ -372,8 +394,16 @@ mod tests {
             time_min: -5,
             time_max: 5,
             digest: [7; 32],
-            runs: vec![run("cowrie/1-2", Some(vec![1, 2, 3])), run("", None)],
+            runs: vec![run("cowrie/1-2", Some(vec![1, 2, 3])), Run { ids: vec![EventId([1; 16]), EventId([2; 16])], ..run("", None) }],
         })
+    }
+
+    #[test]
+    fn a_header_without_ids_ends_behind_its_runs() {
+        let Header::Block(mut block) = block() else { panic!("a block") };
+        let with = Header::Block(block.clone()).encode().len();
+        block.runs[1].ids.clear();
+        assert_eq!(Header::Block(block).encode().len() + 4 + 4 + 2 * 16, with);
     }
 
     fn headers() -> Vec<Header> {

@@ -145,6 +145,7 @@ impl Log {
             events: records.len() as u32,
             reflowed: false,
             checkpoint: None,
+            ids: Vec::new(),
         };
         let staged = self.head.stage(NewBlock {
             line_hashes: &line_hashes,

@@ -264,7 +264,8 @@ impl Archive {
                 let Some(fault) = self.fault.take() else { return Ok(None) };
                 let offset = self.framer.trail().offset();
                 let refused = vec![refused_archive(fault, offset, self.progress())];
-                return Ok(Some(self.chunk(Piece { data: Vec::new(), refused, start: offset, end: offset, reflowed: false })));
+                let end = Piece { data: Vec::new(), places: Vec::new(), refused, start: offset, end: offset, reflowed: false };
+                return Ok(Some(self.chunk(end)));
             }
             match self.framer.fill(&mut self.input, usize::MAX) {
                 Ok(0) => self.ended = true,
@@ -291,6 +292,8 @@ impl Archive {
                 ordinal,
                 path: Arc::clone(&self.display),
                 offset: piece.start,
+                generation: 0,
+                first_seen: 0,
                 input_bytes: piece.end - piece.start,
                 received_at: crate::events::time::now(),
                 reflowed: piece.reflowed,
@@ -298,6 +301,7 @@ impl Archive {
                 permit: None,
             },
             data: piece.data,
+            places: piece.places,
             refused: piece.refused,
         }
     }

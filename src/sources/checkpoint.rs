@@ -5,6 +5,7 @@
 //! hash of the last 256 bytes before it. Both must still be there for a position to be believed; where they are found in
 //! another file (a rotated copy, its `.gz`), that file is the same log, and reading goes on in it.
 use super::framing::State;
+use crate::events::Micros;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,9 @@ pub struct Checkpoint {
     pub file: FileId,
     /// Counts the times the file's content was replaced (truncated, or the inode reused).
     pub generation: u32,
+    /// When that content was first seen; 0 in checkpoints of a release that did not keep it. Who gets an inode that was another
+    /// file's is told apart by it, whatever the two files hold.
+    pub first_seen: Micros,
     /// First byte not yet handled, in the decompressed stream.
     pub offset: u64,
     /// Of the first `min(offset, PREFIX_BYTES_MAX)` bytes.
@@ -109,6 +113,7 @@ impl Checkpoint {
         }
         bytes.extend_from_slice(&(path.len() as u16).to_le_bytes());
         bytes.extend_from_slice(path);
+        bytes.extend_from_slice(&self.first_seen.to_le_bytes());
         let crc = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
         bytes
@@ -139,11 +144,17 @@ impl Checkpoint {
             _ => Some(Container { len: u64::from_le_bytes(rest.take()?), hash: rest.take()? }),
         };
         let path_bytes = usize::from(u16::from_le_bytes(rest.take()?));
-        if rest.0.len() != path_bytes || flags & !(FLAG_FINISHED | FLAG_CONTAINER) != 0 {
+        let path = rest.0.get(..path_bytes).ok_or(CheckpointError::Damaged)?;
+        let first_seen = match &rest.0[path_bytes..] {
+            [] => 0,
+            bytes => Micros::from_le_bytes(bytes.try_into().map_err(|_| CheckpointError::Damaged)?),
+        };
+        if flags & !(FLAG_FINISHED | FLAG_CONTAINER) != 0 {
             return Err(CheckpointError::Damaged);
         }
-        let path = PathBuf::from(std::ffi::OsString::from_vec(rest.0.to_vec()));
-        Ok(Checkpoint { file, generation, offset, prefix, marker, framing, finished: flags & FLAG_FINISHED != 0, container, path })
+        let path = PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()));
+        let finished = flags & FLAG_FINISHED != 0;
+        Ok(Checkpoint { file, generation, first_seen, offset, prefix, marker, framing, finished, container, path })
     }
 }
 
@@ -270,6 +281,7 @@ mod tests {
         Checkpoint {
             file: FileId { device: 0xfd01, inode: 0x2a3b4c },
             generation: 3,
+            first_seen: 1_774_138_242_831_494,
             offset: 70_000,
             prefix: [0x11; 16],
             marker: [0x22; 16],

@@ -57,6 +57,8 @@ pub(crate) struct Followed {
     pub path: PathBuf,
     display: Arc<str>,
     pub generation: u32,
+    /// When this generation was first seen; kept in the checkpoint.
+    pub first_seen: Micros,
     pub ordinal: u64,
     pub framer: Framer,
     pub input: Input,
@@ -95,6 +97,7 @@ impl Followed {
             display: display_path(&path).into(),
             path,
             generation,
+            first_seen: now,
             ordinal: 0,
             framer,
             input: Input::Closed,
@@ -170,8 +173,9 @@ impl Followed {
     }
 
     /// Begins anew, because the content was replaced.
-    pub fn begin_generation(&mut self, limits: Limits) {
+    pub fn begin_generation(&mut self, limits: Limits, now: Micros) {
         self.generation += 1;
+        self.first_seen = now;
         self.framer = Framer::new(limits);
         self.signature = None;
         self.unread = true;
@@ -191,6 +195,7 @@ impl Followed {
         Checkpoint {
             file: self.id,
             generation: self.generation,
+            first_seen: self.first_seen,
             offset: trail.offset(),
             prefix: trail.prefix(),
             marker: trail.marker(),
@@ -218,6 +223,8 @@ impl Followed {
                 ordinal,
                 path: Arc::clone(&self.display),
                 offset: piece.start,
+                generation: self.generation,
+                first_seen: self.first_seen,
                 input_bytes: piece.end - piece.start,
                 received_at: reading.now,
                 reflowed: piece.reflowed,
@@ -225,6 +232,7 @@ impl Followed {
                 permit: None,
             },
             data: piece.data,
+            places: piece.places,
             refused: piece.refused,
         }
     }
@@ -232,7 +240,7 @@ impl Followed {
     /// A chunk of nothing but the position.
     pub fn position_chunk(&mut self, reading: &Reading<'_>) -> Chunk {
         let at = self.offset();
-        self.chunk(Piece { data: Vec::new(), refused: Vec::new(), start: at, end: at, reflowed: false }, reading)
+        self.chunk(Piece { data: Vec::new(), places: Vec::new(), refused: Vec::new(), start: at, end: at, reflowed: false }, reading)
     }
 
     /// Whether what was read is still there. To be asked before anything of the file is believed.
@@ -324,7 +332,7 @@ impl Followed {
         trail.pass(self.framer.pending());
         let end = trail.offset();
         self.framer = Framer::resume(limits, State::Lines, trail);
-        let chunk = self.chunk(Piece { data: Vec::new(), refused: Vec::new(), start, end, reflowed: false }, reading);
+        let chunk = self.chunk(Piece { data: Vec::new(), places: Vec::new(), refused: Vec::new(), start, end, reflowed: false }, reading);
         chunks.push(chunk);
     }
 
@@ -432,7 +440,7 @@ impl Followed {
         self.input = Input::Closed;
         let at = self.offset();
         let refused = fault.map(|fault| refused_archive(fault, at, progress)).into_iter().collect();
-        let chunk = self.chunk(Piece { data: Vec::new(), refused, start: at, end: at, reflowed: false }, reading);
+        let chunk = self.chunk(Piece { data: Vec::new(), places: Vec::new(), refused, start: at, end: at, reflowed: false }, reading);
         chunks.push(chunk);
     }
 

@@ -80,6 +80,8 @@ impl State {
 pub struct Piece {
     /// Whole lines, each ended by `\n`; blank lines may be among them.
     pub data: Vec<u8>,
+    /// See [`Chunk::places`](super::Chunk::places).
+    pub places: Vec<(u32, u64)>,
     pub refused: Vec<Refused>,
     /// The input bytes `start..end` are accounted for by this piece.
     pub start: u64,
@@ -115,6 +117,7 @@ pub struct Framer {
     settled: Option<Box<(State, Trail)>>,
     /// The piece in the making.
     data: Vec<u8>,
+    places: Vec<(u32, u64)>,
     lines: usize,
     refused: Vec<Refused>,
     refused_bytes: usize,
@@ -167,6 +170,7 @@ impl Framer {
             passing: None,
             settled: None,
             data: Vec::new(),
+            places: Vec::new(),
             lines: 0,
             refused: Vec::new(),
             refused_bytes: 0,
@@ -283,6 +287,7 @@ impl Framer {
             let start = self.trail.offset();
             self.trail.pass(&rest);
             if matches!(self.state, State::Lines) && is_object(&rest) {
+                self.place(self.data.len() as u32, start);
                 self.data.extend_from_slice(&rest);
                 self.data.push(b'\n');
             } else if !rest.iter().all(u8::is_ascii_whitespace) {
@@ -305,6 +310,7 @@ impl Framer {
         self.refused_bytes = 0;
         Some(Piece {
             data: std::mem::take(&mut self.data),
+            places: std::mem::take(&mut self.places),
             refused: std::mem::take(&mut self.refused),
             start,
             end: self.trail.offset(),
@@ -402,9 +408,18 @@ impl Framer {
         let rest = self.buffer[cut..].to_vec();
         self.data = std::mem::replace(&mut self.buffer, rest);
         self.data.truncate(cut);
+        self.place(0, self.trail.offset());
         self.trail.pass(&self.data);
         self.scanned = 0;
         Step::Piece
+    }
+
+    /// Notes that the piece's data from `from` on stand at `offset` of the input, where that is not plain.
+    fn place(&mut self, from: u32, offset: u64) {
+        let (known, known_offset) = self.places.last().copied().unwrap_or((0, self.piece_start));
+        if known_offset + u64::from(from - known) != offset {
+            self.places.push((from, offset));
+        }
     }
 
     fn cut_document(&mut self) -> Step {
@@ -557,10 +572,11 @@ impl Framer {
     }
 
     fn deliver(&mut self, at: usize, len: usize, in_array: bool) {
-        let value = &self.buffer[at..at + len];
-        if value[0] != b'{' {
+        if self.buffer[at] != b'{' {
             return self.refuse_in_place(at, len, Reason::NotAnObject, "an element of the array that is no object");
         }
+        self.place(self.data.len() as u32, self.trail.offset() + at as u64);
+        let value = &self.buffer[at..at + len];
         let broken = memchr2(b'\n', b'\r', value).is_some();
         self.reflowed |= in_array || broken || self.line_begun;
         if broken {

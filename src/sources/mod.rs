@@ -36,8 +36,11 @@ pub struct Origin {
     pub ordinal: u64,
     /// Path of the input, for quarantine records and logs.
     pub path: Arc<str>,
-    /// Offset of the chunk's first byte in the (decompressed) input, for quarantine records.
+    /// Offset of the chunk's first byte in the (decompressed) input.
     pub offset: u64,
+    /// What the stream's name means now: how often the content was replaced under it, and when it was first seen (0: not known).
+    pub generation: u32,
+    pub first_seen: Micros,
     /// Input bytes the chunk stands for (more than its data when something was skipped).
     pub input_bytes: u64,
     pub received_at: Micros,
@@ -55,8 +58,19 @@ pub struct Chunk {
     pub origin: Origin,
     /// Whole lines, each ended by `\n`.
     pub data: Vec<u8>,
+    /// Where the data stood in the input: pairs (offset in the data, offset in the input), ascending; behind each of them both run
+    /// in step. Empty when all of it lies in one piece from the origin's offset on.
+    pub places: Vec<(u32, u64)>,
     /// Stretches the cutting itself refused (a line over the limit, a torn end).
     pub refused: Vec<Refused>,
+}
+
+impl Chunk {
+    /// Offset in the input of the byte at `at` of the data.
+    pub fn input_offset(origin: &Origin, places: &[(u32, u64)], at: u32) -> u64 {
+        let (from, offset) = places[..places.partition_point(|&(from, _)| from <= at)].last().copied().unwrap_or((0, origin.offset));
+        offset + u64::from(at - from)
+    }
 }
 
 /// Input that is not an event, on its way to quarantine.
@@ -95,6 +109,8 @@ pub const REFUSED_BYTES_MAX: usize = 64 << 10;
 pub enum Reason {
     /// Not JSON, or not a JSON object.
     NotAnObject,
+    /// Lacks what its format cannot do without, or is wrapped in another way than its format says.
+    Malformed,
     /// Longer than the line limit.
     LineTooLong,
     /// The last line of a file that ended (rotation, archive) without its newline and is not JSON by itself.
@@ -112,8 +128,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 8] = [
+    pub const ALL: [Reason; 9] = [
         Reason::NotAnObject,
+        Reason::Malformed,
         Reason::LineTooLong,
         Reason::Partial,
         Reason::TooDeep,
@@ -126,6 +143,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Reason::NotAnObject => "not_an_object",
+            Reason::Malformed => "malformed",
             Reason::LineTooLong => "line_too_long",
             Reason::Partial => "partial",
             Reason::TooDeep => "too_deep",

@@ -112,13 +112,15 @@ fn forget(source: Arc<Source>, stream: Arc<str>, now: Micros) -> Chunk {
         ordinal: 0,
         path: "".into(),
         offset: 0,
+        generation: 0,
+        first_seen: 0,
         input_bytes: 0,
         received_at: now,
         reflowed: false,
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data: Vec::new(), refused: Vec::new() }
+    Chunk { origin, data: Vec::new(), places: Vec::new(), refused: Vec::new() }
 }
 
 /// Reads files once, one after the other.

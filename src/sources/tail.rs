@@ -384,7 +384,7 @@ impl Tail {
         let position = file.checkpoint();
         let all_bytes = file.framer.position().1.all_bytes().map(<[u8]>::to_vec);
         let bytes_at_risk = file.size.saturating_sub(position.offset);
-        file.begin_generation(self.settings.limits);
+        file.begin_generation(self.settings.limits, now);
         let (path, generation) = (file.path.clone(), file.generation);
         poll.notices.push(TailNotice::Truncated { path, generation, bytes_at_risk });
         self.lose(position, all_bytes, false, now);
@@ -484,7 +484,7 @@ impl Tail {
         trail.pass(first);
         other.resume_at(limits, State::Lines, trail);
         let end = first.len() as u64;
-        let piece = Piece { data: whole, refused: Vec::new(), start: 0, end, reflowed: true };
+        let piece = Piece { data: whole, places: Vec::new(), refused: Vec::new(), start: 0, end, reflowed: true };
         let chunk = other.chunk(piece, &reading);
         poll.notices.push(TailNotice::TornLineJoined { from, to: other.path.clone() });
         poll.chunks.push(chunk);
@@ -686,6 +686,7 @@ impl Tail {
         };
         let limits = self.settings.limits;
         let mut file = Followed::new(&self.source, id, path, checkpoint.generation, Framer::new(limits), now);
+        file.first_seen = checkpoint.first_seen;
         file.ordinal = self.ordinals.get(&id).copied().unwrap_or(0);
         file.place = place;
         if file.path != checkpoint.path {
@@ -907,7 +908,7 @@ impl Tail {
             // Nothing is known against what was found before.
             None if !self.files.contains_key(&original_id) => {}
             // Another file after all, however alike it began: nothing of it may be missing.
-            _ if copy.offset() > 0 => copy.begin_generation(limits),
+            _ if copy.offset() > 0 => copy.begin_generation(limits, now),
             _ => {}
         }
         copy.size = len;

@@ -6,7 +6,7 @@ use crate::events::{EventId, Field, Micros};
 use crate::index::BlockMeta;
 use crate::index::ids::IdCache;
 use crate::index::part::IndexPart;
-use crate::index::search::{self, BlockLines, LineTerms, Segment};
+use crate::index::search::{self, BlockLines, LineRun, LineTerms, Segment};
 use crate::index::sidecar::SidecarError;
 use crate::journal::block::Run;
 use crate::journal::fs::File;
@@ -28,7 +28,11 @@ thread_local! {
 fn read(file: &dyn File, meta: &BlockMeta, lines: &mut BlockLines) -> Result<(), ReadError> {
     let header = READER.with_borrow_mut(|reader| reader.read(file, meta, &mut lines.bytes))?;
     lines.runs.clear();
-    lines.runs.extend(header.runs.iter().map(|run: &Run| (run.events, run.received_at)));
+    lines.runs.extend(header.runs.iter().map(|run: &Run| LineRun {
+        events: run.events,
+        received_at: run.received_at,
+        format: run.format(),
+    }));
     Ok(())
 }
 
@@ -67,12 +71,13 @@ pub struct Terms {
 }
 
 impl LineTerms for Terms {
-    fn terms(&mut self, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
-        self.batcher.terms(Format::COWRIE, line, received_at, out)
+    fn terms(&mut self, format: Format, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
+        self.batcher.terms(format, line, received_at, out)
     }
 
-    fn verbatim(&self, field: Field) -> bool {
-        !field.is_indicator()
+    fn verbatim(&self, format: Format, field: Field) -> bool {
+        // Indicators are often written differently from what they mean.
+        !field.is_indicator() && format.decoder().verbatim(field)
     }
 }
 

@@ -13,7 +13,6 @@ use crate::index::live::LiveIndex;
 use crate::index::sidecar::SidecarError;
 use crate::journal::block::{Checkpoints, Run};
 use crate::journal::head::{Head, NewBlock};
-use crate::sources::Origin;
 use std::io;
 use std::sync::{Arc, mpsc};
 
@@ -55,7 +54,7 @@ impl Committer {
             duplicates: batch.duplicates,
             refused: refused.len() as u32,
         };
-        let run = run_of(&mut batch.origin, batch.events);
+        let run = run_of(&mut batch);
         let mut job = Job { refused, block: None, rolled: None, ticket: None };
         if batch.events > 0 {
             self.roll_if_full(batch.lines.len() as u64, batch.times.first().copied().unwrap_or(now), now);
@@ -97,7 +96,8 @@ impl Committer {
             time_min = time_min.min(time);
             time_max = time_max.max(time);
         }
-        let block = NewBlock { line_hashes: &batch.ids, raw_len: batch.lines.len() as u32, frame: &frame, time_min, time_max, runs };
+        let block =
+            NewBlock { line_hashes: batch.line_hashes(), raw_len: batch.lines.len() as u32, frame: &frame, time_min, time_max, runs };
         self.stage_block(block, &batch.terms).with_frame(frame)
     }
 
@@ -210,7 +210,9 @@ pub(super) struct RolledSegment {
     pub next: Arc<Live>,
 }
 
-fn run_of(origin: &mut Origin, events: u32) -> Run {
+fn run_of(batch: &mut Batch) -> Run {
+    let ids = batch.explicit_ids().to_vec();
+    let (origin, events) = (&mut batch.origin, batch.events);
     let keeps_checkpoint = !origin.stream.is_empty();
     Run {
         source: origin.source.name.clone(),
@@ -220,6 +222,7 @@ fn run_of(origin: &mut Origin, events: u32) -> Run {
         events,
         reflowed: origin.reflowed,
         checkpoint: keeps_checkpoint.then(|| std::mem::take(&mut origin.checkpoint)),
+        ids,
     }
 }
 

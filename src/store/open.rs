@@ -6,15 +6,15 @@ use super::view::{Live, Sealed, View};
 use super::writer::Writer;
 use super::{Layout, Limits, Shared, Store};
 use crate::events::Micros;
-use crate::events::batch::Batcher;
+use crate::events::batch::{Batcher, StoredRun};
 use crate::index::live::LiveIndex;
 use crate::index::sidecar;
-use crate::journal::block::{Checkpoints, Seal};
+use crate::journal::block::{Checkpoints, Run, Seal};
 use crate::journal::fs::{Fs, Pool};
 use crate::journal::head::{self, Head, ResumeError, ResumeOptions, TornTail};
 use crate::journal::log::{Log, LogError, numbers};
 use crate::journal::segment::{self, BlockReader, Damage, ScannedBlock};
-use crate::sources::{Format, Reason, Refused};
+use crate::sources::{Reason, Refused};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
@@ -257,11 +257,16 @@ impl Indexer {
     }
 
     fn add(&mut self, block: &ScannedBlock, lines: &[u8]) {
-        let runs: Vec<(u32, Format, Micros)> = block.header.runs.iter().map(|run| (run.events, run.format(), run.received_at)).collect();
+        let runs: Vec<StoredRun<'_>> = block.header.runs.iter().map(stored).collect();
         let (terms, _, _) = self.batcher.index(lines, &runs);
         self.index.merge(self.blocks, block.meta, &terms);
         self.blocks += 1;
     }
+}
+
+/// A run as the batcher wants it.
+fn stored(run: &Run) -> StoredRun<'_> {
+    StoredRun { events: run.events, format: run.format(), received_at: run.received_at, ids: &run.ids }
 }
 
 enum Ended {

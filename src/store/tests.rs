@@ -39,6 +39,8 @@ fn chunk(from: u64, to: u64) -> Chunk {
             ordinal: 0,
             path: "/log".into(),
             offset: from,
+            generation: 0,
+            first_seen: 0,
             input_bytes: 0,
             received_at: 1_774_138_242_000_000,
             reflowed: false,
@@ -46,6 +48,7 @@ fn chunk(from: u64, to: u64) -> Chunk {
             permit: None,
         },
         data: (from..to).flat_map(|n| text(n).into_bytes()).collect(),
+        places: vec![],
         refused: vec![],
     }
 }

@@ -1,6 +1,7 @@
 //! What the hot path costs per event: `HONEYGUIDE_CORPUS=… cargo bench --bench extract`.
 //!
 //! Real Cowrie lines in their real order, cut into chunks, in memory; CPU time of one thread, so that a busy machine shows less.
+use honeyguide::events::batch::StoredRun;
 use honeyguide::events::decoder::Event;
 use honeyguide::events::{Batcher, EventId, Known};
 use honeyguide::sources::{CHUNK_BYTES, Chunk, Format, Origin, Source};
@@ -68,7 +69,7 @@ fn main() {
             sums[2] += cpu(|| chunks.iter().for_each(|chunk| drop(black_box(batcher.compress(chunk)))));
             sums[3] += cpu(|| {
                 for chunk in &chunks {
-                    let runs = [(u32::MAX, Format::COWRIE, i64::MAX)];
+                    let runs = [StoredRun { events: u32::MAX, format: Some(Format::COWRIE), received_at: i64::MAX, ids: &[] }];
                     black_box(batcher.index(chunk, &runs));
                 }
             });
@@ -127,13 +128,15 @@ fn chunk(data: Vec<u8>) -> Chunk {
         ordinal: 0,
         path: "".into(),
         offset: 0,
+        generation: 0,
+        first_seen: 0,
         input_bytes: data.len() as u64,
         received_at: i64::MAX,
         reflowed: false,
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data, refused: Vec::new() }
+    Chunk { origin, data, places: Vec::new(), refused: Vec::new() }
 }
 
 /// CPU time of this thread.
