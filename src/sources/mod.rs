@@ -109,10 +109,12 @@ pub enum Reason {
     Archive,
     /// Bytes found behind the last whole block when a segment was opened.
     TornTail,
+    /// A sink's receiver refused it for good.
+    Undeliverable,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 8] = [
+    pub const ALL: [Reason; 9] = [
         Reason::NotAnObject,
         Reason::LineTooLong,
         Reason::Partial,
@@ -121,6 +123,7 @@ impl Reason {
         Reason::DecoderPanic,
         Reason::Archive,
         Reason::TornTail,
+        Reason::Undeliverable,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -133,6 +136,7 @@ impl Reason {
             Reason::DecoderPanic => "decoder_panic",
             Reason::Archive => "archive",
             Reason::TornTail => "torn_tail",
+            Reason::Undeliverable => "undeliverable",
         }
     }
 }
