@@ -971,3 +971,6 @@ impl Feed for Nothing {
     fn settled(&mut self, _: &[Item]) {}
     fn seek(&mut self, _: u64) {}
 }
+
+#[cfg(test)]
+mod tests;
