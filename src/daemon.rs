@@ -176,6 +176,7 @@ impl Engine {
             waiting: Arc::default(),
             journal,
             ingests: Arc::default(),
+            sinks: Arc::default(),
             heartbeats: Arc::default(),
             telemetry: telemetry.clone(),
         };
@@ -190,7 +191,15 @@ impl Engine {
         };
         let budget = Budget::new(policy(&settings), telemetry);
         let (settings_sender, _) = watch::channel(settings.clone());
-        let config = SupervisorConfig { settings, parts, journal, observed: observed.clone(), budget: budget.clone(), notifier };
+        let config = SupervisorConfig {
+            settings,
+            parts,
+            state: state.clone(),
+            journal,
+            observed: observed.clone(),
+            budget: budget.clone(),
+            notifier,
+        };
         let supervisor = SupervisorActor::new(config);
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
         Engine { supervisor, observed, state, settings: settings_sender, started: Instant::now(), budget, _lock: lock }

@@ -290,7 +290,9 @@ impl Retried {
                 return false;
             }
             let format = Format::parse(&record.format);
-            if let (true, Some(kept), Some(format)) = (selection.takes(number, &record), record.bytes(), format) {
+            // What a sink refused is in the journal already: it goes to its sink again with `honeyguide sinks dead retry`.
+            let wanted = record.undelivered.is_none() && selection.takes(number, &record);
+            if let (true, Some(kept), Some(format)) = (wanted, record.bytes(), format) {
                 bytes += kept.len();
                 chunks.push((number, chunk_of(&record, kept, format, now)));
             }

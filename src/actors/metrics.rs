@@ -6,6 +6,8 @@ use super::extraction::Waiting;
 use super::ingest::IngestSnapshot;
 use super::intake::Intake;
 use super::journal::JournalSnapshot;
+use crate::events::time;
+use crate::sinks::delivery::SinkSnapshot;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::PhaseChanged;
@@ -24,6 +26,7 @@ pub struct Observed {
     pub waiting: Waiting,
     pub journal: watch::Receiver<JournalSnapshot>,
     pub ingests: Arc<RwLock<Vec<watch::Receiver<IngestSnapshot>>>>,
+    pub sinks: Arc<RwLock<Vec<watch::Receiver<SinkSnapshot>>>>,
     pub heartbeats: Arc<RwLock<Heartbeats>>,
     pub telemetry: Telemetry,
 }
@@ -54,6 +57,11 @@ impl Observed {
     pub fn ingests(&self) -> Vec<IngestSnapshot> {
         let ingests = self.ingests.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         ingests.iter().map(|snapshot| snapshot.borrow().clone()).collect()
+    }
+
+    pub fn sinks(&self) -> Vec<SinkSnapshot> {
+        let sinks = self.sinks.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        sinks.iter().map(|snapshot| snapshot.borrow().clone()).collect()
     }
 
     pub fn heartbeats(&self) -> Heartbeats {
@@ -108,6 +116,7 @@ impl MetricsActor {
             let (store, telemetry, journal) = (self.observed.store.clone(), self.observed.telemetry.clone(), journal.clone());
             tokio::task::spawn_blocking(move || measure_disk(&store, &telemetry, &journal));
         }
+        self.observed.sinks().iter().for_each(|sink| metrics.set_sink(sink, time::now()));
         let (probes, hits) = self.observed.store.take_probes();
         metrics.sidecars_probed(probes, hits);
         let backlog = ingests.iter().map(backlog).sum();

@@ -2,20 +2,23 @@
 //!
 //! Owns: the arbiters (threads) and the addresses. Talks to: everyone. Lost on restart: nothing; the others live on.
 //! Invariant: the watchdog is fed only when every actor has answered lately.
+use super::exporter::{self, ExporterActor, ExporterConfig};
 use super::extraction::ExtractionActor;
 use super::ingest::{self, IngestActor, IngestConfig, IngestSnapshot};
 use super::journal::{self, JournalActor, JournalConfig, Reconfigure};
 use super::metrics::{Heartbeat, Heartbeats, MetricsActor, Observed};
 use super::supervised::{Budget, start};
 use super::{Ping, answers_ping};
-use crate::config::{Settings, SourceName, SourceSettings};
+use crate::config::{Settings, SinkSettings, SourceName, SourceSettings};
 use crate::os::notify::Notifier;
 use crate::service::{self, Selection};
+use crate::sinks::delivery::{Command, SinkSnapshot};
 use crate::sources::archive::{ArchiveSettings, Expansion};
 use crate::sources::framing;
 use crate::sources::reader::{ChunksReader, FilesReader, Reader, TailReader};
 use crate::sources::tail::{Start, Tail, TailSettings};
 use crate::sources::{CHUNK_BYTES, Format, Source};
+use crate::state::State;
 use crate::store::{Parts, RetentionPlan};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::ActorStalled;
@@ -47,6 +50,11 @@ pub struct Retry(pub Selection);
 #[rtype(result = "()")]
 pub struct Reload(pub Settings);
 
+/// An order for the sink of this name. False: there is none.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct ToSink(pub String, pub Command);
+
 /// Makes durable what has been read, within the deadline. True: all of it is.
 #[derive(Message)]
 #[rtype(result = "bool")]
@@ -66,8 +74,16 @@ struct Follower {
     snapshot: watch::Receiver<IngestSnapshot>,
 }
 
+/// A sink's actor.
+struct Exporter {
+    settings: SinkSettings,
+    address: Addr<ExporterActor>,
+    snapshot: watch::Receiver<SinkSnapshot>,
+}
+
 pub struct SupervisorActor {
     settings: Settings,
+    state: Arc<State>,
     budget: Budget,
     notifier: Arc<Notifier>,
     telemetry: Telemetry,
@@ -78,6 +94,9 @@ pub struct SupervisorActor {
     arbiters: Option<Arbiters>,
     children: Vec<Child>,
     followers: Vec<Follower>,
+    exporters: Vec<Exporter>,
+    /// Sinks whose actor is coming to its end; the next one of that name waits for it.
+    ending: Vec<SourceName>,
     loads: u64,
     started: bool,
 }
@@ -87,16 +106,18 @@ pub struct SupervisorActor {
 #[rtype(result = "Option<Arbiters>")]
 pub struct Release;
 
-/// One thread for commits, one for reading and decoding's bookkeeping; the work itself runs on threads that may block.
+/// One thread for commits, one for reading and decoding's bookkeeping, one for what is delivered; the work itself runs on threads that may block.
 pub struct Arbiters {
     journal: Arbiter,
     intake: Arbiter,
+    delivery: Arbiter,
 }
 
 /// What the supervisor is given.
 pub struct SupervisorConfig {
     pub settings: Settings,
     pub parts: Parts,
+    pub state: Arc<State>,
     pub journal: JournalConfig,
     pub observed: Observed,
     pub budget: Budget,
@@ -104,11 +125,15 @@ pub struct SupervisorConfig {
 }
 
 impl SupervisorActor {
-    /// Starts journal, extraction and metrics; sources follow when the supervisor runs.
+    /// Starts the sinks' actors, then journal, extraction and metrics; sources follow when the supervisor runs.
     pub fn new(config: SupervisorConfig) -> SupervisorActor {
-        let SupervisorConfig { settings, parts, journal, observed, budget, notifier } = config;
+        let SupervisorConfig { settings, parts, state, journal, observed, budget, notifier } = config;
         let telemetry = observed.telemetry.clone();
-        let arbiters = Arbiters { journal: Arbiter::new(), intake: Arbiter::new() };
+        let arbiters = Arbiters { journal: Arbiter::new(), intake: Arbiter::new(), delivery: Arbiter::new() };
+        // Before the journal's actor, whose first act may be retention.
+        exporter::hold_for(&settings.sinks, &state, &observed.store);
+        let exporters: Vec<Exporter> =
+            settings.sinks.iter().map(|sink| start_exporter(sink, &arbiters, &state, &observed, &budget)).collect();
         let journal = start(&arbiters.journal.handle(), &budget, Kind::Journal, "journal", move |_| JournalActor::new(journal, parts));
         let workers = settings.limits.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
         let (store, waiting, to_journal) = (observed.store.clone(), observed.waiting.clone(), journal.clone());
@@ -119,6 +144,7 @@ impl SupervisorActor {
         let metrics = start(&arbiters.intake.handle(), &budget, Kind::Metrics, "metrics", move |_| MetricsActor::new(figures));
         let mut supervisor = SupervisorActor {
             settings,
+            state,
             budget,
             notifier,
             telemetry,
@@ -128,9 +154,17 @@ impl SupervisorActor {
             arbiters: Some(arbiters),
             children: Vec::new(),
             followers: Vec::new(),
+            exporters,
+            ending: Vec::new(),
             loads: 0,
             started: false,
         };
+        for (name, ping) in
+            supervisor.exporters.iter().map(|sink| (exporter_name(&sink.settings), sink.address.clone().recipient())).collect::<Vec<_>>()
+        {
+            supervisor.watch(Kind::Exporter, &name, ping);
+        }
+        supervisor.publish_exporters();
         supervisor.watch(Kind::Journal, "journal", journal.recipient());
         supervisor.watch(Kind::Extraction, "extraction", extraction.recipient());
         supervisor.watch(Kind::Metrics, "metrics", metrics.recipient());
@@ -224,6 +258,48 @@ impl SupervisorActor {
         self.publish_followers();
     }
 
+    fn publish_exporters(&self) {
+        let mut sinks = self.observed.sinks.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *sinks = self.exporters.iter().map(|exporter| exporter.snapshot.clone()).collect();
+    }
+
+    /// Starts what is configured and does not run.
+    fn start_exporters(&mut self) {
+        let Some(arbiters) = &self.arbiters else { return };
+        let runs = |name: &SourceName| self.ending.contains(name) || self.exporters.iter().any(|known| known.settings.name == *name);
+        let missing = self.settings.sinks.iter().filter(|sink| !runs(&sink.name));
+        let started: Vec<Exporter> =
+            missing.map(|sink| start_exporter(sink, arbiters, &self.state, &self.observed, &self.budget)).collect();
+        for exporter in started {
+            self.watch(Kind::Exporter, &exporter_name(&exporter.settings), exporter.address.clone().recipient());
+            self.exporters.push(exporter);
+        }
+        self.publish_exporters();
+    }
+
+    /// Ends the actors of sinks that are gone or changed; then starts what is missing.
+    fn change_exporters(&mut self, ctx: &mut Context<Self>) {
+        exporter::hold_for(&self.settings.sinks, &self.state, &self.observed.store);
+        let (kept, gone): (Vec<Exporter>, Vec<Exporter>) =
+            self.exporters.drain(..).partition(|exporter| self.settings.sinks.contains(&exporter.settings));
+        self.exporters = kept;
+        for Exporter { settings, address, .. } in gone {
+            let name = exporter_name(&settings);
+            self.children.retain(|child| child.kind != Kind::Exporter || child.name != name);
+            self.ending.push(settings.name.clone());
+            let ended = address.send(exporter::Drain(CHANGED_DEADLINE));
+            ctx.spawn(ended.into_actor(self).map(move |_, actor, _| {
+                actor.ending.retain(|ending| *ending != settings.name);
+                if actor.settings.sinks.iter().all(|sink| sink.name != settings.name) {
+                    actor.observed.store.hold(settings.name.as_str(), None);
+                    actor.telemetry.metrics.remove_sink(&settings.name);
+                }
+                actor.start_exporters();
+            }));
+        }
+        self.start_exporters();
+    }
+
     fn beat(&mut self, ctx: &mut Context<Self>) {
         fail::fail_point!("supervisor::beat");
         let stall = Duration::from_secs(self.settings.supervision.stall_seconds);
@@ -288,6 +364,30 @@ impl SupervisorActor {
     }
 }
 
+/// How long requests of a sink may take to come to their end when its settings change.
+const CHANGED_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Apart from the names of the other actors.
+fn exporter_name(settings: &SinkSettings) -> String {
+    format!("sink/{}", settings.name)
+}
+
+fn start_exporter(settings: &SinkSettings, arbiters: &Arbiters, state: &Arc<State>, observed: &Observed, budget: &Budget) -> Exporter {
+    observed.telemetry.metrics.register_sink(&settings.name);
+    let initial = SinkSnapshot { name: settings.name.to_string(), kind: settings.receiver.kind().to_owned(), ..SinkSnapshot::default() };
+    let (sender, snapshot) = watch::channel(initial);
+    let config = ExporterConfig {
+        settings: settings.clone(),
+        store: observed.store.clone(),
+        state: state.clone(),
+        telemetry: observed.telemetry.clone(),
+        snapshot: sender,
+    };
+    let name = exporter_name(settings);
+    let address = start(&arbiters.delivery.handle(), budget, Kind::Exporter, &name, move |_| ExporterActor::new(config));
+    Exporter { settings: settings.clone(), address, snapshot }
+}
+
 /// What retention follows from the configuration.
 pub fn retention_plan(settings: &Settings) -> RetentionPlan {
     let days = |days: Option<u64>| days.map(|days| days.min(u64::from(u32::MAX)) as u32);
@@ -347,13 +447,23 @@ impl Handler<Retry> for SupervisorActor {
 impl Handler<Reload> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, Reload(new): Reload, _: &mut Self::Context) {
+    fn handle(&mut self, Reload(new): Reload, ctx: &mut Self::Context) {
         self.unfollow(&new.sources);
         let followed: Vec<SourceSettings> = self.followers.iter().filter_map(|follower| follower.settings.clone()).collect();
         let added: Vec<SourceSettings> = new.sources.iter().filter(|source| !followed.contains(source)).cloned().collect();
         added.into_iter().for_each(|source| self.follow(source));
         self.journal.do_send(Reconfigure { retention: retention_plan(&new), min_free_bytes: new.journal.min_free_bytes });
         self.settings = new;
+        self.change_exporters(ctx);
+    }
+}
+
+impl Handler<ToSink> for SupervisorActor {
+    type Result = bool;
+
+    fn handle(&mut self, ToSink(name, command): ToSink, _: &mut Self::Context) -> bool {
+        let exporter = self.exporters.iter().find(|exporter| exporter.settings.name.as_str() == name);
+        exporter.map(|exporter| exporter.address.do_send(command)).is_some()
     }
 }
 
@@ -362,12 +472,18 @@ impl Handler<Drain> for SupervisorActor {
 
     fn handle(&mut self, Drain(deadline): Drain, _: &mut Self::Context) -> Self::Result {
         let ingests: Vec<Addr<IngestActor>> = self.followers.iter().map(|follower| follower.address.clone()).collect();
+        let exporters: Vec<Addr<ExporterActor>> = self.exporters.iter().map(|exporter| exporter.address.clone()).collect();
         let journal = self.journal.clone();
         let drained = async move {
             let half = deadline / 2;
+            // Beside the rest: a receiver that hangs must not cost the others their time. What is not delivered is sent at the next start.
+            let delivered =
+                actix::spawn(futures_util::future::join_all(exporters.into_iter().map(|exporter| exporter.send(exporter::Drain(half)))));
             let reading_stopped =
                 tokio::time::timeout(half, futures_util::future::join_all(ingests.iter().map(|ingest| ingest.send(ingest::Drain))));
             let all_sent = reading_stopped.await.is_ok();
+            // Their cursors are in the state before the journal's last save of it.
+            let _ = tokio::time::timeout(half, delivered).await;
             let durable = tokio::time::timeout(deadline - half, journal.send(journal::Drain)).await;
             all_sent && matches!(durable, Ok(Ok(true)))
         };
@@ -386,7 +502,7 @@ impl Handler<Release> for SupervisorActor {
 impl Arbiters {
     /// Ends the threads and waits for them; what their actors held is free then.
     pub fn end(self) {
-        for arbiter in [self.intake, self.journal] {
+        for arbiter in [self.delivery, self.intake, self.journal] {
             arbiter.stop();
             // A thread that panicked has ended as well.
             let _ = arbiter.join();

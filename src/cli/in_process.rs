@@ -1,4 +1,5 @@
 //! What a daemon would do, done by the command itself when there is none: the same actors, without sources and without listeners.
+use crate::actors::exporter;
 use crate::config::{LogFormat, LogSettings, Settings};
 use crate::daemon::{DataDir, Engine};
 use crate::os::notify::Notifier;
@@ -46,6 +47,9 @@ pub fn with_engine<T>(
 ) -> anyhow::Result<T> {
     let mut settings = settings.clone();
     settings.sources.clear();
+    // Nothing is delivered, and nothing is removed that waits for it.
+    exporter::hold_for(&settings.sinks, &data_dir.state, &data_dir.parts.store);
+    settings.sinks.clear();
     let notifier = Arc::new(Notifier::new(None, None, None, 0).context("cannot go without a service manager")?);
     actix::System::new().block_on(async {
         let engine = Arc::new(Engine::start(data_dir, settings, telemetry, notifier));

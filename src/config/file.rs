@@ -247,7 +247,7 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
     let (min, max, none) = match kind {
         Kind::Bytes { min, max, none } | Kind::Number { min, max, none } => (min, max, none),
         Kind::Text { none } => (0, 0, none),
-        Kind::Choice(_) | Kind::List { .. } | Kind::Map { .. } => (0, 0, None),
+        Kind::Choice(_) | Kind::Flag | Kind::List { .. } | Kind::Map { .. } => (0, 0, None),
     };
     if let (Some(text), Some(none)) = (value.as_str(), none)
         && text == none
@@ -271,6 +271,7 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
             Some(choice) => Err(format!("must be {kind}, not {}; did you mean \"{choice}\"?", shown(value))),
             None => wrong(),
         },
+        (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
         (Kind::List { most }, DeValue::Array(items)) if items.len() <= most => {
             let texts = items.iter().map(|item| match item.get_ref() {
                 DeValue::String(text) => text_value(text),

@@ -4,6 +4,7 @@
 //! comments are the comments in `config/honeyguide.toml`.
 use super::key::{Apply, Group, Key, Kind, Setting, Value, name_in_file};
 use crate::sources::CHUNK_BYTES;
+use std::collections::BTreeMap;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -85,6 +86,77 @@ groups! {
         roots: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
         /// Where to start in files that exist when the source is first seen; files that appear later are read from their beginning.
         start: String = "\"beginning\"", Kind::Choice(&["beginning", "end"]), Reload;
+    }
+
+    /// Where to send events; one such table for each receiver. Each has a place of its own in the journal, so one that is slow or
+    /// absent holds up neither the others nor the reading, and nothing that is stored is skipped. Keys that a type does not have
+    /// are refused.
+    Sink "sink" required {
+        /// Short name, as of a source: its place in the journal is kept under it, so do not change it later.
+        name: String = "\"archive\"" required, Kind::Text { none: None }, Reload;
+        /// Kind of receiver: "file" (a file, exactly once), "webhook" (batches by HTTP POST), "elasticsearch" (also OpenSearch; bulk),
+        /// "guvi" (the result of a chat, once it is confirmed and over).
+        r#type: String = "\"file\"" required, Kind::Choice(&["file", "webhook", "elasticsearch", "guvi"]), Reload;
+        /// file: what to write to. Its directory must be there.
+        path: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// All others: where to send to, with http:// or https://.
+        url: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// Send only events that match, as in `honeyguide search`: 'eventid:cowrie.login.* src_ip:198.51.*'.
+        filter: Option<String> = "\"all\"", Kind::Text { none: Some("all") }, Reload;
+        /// Where to start when the sink is first seen: with all that is stored, or with what comes from then on.
+        start: String = "\"beginning\"", Kind::Choice(&["beginning", "end"]), Reload;
+        /// A batch is sent when it has so many events, or so many bytes of them, or when its first event has waited this long.
+        batch_events: usize = "500", Kind::Number { min: 1, max: 100_000, none: None }, Reload;
+        batch_bytes: usize = "\"1 MiB\"", Kind::Bytes { min: 4 * KIB, max: 64 * MIB, none: None }, Reload;
+        batch_age_ms: u64 = "200", Kind::Number { min: 1, max: 600_000, none: None }, Reload;
+        /// A request that is not answered within this time is sent again.
+        timeout_seconds: u64 = "30", Kind::Number { min: 1, max: 3600, none: None }, Reload;
+        /// Longest wait behind the first and behind any later failure; waits double and are jittered.
+        backoff_initial_ms: u64 = "500", Kind::Number { min: 1, max: 600_000, none: None }, Reload;
+        backoff_ms_max: u64 = "60000", Kind::Number { min: 1, max: 3_600_000, none: None }, Reload;
+        /// So many failures in a row, and only single requests are tried until one succeeds.
+        breaker_failures: usize = "5", Kind::Number { min: 1, max: 10_000, none: None }, Reload;
+        /// So many refusals in a row without one delivery, and nothing more becomes a dead letter: the receiver must be set up wrongly.
+        refused_max: usize = "64", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
+        /// Nothing delivered for this long while something waits, and the sink counts as degraded.
+        degraded_seconds: u64 = "30", Kind::Number { min: 1, max: 86_400, none: None }, Reload;
+        /// Send no more events a second than this.
+        rate_per_second: Option<usize> = "\"unlimited\"", Kind::Number { min: 1, max: 10_000_000, none: Some("unlimited") }, Reload;
+        /// Requests under way at once; how many the receiver bears is found out. A file takes one.
+        concurrency: usize = "4", Kind::Number { min: 1, max: 64, none: None }, Reload;
+        /// Retention may remove events that this sink has not delivered; without it they stay, whatever `[journal]` says.
+        may_lose: bool = "false", Kind::Flag, Reload;
+        /// file: the lines as they are, or a table. "csv" has the common fields.
+        format: String = "\"ndjson\"", Kind::Choice(&["ndjson", "csv"]), Reload;
+        /// file: put each line into an object with its id, sequence number, source and time.
+        envelope: bool = "false", Kind::Flag, Reload;
+        /// file: begin a new file rather than let this one outgrow it, and keep so many old ones (path.1 is the newest).
+        rotate_bytes: Option<u64> = "\"never\"", Kind::Bytes { min: 64 * KIB, max: TIB, none: Some("never") }, Reload;
+        keep: usize = "5", Kind::Number { min: 0, max: 1000, none: None }, Reload;
+        /// HTTP: how bodies are compressed.
+        compression: String = "\"none\"", Kind::Choice(&["none", "gzip", "zstd"]), Reload;
+        /// HTTP: header fields to add. No secrets here: those come from files, readable by the daemon's user only.
+        headers: BTreeMap<String, String> = "{}", Kind::Map { most: 32 }, Reload;
+        /// webhook: file with the key that signs each body (HMAC-SHA256).
+        secret_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// HTTP: file with a bearer token; or a user with the file of a password; or (Elasticsearch, GUVI) the file of an API key.
+        token_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        user: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        password_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        api_key_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// HTTP: trust the certificates in this PEM file as well.
+        ca_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// HTTP: private addresses that may be sent to, such as "10.0.3.7" or "10.0.0.0/8"; all others are refused, wherever a name or a
+        /// redirect leads.
+        allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        /// elasticsearch: indexes are called PREFIX-YYYY.MM.DD by the event's day.
+        index: String = "\"honeyguide\"", Kind::Text { none: None }, Reload;
+        /// guvi: a chat is over when nothing came for this long.
+        quiet_seconds: u64 = "300", Kind::Number { min: 1, max: 604_800, none: None }, Reload;
+        /// guvi: send the result again when the chat grew afterwards.
+        again: bool = "false", Kind::Flag, Reload;
+        /// guvi: add what the convention does not require: reasons, times, all indicators.
+        extended: bool = "false", Kind::Flag, Reload;
     }
 
     /// The evidence, and how long it is kept.

@@ -72,6 +72,8 @@ pub enum Kind {
         none: Option<&'static str>,
     },
     Choice(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
     /// Up to `most` strings.
     List {
         most: usize,
@@ -103,6 +105,7 @@ impl fmt::Display for Kind {
                 f.write_str("one of")?;
                 choices.iter().enumerate().try_for_each(|(i, choice)| write!(f, "{} \"{choice}\"", if i > 0 { "," } else { "" }))
             }
+            Kind::Flag => f.write_str("true or false"),
             Kind::List { most } => write!(f, "a list of up to {most} strings"),
             Kind::Map { most } => write!(f, "a table of up to {most} strings, such as {{ a = \"b\" }}"),
         }
@@ -148,6 +151,7 @@ pub enum Value {
     None,
     Number(u64),
     Text(String),
+    Flag(bool),
     List(Vec<String>),
     /// In the order of the names.
     Map(BTreeMap<String, String>),
@@ -163,6 +167,7 @@ impl Value {
             (Value::Number(number), Kind::Bytes { .. }) => quoted(&bytes::format(*number)),
             (Value::Number(number), _) => number.to_string(),
             (Value::Text(text), _) => quoted(text),
+            (Value::Flag(flag), _) => flag.to_string(),
             (Value::Map(map), _) => {
                 let entries: Vec<String> = map.iter().map(|(name, text)| format!("{} = {}", quoted(name), quoted(text))).collect();
                 format!("{{ {} }}", entries.join(", "))
@@ -198,6 +203,15 @@ impl Setting for String {
         match value {
             Value::Text(text) => text.clone(),
             other => unreachable!("a text key holds {other:?}"),
+        }
+    }
+}
+
+impl Setting for bool {
+    fn from_value(value: &Value) -> bool {
+        match value {
+            Value::Flag(flag) => *flag,
+            other => unreachable!("a flag holds {other:?}"),
         }
     }
 }

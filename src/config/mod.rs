@@ -8,6 +8,7 @@ pub mod groups;
 pub mod key;
 pub mod reload;
 pub mod settings;
+pub mod sinks;
 pub mod template;
 
 pub use file::{Fragment, Problem};
@@ -15,6 +16,7 @@ pub use groups::{GROUPS, Journal, Limits, Supervision};
 pub use key::{Origin, Place};
 pub use reload::{Change, Changes};
 pub use settings::{AdminSettings, LogFormat, LogSettings, Settings, SourceName, SourceSettings, Start, Surroundings};
+pub use sinks::{Compression, Credential, HttpReceiver, Receiver, SinkSettings};
 
 use crate::telemetry::printable::printable;
 use file::{FILE_BYTES_MAX, Given};

@@ -9,6 +9,10 @@ pub struct Changes {
     pub sources_added: Vec<SourceName>,
     pub sources_removed: Vec<SourceName>,
     pub sources_changed: Vec<SourceName>,
+    /// Sinks, likewise.
+    pub sinks_added: Vec<SourceName>,
+    pub sinks_removed: Vec<SourceName>,
+    pub sinks_changed: Vec<SourceName>,
     /// Values that the running daemon takes over.
     pub in_place: Vec<Change>,
     /// Values that wait for the next start.
@@ -67,6 +71,15 @@ impl Settings {
         }
         let gone = self.sources.iter().filter(|old| !new.sources.iter().any(|source| source.name == old.name));
         changes.sources_removed = gone.map(|source| source.name.clone()).collect();
+        for sink in &new.sinks {
+            match self.sinks.iter().find(|old| old.name == sink.name) {
+                None => changes.sinks_added.push(sink.name.clone()),
+                Some(old) if old != sink => changes.sinks_changed.push(sink.name.clone()),
+                Some(_) => {}
+            }
+        }
+        let gone = self.sinks.iter().filter(|old| !new.sinks.iter().any(|sink| sink.name == old.name));
+        changes.sinks_removed = gone.map(|sink| sink.name.clone()).collect();
         changes
     }
 
@@ -84,7 +97,7 @@ impl Settings {
                 None => values.remove(key.name),
             };
         }
-        Settings { sources: new.sources.clone(), journal, limits, log, fragment, ..self.clone() }
+        Settings { sources: new.sources.clone(), sinks: new.sinks.clone(), journal, limits, log, fragment, ..self.clone() }
     }
 }
 

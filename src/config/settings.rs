@@ -2,6 +2,7 @@
 use super::file::{Fragment, Given, Problem, Values};
 use super::groups::{Admin, GROUPS, Journal, Limits, Log, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
+use super::sinks::SinkSettings;
 use crate::sources::Format;
 use crate::telemetry::printable::printable;
 use std::fmt;
@@ -21,6 +22,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub admin: AdminSettings,
     pub sources: Vec<SourceSettings>,
+    pub sinks: Vec<SinkSettings>,
     pub journal: Journal,
     pub limits: Limits,
     pub supervision: Supervision,
@@ -149,11 +151,12 @@ impl Settings {
         let data_dir = check.path(&root.data_dir, &origin_of(&fragment, "", "data_dir"));
         let admin = check.admin(&fragment, &admin, &data_dir);
         let sources = check.sources(fragment.tables("source"));
+        let sinks = check.sinks(fragment.tables("sink"));
         check.journal(&fragment, &journal);
         check.supervision(&fragment, &supervision);
         let log = check.log(&fragment, log);
         if check.problems.is_empty() {
-            Ok(Settings { file, data_dir, admin, sources, journal, limits, supervision, log, fragment })
+            Ok(Settings { file, data_dir, admin, sources, sinks, journal, limits, supervision, log, fragment })
         } else {
             Err(check.problems)
         }
@@ -189,9 +192,14 @@ impl Settings {
     pub fn source_places(&self) -> impl Iterator<Item = &Place> {
         self.fragment.tables("source").iter().map(|(place, _)| place)
     }
+
+    /// Where a sink was configured: parallel to `sinks`.
+    pub fn sink_places(&self) -> impl Iterator<Item = &Place> {
+        self.fragment.tables("sink").iter().map(|(place, _)| place)
+    }
 }
 
-fn default_of(group: &Group, name: &str) -> Value {
+pub(super) fn default_of(group: &Group, name: &str) -> Value {
     let key = group.key(name).expect("fields and keys come from one table");
     super::file::parse_literal(group, key).expect("defaults are within their own limits, a test says so")
 }
@@ -204,18 +212,18 @@ fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
     fragment.get(group, key).map_or(Origin::Default, |given| given.origin.clone())
 }
 
-struct Check<'s> {
+pub(super) struct Check<'s> {
     surroundings: &'s Surroundings,
     problems: Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn complain(&mut self, origin: &Origin, message: String) {
+    pub(super) fn complain(&mut self, origin: &Origin, message: String) {
         self.problems.push(Problem { origin: origin.clone(), message });
     }
 
     /// Relative to the directory of the file that says so, or to where the command was typed.
-    fn path(&mut self, text: &str, origin: &Origin) -> PathBuf {
+    pub(super) fn path(&mut self, text: &str, origin: &Origin) -> PathBuf {
         if text.starts_with("~/") || text == "~" || text.starts_with('$') {
             self.complain(origin, format!("`{text}` is not expanded: write the whole path"));
         }

@@ -139,6 +139,16 @@ impl Head {
         self.blocks += 1;
     }
 
+    /// Takes over checkpoints that no run moves: they stand in the next segment's opening.
+    pub fn carry(&mut self, carried: &Checkpoints) {
+        for (name, value) in carried {
+            match value.is_empty() {
+                true => drop(self.checkpoints.remove(name)),
+                false => drop(self.checkpoints.insert(name.clone(), value.clone())),
+            }
+        }
+    }
+
     /// Ends this segment and begins the next.
     pub fn roll(&mut self, now: Micros) -> Rolled {
         let seal = self.seal();

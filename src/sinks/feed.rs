@@ -4,6 +4,7 @@
 //! the earliest event that is still needed.
 use super::{Batch, Item};
 use crate::events::Micros;
+use crate::store::Gap;
 
 /// How large a batch may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Taken {
     pub cursor: u64,
     /// There is more at once.
     pub more: bool,
+    /// Events that were due and are not there any more.
+    pub lost: Vec<Gap>,
 }
 
 /// Why nothing could be taken; it is tried again.

@@ -2,7 +2,11 @@
 //!
 //! A sink knows how to make a request of a batch and what an answer means. Everything else (cursor, filter, batching, backoff,
 //! circuit breaker, dead letters, pause and replay, rate limit) is the delivery's, once.
+pub mod delivery;
+pub mod events_feed;
 pub mod feed;
+pub mod file;
+pub mod policy;
 
 use crate::events::{EventId, Format, Micros};
 use futures_util::future::BoxFuture;
@@ -46,6 +50,22 @@ impl Batch {
         self.items.iter().for_each(|item| ids.extend_from_slice(&item.id.0));
         EventId::of_line(&ids)
     }
+
+    /// Some of its items, in their order, with their payloads.
+    pub fn part(&self, items: impl Iterator<Item = usize>) -> Batch {
+        let mut part = Batch::default();
+        for index in items {
+            part.push(self.items[index].clone(), self.payload(&self.items[index]));
+        }
+        part
+    }
+
+    /// Adds an item; where its payload lies is noted here.
+    pub fn push(&mut self, item: Item, payload: &[u8]) {
+        let start = self.payload.len() as u32;
+        self.payload.extend_from_slice(payload);
+        self.items.push(Item { payload: start..self.payload.len() as u32, ..item });
+    }
 }
 
 /// A request made of a batch, ready to be sent as often as needed.
@@ -56,6 +76,8 @@ pub struct Request {
     pub id: EventId,
     /// How many items it carries.
     pub items: usize,
+    /// Sequence number of the last of them.
+    pub last_seq: u64,
     /// Header fields that depend on the body, such as its encoding.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -105,6 +127,11 @@ pub trait Sink: Send + Sync {
 
     /// Asks the receiver whether it would take deliveries, without delivering anything: for `sinks test`.
     fn probe(&self) -> BoxFuture<'_, Outcome>;
+
+    /// The delivery was sent back: what comes from now on is wanted, whether it arrived before or not. Runs on a thread that may block.
+    fn rewound(&self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Most requests under way at once; the delivery finds out how many the receiver bears.
     fn concurrency_max(&self) -> usize {

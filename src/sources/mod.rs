@@ -125,6 +125,8 @@ pub enum Reason {
     Archive,
     /// Bytes found behind the last whole block when a segment was opened.
     TornTail,
+    /// A sink's receiver refused it for good.
+    Undeliverable,
 }
 
 impl Reason {
@@ -138,6 +140,7 @@ impl Reason {
         Reason::DecoderPanic,
         Reason::Archive,
         Reason::TornTail,
+        Reason::Undeliverable,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -151,6 +154,7 @@ impl Reason {
             Reason::DecoderPanic => "decoder_panic",
             Reason::Archive => "archive",
             Reason::TornTail => "torn_tail",
+            Reason::Undeliverable => "undeliverable",
         }
     }
 }

@@ -33,7 +33,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::HeadRecord;
+    use crate::state::{HeadRecord, SinkCursor};
 
     #[test]
     fn version_one_keeps_its_bytes() {
@@ -48,5 +48,8 @@ mod tests {
             assert_eq!(decode::<HeadRecord>(&damaged), None);
             assert_eq!(decode::<HeadRecord>(&bytes[..index]), None);
         }
+        let cursor = SinkCursor { seq: 7, paused: true };
+        assert_eq!(encode(&cursor)[..10], [1, 7, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(decode::<SinkCursor>(&encode(&cursor)), Some(cursor));
     }
 }

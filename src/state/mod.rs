@@ -66,11 +66,46 @@ impl SegmentRecord {
     }
 }
 
+/// Where a sink stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkCursor {
+    /// The first event that has not settled.
+    pub seq: u64,
+    /// The operator asked for nothing to be sent.
+    pub paused: bool,
+}
+
+impl SinkCursor {
+    /// As it is kept in the state and in the openings of the journal's segments.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// `None` for anything that [`SinkCursor::encode`] did not write.
+    pub fn decode(bytes: &[u8]) -> Option<SinkCursor> {
+        codec::decode(bytes)
+    }
+
+    /// Under which name the journal keeps the cursor of a sink. No source's checkpoint can have it: they have a `/` behind the
+    /// source's name, which has no `:` in it.
+    pub fn checkpoint_name(sink: &str) -> String {
+        format!("{CURSOR_PREFIX}{sink}")
+    }
+
+    /// The sink whose cursor the journal keeps under `name`.
+    pub fn sink_of(name: &str) -> Option<&str> {
+        name.strip_prefix(CURSOR_PREFIX)
+    }
+}
+
+const CURSOR_PREFIX: &str = "sink:";
+
 pub struct State {
     db: sled::Db,
     dir: PathBuf,
     segments: sled::Tree,
     checkpoints: sled::Tree,
+    cursors: sled::Tree,
     /// The catalogue changed since the last flush.
     dirty: AtomicBool,
 }
@@ -104,10 +139,10 @@ impl State {
     fn try_open(dir: &Path, cache_bytes: u64) -> Result<State, StateError> {
         let open = || -> Result<State, sled::Error> {
             let db = sled::Config::new().path(dir).cache_capacity(cache_bytes).mode(sled::Mode::LowSpace).flush_every_ms(None).open()?;
-            let (segments, checkpoints) = (db.open_tree("segments")?, db.open_tree("checkpoints")?);
+            let (segments, checkpoints, cursors) = (db.open_tree("segments")?, db.open_tree("checkpoints")?, db.open_tree("cursors")?);
             // Reads every record once: garbage shows here and not in the middle of a day.
-            segments.iter().chain(checkpoints.iter()).chain(db.iter()).try_for_each(|record| record.map(drop))?;
-            Ok(State { db, dir: dir.to_owned(), segments, checkpoints, dirty: AtomicBool::new(false) })
+            segments.iter().chain(checkpoints.iter()).chain(cursors.iter()).chain(db.iter()).try_for_each(|record| record.map(drop))?;
+            Ok(State { db, dir: dir.to_owned(), segments, checkpoints, cursors, dirty: AtomicBool::new(false) })
         };
         // sled answers some damage with a panic.
         std::panic::catch_unwind(open)
@@ -159,10 +194,37 @@ impl State {
             self.put_checkpoints(checkpoints)?;
         }
         self.db.insert("head", codec::encode(&head))?;
+        self.flush()
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
         self.db.flush()?;
         // sled's flush ends in sync_file_range, which is no barrier.
         std::fs::File::open(self.dir.join("db"))?.sync_all()?;
         Ok(())
+    }
+
+    /// Where each sink stands, by name.
+    pub fn cursors(&self) -> Vec<(String, SinkCursor)> {
+        let records = self.cursors.iter().flatten();
+        records.filter_map(|(key, value)| Some((String::from_utf8(key.to_vec()).ok()?, codec::decode(&value)?))).collect()
+    }
+
+    pub fn cursor(&self, sink: &str) -> Option<SinkCursor> {
+        codec::decode(&self.cursors.get(sink).ok()??)
+    }
+
+    /// Writes where a sink stands, and makes it durable.
+    pub fn save_cursor(&self, sink: &str, cursor: SinkCursor) -> Result<(), StateError> {
+        self.cursors.insert(sink, codec::encode(&cursor))?;
+        self.flush()
+    }
+
+    /// Forgets a sink. Answers whether it was known.
+    pub fn forget_cursor(&self, sink: &str) -> Result<bool, StateError> {
+        let known = self.cursors.remove(sink)?.is_some();
+        self.flush()?;
+        Ok(known)
     }
 
     fn put_checkpoints(&self, checkpoints: &Checkpoints) -> Result<(), StateError> {

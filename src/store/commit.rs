@@ -144,6 +144,7 @@ impl Committer {
 
     /// Ends the segment and begins the next; the writer makes both durable, the sealer gives the ended one its final form.
     pub fn roll(&mut self, now: Micros) {
+        self.head.carry(&self.shared.carried.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         let rolled = self.head.roll(now);
         let ended = self.live.clone();
         // The file does not exist before the writer makes it; nothing reads it before a block in it is durable.

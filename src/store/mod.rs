@@ -8,6 +8,7 @@ mod ask;
 mod commit;
 mod open;
 mod quarantine;
+mod read;
 mod rebuild;
 mod retention;
 mod seal;
@@ -17,7 +18,8 @@ mod writer;
 pub use ask::Terms;
 pub use commit::{Committed, Committer};
 pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
-pub use quarantine::{Quarantine, QuarantineRecord};
+pub use quarantine::{Quarantine, QuarantineRecord, Undelivered};
+pub use read::{Found, Gap, JournalReader, Missing, StoredEvent};
 pub use rebuild::Rebuilt;
 pub use retention::{Removed, RetentionPlan};
 pub use seal::{SEAL_AGAIN, SealError, SealedReport, Sealer};
@@ -25,13 +27,16 @@ pub use view::{Known, Live, Sealed, View};
 pub use writer::{Durable, Fault, Ticket, Writer};
 
 use crate::events::Micros;
+use crate::journal::block::Checkpoints;
 use crate::journal::fs::{Fs, Pool};
 use crate::journal::log::Log;
 use crate::journal::{fs::File, segment};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use tokio::sync::watch;
 
 /// Limits of the store; the configuration's `[journal]` and `[limits]`.
 #[derive(Clone, Debug)]
@@ -94,6 +99,12 @@ pub(crate) struct Shared {
     /// Held by whoever removes or replaces files of sealed segments.
     pub upkeep: Mutex<()>,
     pub probes: Arc<Probes>,
+    /// Sequence number behind the last durable event.
+    pub durable: watch::Sender<u64>,
+    /// By holder: the first event that retention must leave alone.
+    pub holds: Mutex<BTreeMap<String, u64>>,
+    /// Checkpoints of others than sources, for the next segment's opening; an empty value forgets one.
+    pub carried: Mutex<Checkpoints>,
 }
 
 impl Probes {
@@ -188,6 +199,18 @@ impl Store {
         let mut ledger = self.0.ledger();
         ledger.append(&[record], now)?;
         ledger.enforce_limit().map(drop)
+    }
+
+    /// Carries a checkpoint of a stage behind the journal in the openings of segments to come: what survives when the state is
+    /// lost. Memory only. An empty value forgets it.
+    pub fn carry(&self, name: &str, value: Vec<u8>) {
+        self.0.carried.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_owned(), value);
+    }
+
+    /// What is carried under a name.
+    pub fn carried(&self, name: &str) -> Option<Vec<u8>> {
+        let carried = self.0.carried.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        carried.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
     /// The ledger, locked for the caller.

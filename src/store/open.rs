@@ -86,6 +86,9 @@ pub fn open(
         quarantine: Mutex::new(quarantine),
         ledger: Mutex::new(ledger),
         upkeep: Mutex::default(),
+        durable: tokio::sync::watch::channel(0).0,
+        holds: Mutex::default(),
+        carried: Mutex::default(),
     });
     open_journal(shared, committed, now, progress)
 }
@@ -130,8 +133,16 @@ fn open_journal(shared: Arc<Shared>, committed: CommittedLen, now: Micros, progr
     let at = (resumed.live.number, resumed.head.len(), resumed.head.next_seq());
     let writer = Writer::new(shared.clone(), resumed.file, at, job_queue, seals);
     let sealer = Sealer::new(shared.clone(), seal_queue);
+    {
+        // What the last opening carries, but not over what is newer.
+        let mut carried = shared.carried.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for (name, value) in resumed.head.checkpoints().iter().filter(|(name, _)| !name.contains('/')) {
+            carried.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
     let committer = Committer::new(shared.clone(), resumed.head, resumed.live, jobs);
     let store = Store(shared);
+    store.0.durable.send_replace(store.view().next_seq());
     report.segments = all.len() as u64;
     report.events = store.view().events();
     Ok(Parts { store, committer, writer, sealer, report })

@@ -36,6 +36,21 @@ pub struct QuarantineRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hex: Option<String>,
     pub kept: u64,
+    /// Of what a sink refused: all that it takes to send it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<Undelivered>,
+}
+
+/// What was to be delivered, and where to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undelivered {
+    pub sink: String,
+    /// Sequence number of the event; of several the last one's.
+    pub sequence: u64,
+    /// Identity of the item, hexadecimal.
+    pub id: String,
+    /// The time it is indexed by.
+    pub time: Micros,
 }
 
 impl QuarantineRecord {
@@ -55,6 +70,7 @@ impl QuarantineRecord {
             text,
             hex: hex_bytes,
             kept: refused.bytes.len() as u64,
+            undelivered: None,
         }
     }
 
@@ -79,6 +95,10 @@ impl QuarantineRecord {
 
     /// What tells one refused stretch from another: its bytes; for one of which none are kept, where and why.
     fn key(&self) -> EventId {
+        if let Some(undelivered) = &self.undelivered {
+            // The same item may be refused by several sinks, and equal payloads may be different items.
+            return EventId::of_line(format!("{}\n{}\n{}", self.path, self.offset, undelivered.id).as_bytes());
+        }
         key(&self.blake3, self.len, &self.path, self.offset, self.reason)
     }
 }

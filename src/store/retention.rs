@@ -1,7 +1,7 @@
 //! Which segments go when they are too old or too many, and their removal.
 //!
 //! Whole segments only, oldest first, each with two ages: evidence (`.zst`) and answers (`.idx`, usually kept longer).
-//! The segment that is written never goes.
+//! The segment that is written never goes, and none that a sink has yet to deliver from ([`Store::hold`]).
 use super::view::Sealed;
 use super::{Store, View};
 use crate::events::Micros;
@@ -39,6 +39,8 @@ pub struct Removed {
 struct Candidate {
     number: u64,
     time_max: Micros,
+    /// A sink has yet to deliver from it.
+    needed: bool,
     evidence_bytes: u64,
     answers_bytes: u64,
 }
@@ -62,7 +64,10 @@ fn decide(plan: RetentionPlan, candidates: &[Candidate], other_bytes: u64, now: 
     for candidate in candidates {
         let over_budget = plan.disk_budget_bytes.is_some_and(|budget| total > budget);
         let answers = over_budget || expired(candidate.time_max, plan.answers_days);
-        let evidence = candidate.evidence_bytes > 0 && !kept_evidence && (answers || expired(candidate.time_max, plan.evidence_days));
+        let evidence = candidate.evidence_bytes > 0
+            && !candidate.needed
+            && !kept_evidence
+            && (answers || expired(candidate.time_max, plan.evidence_days));
         kept_evidence |= candidate.evidence_bytes > 0 && !evidence;
         // Answers never go before their evidence.
         let answers = answers && (evidence || candidate.evidence_bytes == 0);
@@ -80,6 +85,7 @@ impl Store {
     /// What retention would remove now.
     fn plan_retention(&self, plan: RetentionPlan, now: Micros) -> io::Result<Vec<Decision>> {
         let view = self.view();
+        let held_from = self.held_from().unwrap_or(u64::MAX);
         let entries = self.0.fs.list(&self.0.layout.journal)?;
         let len_of = |name: String| entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.len);
         let candidates: Vec<Candidate> = view
@@ -88,6 +94,7 @@ impl Store {
             .map(|sealed| Candidate {
                 number: sealed.number,
                 time_max: sealed.sidecar.head().time_max,
+                needed: sealed.sidecar.head().first_seq + sealed.sidecar.head().events > held_from,
                 evidence_bytes: len_of(segment::file_name(sealed.number)),
                 answers_bytes: len_of(segment::sidecar_name(sealed.number)),
             })
@@ -164,7 +171,9 @@ mod tests {
     const DAY: Micros = MICROS_PER_DAY;
 
     fn candidates() -> Vec<Candidate> {
-        (1..=4).map(|number| Candidate { number, time_max: number as i64 * 10 * DAY, evidence_bytes: 100, answers_bytes: 50 }).collect()
+        (1..=4)
+            .map(|number| Candidate { number, time_max: number as i64 * 10 * DAY, needed: false, evidence_bytes: 100, answers_bytes: 50 })
+            .collect()
     }
 
     #[test]
@@ -186,5 +195,14 @@ mod tests {
         assert_eq!(decide(by_budget, &candidates(), 10, now), all(&[1, 2], true, true, "disk budget"));
         let impossible = RetentionPlan { disk_budget_bytes: Some(0), ..plan };
         assert_eq!(decide(impossible, &candidates(), 10, now).len(), 4);
+    }
+
+    #[test]
+    fn what_a_sink_still_needs_stays_whatever_the_budget() {
+        let mut candidates = candidates();
+        candidates[1].needed = true;
+        let plan = RetentionPlan { disk_budget_bytes: Some(0), evidence_days: Some(1), answers_days: Some(1) };
+        let gone: Vec<u64> = decide(plan, &candidates, 10, 100 * DAY).iter().map(|decision| decision.number).collect();
+        assert_eq!(gone, [1], "nor does anything behind it: the chain has no gaps");
     }
 }

@@ -137,6 +137,7 @@ impl Writer {
             self.durable_len = last.offset + (last.header.len() + last.frame.len()) as u64;
             self.next_seq = last.next_seq;
             last.live.set_durable(last.blocks, last.next_seq);
+            self.shared.durable.send_if_modified(|seq| std::mem::replace(seq, last.next_seq) != last.next_seq);
         }
         // A roll ends its group: all that stands before it is durable by now.
         if let Some(rolled) = group.last_mut().and_then(|job| job.rolled.take()) {

@@ -2,7 +2,7 @@
 //!
 //! Text that may come from attackers (paths, panic messages, details) is a field of the log line, where it is escaped and
 //! cut; it is never part of the message, and never a label.
-use super::metrics::{Actor, JournalOperation, Metrics, Phase};
+use super::metrics::{Actor, FailureClass, FailureStage, JournalOperation, Metrics, Phase, SendOutcome};
 use crate::events::time::{self, MICROS_PER_SECOND, Micros};
 use crate::sources::Reason;
 use slog::{BorrowedKV, KV, Level, Logger, Record, Serializer};
@@ -134,6 +134,9 @@ loggable! {
     Actor, |value, key, serializer| serializer.emit_str(key, value.name());
     Phase, |value, key, serializer| serializer.emit_str(key, value.name());
     JournalOperation, |value, key, serializer| serializer.emit_str(key, value.name());
+    SendOutcome, |value, key, serializer| serializer.emit_str(key, value.name());
+    FailureStage, |value, key, serializer| serializer.emit_str(key, value.name());
+    FailureClass, |value, key, serializer| serializer.emit_str(key, value.name());
 }
 
 macro_rules! throttled {
@@ -230,6 +233,40 @@ events! {
     } |_, _| ();
     SidecarRebuilt<'e> "sidecar_rebuilt" "index" Warning, "sidecar rebuilt from the journal" { segment: u64, cause: &'e str, duration: Duration } |_, _| ();
     StateRebuilt<'e> "state_rebuilt" "state" Warning, "state rebuilt from the journal" { cause: &'e str, duration: Duration } |_, _| ();
+
+    /// A request to a sink's receiver arrived.
+    SinkDelivered<'e> "sink_delivered" "delivery" Debug, "batch delivered" {
+        sink: &'e str, batch: &'e str, attempt: u32, status: u32, outcome: SendOutcome, latency: Duration, items: u64, bytes: u64,
+        correlation_id: &'e str,
+    } |event, metrics| metrics.sink_attempted(event.sink, event.outcome, event.latency);
+    /// A request to a sink's receiver did not arrive, or not all of it.
+    SinkNotDelivered<'e> "sink_not_delivered" "delivery" Warning throttled, "batch not delivered" {
+        sink: &'e str, batch: &'e str, attempt: u32, status: u32, outcome: SendOutcome, latency: Duration, items: u64, bytes: u64,
+        correlation_id: &'e str, error: &'e str,
+    } |event, metrics| {
+        metrics.sink_attempted(event.sink, event.outcome, event.latency);
+        metrics.failed(FailureStage::Send, match event.outcome {
+            SendOutcome::Delivered | SendOutcome::Partial | SendOutcome::Retry | SendOutcome::TooLarge => FailureClass::Transient,
+            SendOutcome::Refused => FailureClass::Permanent,
+            SendOutcome::Unusable => FailureClass::Configuration,
+        });
+    };
+    /// Something else went wrong on the way to a receiver.
+    SinkFailed<'e> "sink_failed" "delivery" Warning throttled, "delivery failed before or behind the request" {
+        sink: &'e str, stage: FailureStage, class: FailureClass, error: &'e str,
+    } |event, metrics| metrics.failed(event.stage, event.class);
+    /// Items their receiver refused for good are in quarantine.
+    SinkRefused<'e> "sink_refused" "delivery" Warning throttled, "refused by the receiver and put into quarantine" {
+        sink: &'e str, items: u64, first_sequence: u64, detail: &'e str,
+    } |event, metrics| metrics.rejected("", Reason::Undeliverable, event.items);
+    /// Retention, or damage, took events that a sink had not delivered.
+    SinkLost<'e> "sink_lost" "delivery" Error throttled, "events are gone before they were delivered" {
+        sink: &'e str, first_sequence: u64, events: u64, cause: &'e str,
+    } |_, _| ();
+    SinkDegraded<'e> "sink_degraded" "delivery" Error throttled, "a sink delivers nothing" { sink: &'e str, reason: &'e str, lag_events: u64 } |_, _| ();
+    SinkRecovered<'e> "sink_recovered" "delivery" Info throttled, "a sink delivers again" { sink: &'e str, lag_events: u64 } |_, _| ();
+    /// An operator paused, resumed or sent back a sink.
+    SinkOrdered<'e> "sink_ordered" "delivery" Info, "order for a sink carried out" { sink: &'e str, order: &'e str, sequence: u64 } |_, _| ();
 
     DiskLow "disk_low" "journal" Warning throttled, "disk nearly full: reading pauses until there is room" {
         free_bytes: u64, min_free_bytes: u64,

@@ -3,11 +3,15 @@
 //! A label's value comes from a closed enum or from a source's configured name ([`SourceName`]); there is no way to put in
 //! a string that was in somebody's log.
 use crate::config::SourceName;
+use crate::events::Field;
 use crate::events::time::{self, MICROS_PER_SECOND};
 use crate::os::process::ProcessStats;
+use crate::sinks::delivery::{SinkSnapshot, SinkState};
 use crate::sources::Reason;
 use prometheus::core::Collector;
-use prometheus::{Counter, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -32,7 +36,7 @@ macro_rules! labels {
 
 labels! {
     /// The kinds of actors.
-    Actor { Supervisor "supervisor", Ingest "ingest", Extraction "extraction", Journal "journal", Metrics "metrics" }
+    Actor { Supervisor "supervisor", Ingest "ingest", Extraction "extraction", Journal "journal", Exporter "exporter", Metrics "metrics" }
     /// Places where work waits.
     Queue {
         /// Bytes read and not yet durable, against `limits.in_flight_bytes`.
@@ -48,6 +52,28 @@ labels! {
     Phase { Bulk "bulk", Live "live" }
     /// What the journal was doing when it failed.
     JournalOperation { Write "write", Sync "sync", Read "read", Seal "seal", Retention "retention" }
+    /// What became of a request to a sink.
+    SendOutcome {
+        Delivered "delivered",
+        /// Some of its items were refused, or are to be sent again.
+        Partial "partial",
+        Retry "retry",
+        Refused "refused",
+        TooLarge "too_large",
+        /// The sink cannot work as it is configured.
+        Unusable "unusable",
+    }
+    /// Where something failed on its way to a receiver.
+    FailureStage { Read "read", Encode "encode", Send "send", Quarantine "quarantine", Cursor "cursor" }
+    /// What kind of failure it was.
+    FailureClass {
+        /// Trying again helps.
+        Transient "transient",
+        /// Nothing helps: these items will not arrive.
+        Permanent "permanent",
+        /// Somebody has to change the configuration, here or there.
+        Configuration "configuration",
+    }
 }
 
 /// All figures. Counting is lock-free; one per process (tests make their own).
@@ -77,6 +103,10 @@ pub struct Metrics {
     quarantine_removed_bytes: IntCounter,
     intake_paused: IntGauge,
     log_records_lost: IntCounter,
+    detections: IntCounterVec,
+    failures: IntCounterVec,
+    sinks: SinkVecs,
+    by_sink: RwLock<HashMap<String, Arc<OfSink>>>,
     process: Process,
 }
 
@@ -88,6 +118,10 @@ struct OfSource {
     bytes: IntCounter,
     parse_failures: IntCounter,
     truncations: IntCounter,
+    /// Messages by what became of them.
+    stored: IntCounter,
+    repeated: IntCounter,
+    refused: IntCounter,
 }
 
 #[derive(Debug)]
@@ -97,6 +131,36 @@ struct SourceVecs {
     bytes: IntCounterVec,
     parse_failures: IntCounterVec,
     truncations: IntCounterVec,
+    messages: IntCounterVec,
+}
+
+/// Figures of one sink.
+#[derive(Debug)]
+struct OfSink {
+    attempts: HashMap<SendOutcome, IntCounter>,
+    seconds: Histogram,
+    delivered: IntGauge,
+    dead_letters: IntGauge,
+    lost: IntGauge,
+    lag: IntGauge,
+    lag_seconds: Gauge,
+    degraded: IntGauge,
+    paused: IntGauge,
+    in_flight: IntGauge,
+}
+
+#[derive(Debug)]
+struct SinkVecs {
+    attempts: IntCounterVec,
+    seconds: HistogramVec,
+    delivered: IntGaugeVec,
+    dead_letters: IntGaugeVec,
+    lost: IntGaugeVec,
+    lag: IntGaugeVec,
+    lag_seconds: GaugeVec,
+    degraded: IntGaugeVec,
+    paused: IntGaugeVec,
+    in_flight: IntGaugeVec,
 }
 
 #[derive(Debug)]
@@ -115,6 +179,9 @@ struct Process {
 
 /// Commit latencies, seconds: an fdatasync on an SSD takes 0.2 to 5 ms, on a tired disk half a second.
 const COMMIT_SECONDS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// Latencies of requests, seconds: from a file next door to a receiver at the end of its time limit.
+const SEND_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 struct Builder {
     registry: Registry,
@@ -138,6 +205,14 @@ impl Builder {
     fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
         self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
     }
+
+    fn counters2(&self, name: &str, help: &str, labels: [&str; 2]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), &labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), &["sink"]))
+    }
 }
 
 impl Metrics {
@@ -150,6 +225,11 @@ impl Metrics {
             bytes: make.counters("bytes_total", "Input bytes journalled, decompressed.", "source"),
             parse_failures: make.counters("parse_failures_total", "Lines the decoder could not read.", "source"),
             truncations: make.counters("input_truncations_total", "Input files that became shorter.", "source"),
+            messages: make.counters2(
+                "messages_total",
+                "Messages (lines of a source) by what became of them: stored, duplicate, refused.",
+                ["source", "outcome"],
+            ),
         };
         let build = make.add(IntGaugeVec::new(Opts::new("build_info", "Always 1; the version is the label."), &["version"]));
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -183,6 +263,28 @@ impl Metrics {
             quarantine_removed_bytes: make.counter("quarantine_removed_bytes_total", "Removed from the quarantine to keep its limit."),
             intake_paused: make.gauge("intake_paused", "1 while nothing is read because the disk is nearly full or the journal failed."),
             log_records_lost: make.counter("log_records_lost_total", "Log records dropped or not written."),
+            detections: make.counters("detections_total", "Indicators found in events as they were stored.", "kind"),
+            failures: make.counters2("failures_total", "Failures on the way to receivers.", ["stage", "class"]),
+            sinks: SinkVecs {
+                attempts: make.counters2("outgoing_attempts_total", "Requests to receivers.", ["sink", "outcome"]),
+                seconds: make.add(HistogramVec::new(
+                    HistogramOpts::new("outgoing_attempt_seconds", "Time until a receiver answered, or did not.")
+                        .buckets(SEND_SECONDS.to_vec()),
+                    &["sink"],
+                )),
+                delivered: make.gauges("sink_delivered", "Items that arrived, since the start."),
+                dead_letters: make.gauges("sink_dead_letters", "Items refused for good and put into quarantine, since the start."),
+                lost: make.gauges("sink_lost", "Events that were gone before they were delivered, since the start."),
+                lag: make.gauges("sink_lag_events", "Events between the sink's place and the end of the journal."),
+                lag_seconds: make.add(GaugeVec::new(
+                    Opts::new("sink_lag_seconds", "How long the oldest item in memory has waited since it was received."),
+                    &["sink"],
+                )),
+                degraded: make.gauges("sink_degraded", "1 while something waits and nothing gets through."),
+                paused: make.gauges("sink_paused", "1 while an operator keeps the sink from delivering."),
+                in_flight: make.gauges("sink_in_flight", "Requests under way."),
+            },
+            by_sink: RwLock::default(),
             process: Process {
                 update: Mutex::new(()),
                 cpu_seconds: make.add(Counter::new("process_cpu_seconds_total", "Processor time used, user and system.")),
@@ -201,6 +303,9 @@ impl Metrics {
         Reason::ALL.iter().for_each(|reason| drop(metrics.rejected.with_label_values(&[reason.name()])));
         Actor::ALL.iter().for_each(|actor| drop(metrics.actor_restarts.with_label_values(&[actor.name()])));
         Queue::ALL.iter().for_each(|queue| drop(metrics.queue_saturation.with_label_values(&[queue.name()])));
+        for (stage, class) in FailureStage::ALL.iter().flat_map(|stage| FailureClass::ALL.iter().map(move |class| (stage, class))) {
+            let _ = metrics.failures.with_label_values(&[stage.name(), class.name()]);
+        }
         JournalOperation::ALL.iter().for_each(|operation| drop(metrics.journal_faults.with_label_values(&[operation.name()])));
         metrics.set_phase(Phase::Bulk);
         Arc::new(metrics)
@@ -210,6 +315,56 @@ impl Metrics {
     pub fn register_source(&self, name: &SourceName) {
         let mut by_source = self.by_source.write().unwrap_or_else(PoisonError::into_inner);
         by_source.entry(name.as_str().into()).or_insert_with(|| Arc::new(self.vecs.of(name.as_str())));
+    }
+
+    /// Makes the sink's name a label.
+    pub fn register_sink(&self, name: &SourceName) {
+        let mut by_sink = self.by_sink.write().unwrap_or_else(PoisonError::into_inner);
+        by_sink.entry(name.as_str().into()).or_insert_with(|| Arc::new(self.sinks.of(name.as_str())));
+    }
+
+    /// Forgets the figures of a sink that is configured no more.
+    pub fn remove_sink(&self, name: &SourceName) {
+        let mut by_sink = self.by_sink.write().unwrap_or_else(PoisonError::into_inner);
+        if by_sink.remove(name.as_str()).is_some() {
+            self.sinks.remove(name.as_str());
+        }
+    }
+
+    fn sink(&self, name: &str) -> Option<Arc<OfSink>> {
+        self.by_sink.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// A request to a sink came to its end.
+    pub fn sink_attempted(&self, sink: &str, outcome: SendOutcome, latency: Duration) {
+        if let Some(sink) = self.sink(sink) {
+            sink.attempts[&outcome].inc();
+            sink.seconds.observe(latency.as_secs_f64());
+        }
+    }
+
+    /// What a sink is doing.
+    pub fn set_sink(&self, snapshot: &SinkSnapshot, now: i64) {
+        let Some(sink) = self.sink(&snapshot.name) else { return };
+        sink.delivered.set(signed(snapshot.delivered));
+        sink.dead_letters.set(signed(snapshot.dead_letters));
+        sink.lost.set(signed(snapshot.lost));
+        sink.lag.set(signed(snapshot.lag_events));
+        let waited = snapshot.oldest_waiting.map_or(0, |since| now.saturating_sub(since).max(0));
+        sink.lag_seconds.set(waited as f64 / MICROS_PER_SECOND as f64);
+        sink.degraded.set(i64::from(snapshot.state == SinkState::Degraded));
+        sink.paused.set(i64::from(snapshot.state == SinkState::Paused));
+        sink.in_flight.set(signed(snapshot.in_flight));
+    }
+
+    /// Something on the way to a receiver failed.
+    pub fn failed(&self, stage: FailureStage, class: FailureClass) {
+        self.failures.with_label_values(&[stage.name(), class.name()]).inc();
+    }
+
+    /// Indicators of this kind were found in events that are stored now.
+    pub fn detected(&self, kind: Field, count: u64) {
+        self.detections.with_label_values(&[kind.name()]).inc_by(count);
     }
 
     fn source(&self, name: &str) -> Arc<OfSource> {
@@ -223,6 +378,8 @@ impl Metrics {
         source.events.inc_by(events);
         source.duplicates.inc_by(duplicates);
         source.bytes.inc_by(input_bytes);
+        source.stored.inc_by(events);
+        source.repeated.inc_by(duplicates);
     }
 
     pub fn observe_commit(&self, latency: Duration) {
@@ -231,6 +388,9 @@ impl Metrics {
 
     pub fn rejected(&self, source: &str, reason: Reason, count: u64) {
         self.rejected.with_label_values(&[reason.name()]).inc_by(count);
+        if !matches!(reason, Reason::Undeliverable | Reason::TornTail) {
+            self.source(source).refused.inc_by(count);
+        }
         if matches!(reason, Reason::NotAnObject | Reason::TooDeep | Reason::DecoderPanic | Reason::Partial) {
             self.source(source).parse_failures.inc_by(count);
         }
@@ -392,6 +552,37 @@ impl SourceVecs {
             bytes: one(&self.bytes),
             parse_failures: one(&self.parse_failures),
             truncations: one(&self.truncations),
+            stored: self.messages.with_label_values(&[name, "stored"]),
+            repeated: self.messages.with_label_values(&[name, "duplicate"]),
+            refused: self.messages.with_label_values(&[name, "refused"]),
+        }
+    }
+}
+
+impl SinkVecs {
+    /// The caller has the name from a [`SourceName`].
+    fn of(&self, name: &str) -> OfSink {
+        let outcomes = SendOutcome::ALL.iter().map(|outcome| (*outcome, self.attempts.with_label_values(&[name, outcome.name()])));
+        OfSink {
+            attempts: outcomes.collect(),
+            seconds: self.seconds.with_label_values(&[name]),
+            delivered: self.delivered.with_label_values(&[name]),
+            dead_letters: self.dead_letters.with_label_values(&[name]),
+            lost: self.lost.with_label_values(&[name]),
+            lag: self.lag.with_label_values(&[name]),
+            lag_seconds: self.lag_seconds.with_label_values(&[name]),
+            degraded: self.degraded.with_label_values(&[name]),
+            paused: self.paused.with_label_values(&[name]),
+            in_flight: self.in_flight.with_label_values(&[name]),
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        // A label that is not there is gone already.
+        SendOutcome::ALL.iter().for_each(|outcome| drop(self.attempts.remove_label_values(&[name, outcome.name()])));
+        let _ = (self.seconds.remove_label_values(&[name]), self.lag_seconds.remove_label_values(&[name]));
+        for gauges in [&self.delivered, &self.dead_letters, &self.lost, &self.lag, &self.degraded, &self.paused, &self.in_flight] {
+            let _ = gauges.remove_label_values(&[name]);
         }
     }
 }

@@ -1,0 +1,317 @@
+//! Delivers to one sink; each sink has an actor of its own.
+//!
+//! Owns: the delivery loop, which runs beside the mailbox, so that it is asked and told things while its receiver hangs.
+//! Talks to: nobody's mailbox. What it needs it reads from the store, what it settled it saves in the state.
+//! Lost on restart: requests under way. They are sent again from the cursor, with the same keys.
+//! Invariant: the cursor of a sink is moved by one loop at a time.
+use super::answers_ping;
+use crate::config::{Receiver, SinkSettings, Start};
+use crate::events::id::hex;
+use crate::events::time;
+use crate::sinks::Sink;
+use crate::sinks::delivery::{Attempt, Command, DeadLetter, Delivery, DeliveryPorts, Keeper, SinkSnapshot, SinkState};
+use crate::sinks::events_feed::EventsFeed;
+use crate::sinks::feed::Feed;
+use crate::sinks::file::FileSink;
+use crate::sources::{Reason, Refused};
+use crate::state::{SinkCursor, State};
+use crate::store::{Gap, QuarantineRecord, Store, Undelivered};
+use crate::telemetry::Telemetry;
+use crate::telemetry::events::{SinkDegraded, SinkDelivered, SinkFailed, SinkLost, SinkNotDelivered, SinkRecovered, SinkRefused};
+use crate::telemetry::metrics::{FailureClass, FailureStage, SendOutcome};
+use crate::telemetry::printable::printable;
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+impl Message for Command {
+    type Result = ();
+}
+
+/// Ends the delivery, within the deadline for requests under way, with its cursor saved; and the actor.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct Drain(pub Duration);
+
+/// Orders that wait for the loop.
+const ORDERS_MAX: usize = 64;
+/// A sink that cannot be made (a secret's file is missing) is tried again so often.
+const MAKE_AGAIN: Duration = Duration::from_secs(10);
+/// Longest reason that is kept with a dead letter, bytes.
+const DETAIL_BYTES_MAX: usize = 500;
+
+pub struct ExporterConfig {
+    pub settings: SinkSettings,
+    pub store: Store,
+    pub state: Arc<State>,
+    pub telemetry: Telemetry,
+    pub snapshot: watch::Sender<SinkSnapshot>,
+}
+
+pub struct ExporterActor {
+    config: Arc<ExporterConfig>,
+    orders: Option<mpsc::Sender<Command>>,
+    /// The last state that was told.
+    degraded: bool,
+}
+
+impl ExporterActor {
+    pub fn new(config: ExporterConfig) -> ExporterActor {
+        ExporterActor { config: Arc::new(config), orders: None, degraded: false }
+    }
+
+    /// Makes the sink, off this thread because secrets are read, and begins to deliver.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        let config = self.config.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let sink = make_sink(&config.settings, &config.telemetry)?;
+            let cursor = cursor(&config.settings, &config.state, &config.store);
+            Ok::<_, String>((sink, cursor))
+        });
+        ctx.spawn(made.into_actor(self).map(|made, actor, ctx| match made {
+            Ok(Ok((sink, cursor))) => actor.deliver(sink, cursor, ctx),
+            Ok(Err(why)) => actor.cannot_begin(&why, ctx),
+            Err(panic) => actor.cannot_begin(&panic.to_string(), ctx),
+        }));
+    }
+
+    fn deliver(&mut self, sink: Arc<dyn Sink>, cursor: SinkCursor, ctx: &mut Context<Self>) {
+        let config = &self.config;
+        let (orders, commands) = mpsc::channel(ORDERS_MAX);
+        let settings = &config.settings;
+        let ports = DeliveryPorts {
+            sink,
+            feed: make_feed(settings, config.store.clone(), cursor.seq),
+            keeper: Arc::new(StoreKeeper(config.clone())),
+            commands,
+            durable: config.store.durable_seq(),
+            snapshot: config.snapshot.clone(),
+            random: Box::new(rand::random::<f64>),
+        };
+        let delivery = Delivery::new(settings.name.as_str(), settings.receiver.kind(), settings.policy, cursor, ports);
+        self.orders = Some(orders);
+        // A panic in there is one of this actor: it is restarted, and delivers from the saved cursor.
+        ctx.spawn(delivery.run().into_actor(self));
+    }
+
+    fn cannot_begin(&mut self, why: &str, ctx: &mut Context<Self>) {
+        let (store, settings) = (&self.config.store, &self.config.settings);
+        let cursor = cursor(settings, &self.config.state, store);
+        let head = *store.durable_seq().borrow();
+        let now = Some(time::now());
+        self.config.telemetry.emit(&SinkFailed {
+            sink: settings.name.as_str(),
+            stage: FailureStage::Send,
+            class: FailureClass::Configuration,
+            error: why,
+        });
+        self.config.snapshot.send_replace(SinkSnapshot {
+            name: settings.name.to_string(),
+            kind: settings.receiver.kind().to_owned(),
+            state: SinkState::Degraded,
+            reason: Some(why.to_owned()),
+            cursor: cursor.seq,
+            head,
+            lag_events: head.saturating_sub(cursor.seq),
+            last_error: Some(why.to_owned()),
+            last_error_at: now,
+            ..SinkSnapshot::default()
+        });
+        ctx.run_later(MAKE_AGAIN, |actor, ctx| actor.begin(ctx));
+    }
+
+    fn watch_state(&mut self) {
+        let snapshot = self.config.snapshot.borrow().clone();
+        let degraded = snapshot.state == SinkState::Degraded;
+        if degraded == self.degraded {
+            return;
+        }
+        self.degraded = degraded;
+        let (sink, lag_events) = (snapshot.name.as_str(), snapshot.lag_events);
+        if degraded {
+            let reason = snapshot.reason.as_deref().unwrap_or_default();
+            self.config.telemetry.emit(&SinkDegraded { sink, reason, lag_events });
+        } else {
+            self.config.telemetry.emit(&SinkRecovered { sink, lag_events });
+        }
+    }
+}
+
+/// Where the sink stands: as the state says, or else the journal; or where it is to start.
+pub fn cursor(settings: &SinkSettings, state: &State, store: &Store) -> SinkCursor {
+    let name = settings.name.as_str();
+    let carried = || SinkCursor::decode(&store.carried(&SinkCursor::checkpoint_name(name))?);
+    state.cursor(name).or_else(carried).unwrap_or_else(|| {
+        let seq = match settings.start {
+            Start::Beginning => store.first_seq(),
+            Start::End => *store.durable_seq().borrow(),
+        };
+        SinkCursor { seq, paused: false }
+    })
+}
+
+/// Has retention wait for the sinks, before any of them runs.
+pub fn hold_for(sinks: &[SinkSettings], state: &State, store: &Store) {
+    for settings in sinks {
+        let needs = (!settings.may_lose).then(|| cursor(settings, state, store).seq);
+        store.hold(settings.name.as_str(), needs);
+    }
+}
+
+/// The receiver's side.
+pub fn make_sink(settings: &SinkSettings, _telemetry: &Telemetry) -> Result<Arc<dyn Sink>, String> {
+    Ok(match &settings.receiver {
+        Receiver::File(file) => Arc::new(FileSink::new(file.clone())),
+        other => return Err(format!("receivers of type {} are not part of this build", other.kind())),
+    })
+}
+
+/// The journal's side.
+fn make_feed(settings: &SinkSettings, store: Store, from: u64) -> Box<dyn Feed> {
+    let filter = settings.filter.as_ref().map(|(_, query)| query.clone());
+    // Indexes are chosen by the event's day; a file's own time is worked out with the rest of its row.
+    let wants_time = matches!(settings.receiver, Receiver::Elasticsearch { .. });
+    Box::new(EventsFeed::new(store, from, filter, wants_time))
+}
+
+/// Keeps results where they belong: cursors in the state, in the journal's openings and with retention; dead letters in
+/// quarantine; the rest in log, metrics and ledger.
+struct StoreKeeper(Arc<ExporterConfig>);
+
+impl StoreKeeper {
+    fn name(&self) -> &str {
+        self.0.settings.name.as_str()
+    }
+}
+
+impl Keeper for StoreKeeper {
+    fn save(&self, cursor: SinkCursor) -> Result<(), String> {
+        self.0.store.carry(&SinkCursor::checkpoint_name(self.name()), cursor.encode());
+        self.0.state.save_cursor(self.name(), cursor).map_err(|error| error.to_string())?;
+        // Durable: only now may retention take what is behind it.
+        self.0.store.hold(self.name(), (!self.0.settings.may_lose).then_some(cursor.seq));
+        Ok(())
+    }
+
+    fn bury(&self, letters: &[DeadLetter]) -> Result<(), String> {
+        let now = time::now();
+        let records: Vec<QuarantineRecord> = letters.iter().map(|letter| record(self.name(), letter)).collect();
+        self.0.store.quarantine().put(&records, now).map_err(|error| error.to_string())?;
+        if let Some(first) = letters.first() {
+            self.0.telemetry.emit(&SinkRefused {
+                sink: self.name(),
+                items: letters.len() as u64,
+                first_sequence: first.item.seq,
+                detail: &first.why,
+            });
+        }
+        Ok(())
+    }
+
+    fn attempted(&self, attempt: &Attempt<'_>) {
+        let (batch, sink) = (attempt.batch.to_string(), self.name());
+        let correlation_id = format!("{batch}-{}", attempt.attempt);
+        let (status, latency, outcome) = (u32::from(attempt.status.unwrap_or(0)), attempt.latency, attempt.outcome);
+        let (items, bytes) = (attempt.items as u64, attempt.bytes as u64);
+        let (batch, correlation_id, attempt, error) = (batch.as_str(), correlation_id.as_str(), attempt.attempt, attempt.why);
+        if outcome == SendOutcome::Delivered {
+            self.0.telemetry.emit(&SinkDelivered { sink, batch, attempt, status, outcome, latency, items, bytes, correlation_id });
+        } else {
+            self.0.telemetry.emit(&SinkNotDelivered {
+                sink,
+                batch,
+                attempt,
+                status,
+                outcome,
+                latency,
+                items,
+                bytes,
+                correlation_id,
+                error,
+            });
+        }
+    }
+
+    fn failed(&self, stage: FailureStage, class: FailureClass, why: &str) {
+        self.0.telemetry.emit(&SinkFailed { sink: self.name(), stage, class, error: why });
+    }
+
+    fn lost(&self, gap: &Gap) {
+        let cause = gap.why.to_string();
+        self.0.telemetry.emit(&SinkLost { sink: self.name(), first_sequence: gap.first_seq, events: gap.events, cause: &cause });
+        let details = serde_json::json!({ "sink": self.name(), "first_sequence": gap.first_seq, "events": gap.events, "cause": cause });
+        let store = self.0.store.clone();
+        // The loop does not wait for the ledger, and what cannot be written there is in the log.
+        tokio::task::spawn_blocking(move || store.record("sink_lost_events", details, time::now()));
+    }
+}
+
+fn record(sink: &str, letter: &DeadLetter) -> QuarantineRecord {
+    let mut detail = printable(&letter.why).into_owned();
+    let mut cut = detail.len().min(DETAIL_BYTES_MAX);
+    while !detail.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    detail.truncate(cut);
+    let item = &letter.item;
+    let refused = Refused {
+        reason: Reason::Undeliverable,
+        offset: item.seq,
+        len: letter.payload.len() as u64,
+        hash: *blake3::hash(&letter.payload).as_bytes(),
+        // All of it: it is to be sent again. A line is bounded where it comes in.
+        bytes: letter.payload.clone(),
+        detail,
+    };
+    let path = SinkCursor::checkpoint_name(sink);
+    let mut record = QuarantineRecord::new(&refused, &item.source, item.format.name(), &path, item.received_at);
+    record.undelivered = Some(Undelivered { sink: sink.to_owned(), sequence: item.seq, id: hex(&item.id.0), time: item.time });
+    record
+}
+
+impl Actor for ExporterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.begin(ctx);
+        ctx.run_interval(Duration::from_secs(1), |actor, _| actor.watch_state());
+    }
+}
+
+impl Supervised for ExporterActor {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.orders = None;
+    }
+}
+
+impl Handler<Command> for ExporterActor {
+    type Result = ();
+
+    fn handle(&mut self, command: Command, _: &mut Self::Context) {
+        fail::fail_point!("exporter::order");
+        if let Some(orders) = &self.orders {
+            // Refused (the loop is gone or has too many), it is dropped, which tells whoever waits for its answer.
+            let _ = orders.try_send(command);
+        }
+    }
+}
+
+impl Handler<Drain> for ExporterActor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, Drain(deadline): Drain, _: &mut Self::Context) -> Self::Result {
+        let orders = self.orders.take();
+        let drained = async move {
+            if let Some(orders) = orders {
+                let (done, drained) = oneshot::channel();
+                if orders.send(Command::Drain(deadline, done)).await.is_ok() {
+                    let _ = drained.await;
+                }
+            }
+        };
+        Box::pin(drained.into_actor(self).map(|(), _, ctx| ctx.stop()))
+    }
+}
+
+answers_ping!(ExporterActor);
