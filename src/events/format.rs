@@ -3,7 +3,8 @@
 //! A format is named in the configuration and in every block of the journal, and lives as long as the process: the built-in
 //! ones are constants, those that the configuration describes are registered when it is read. A block whose format nobody
 //! knows any more keeps its events; they have no terms until the format is described again.
-use super::decoder::Decoder;
+use super::decoder::{Decoder, Event, Identity};
+use super::json::Flaw;
 use std::sync::{PoisonError, RwLock};
 
 /// A format; copying it copies a pointer.
@@ -17,12 +18,30 @@ struct Entry {
 
 static COWRIE: Entry = Entry { name: "cowrie", decoder: &super::cowrie::Cowrie };
 
+static UNKNOWN: Entry = Entry { name: "unknown", decoder: &Unread };
+
+/// Reads nothing.
+struct Unread;
+
+impl Decoder for Unread {
+    fn identity(&self) -> Identity {
+        Identity::Line
+    }
+
+    fn decode(&self, _: &[u8], _: &mut Event) -> Result<(), Flaw> {
+        Err(Flaw::malformed("nobody describes this format any more"))
+    }
+}
+
 /// What the configuration described, the newest of a name last.
 static REGISTERED: RwLock<Vec<Format>> = RwLock::new(Vec::new());
 
 impl Format {
     /// Cowrie's JSON log.
     pub const COWRIE: Format = Format(&COWRIE);
+
+    /// Stands for one that nobody describes any more: its events have no terms.
+    pub const UNKNOWN: Format = Format(&UNKNOWN);
 
     /// Those that need no description.
     pub const BUILT_IN: &'static [Format] = &[Format::COWRIE];

@@ -130,7 +130,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::NotAnObject,
         Reason::Malformed,
         Reason::LineTooLong,

@@ -228,15 +228,19 @@ impl JournalReader {
             end += run.events as usize;
             ids_of(run, &lines[begin..end], &mut block.ids);
             let source = name(&mut self.names, &run.source);
-            block.runs.push(Stretch { end, source, format: run.format(), received_at: run.received_at });
+            block.runs.push(Stretch { end, source, format: run.format().unwrap_or(Format::UNKNOWN), received_at: run.received_at });
         }
         Ok(())
     }
 }
 
-/// Identities of the events of a run, appended to `ids`: the one place that knows how they follow from what is stored.
-fn ids_of(_run: &Run, lines: &[&[u8]], ids: &mut Vec<EventId>) {
-    EventId::of_lines(lines, ids);
+/// Identities of the events of a run, appended to `ids`: the stored ones, or the lines' hashes where those are the identities.
+fn ids_of(run: &Run, lines: &[&[u8]], ids: &mut Vec<EventId>) {
+    if run.ids.len() == lines.len() {
+        ids.extend_from_slice(&run.ids);
+    } else {
+        EventId::of_lines(lines, ids);
+    }
 }
 
 struct Place {
