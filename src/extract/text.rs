@@ -214,6 +214,8 @@ fn fold(text: &str) -> Option<Prepared> {
 /// The ASCII character that this one looks like.
 fn folded(char: char) -> Option<char> {
     match char {
+        // Punctuation of sentences ends a name and stays what it is.
+        '，' | '；' | '！' | '？' | '（' | '）' => None,
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(char as u32 - 0xfee0),
         '\u{2010}' | '\u{2011}' | '\u{fe63}' => Some('-'),
         '\u{fe55}' | '\u{a789}' | '\u{2236}' => Some(':'),

