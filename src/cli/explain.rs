@@ -89,8 +89,18 @@ struct Answer {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Outcome {
-    Accepted { id: Option<String>, identity: &'static str, time: Option<String>, indexed_by: String, because: &'static str, terms: Vec<Term> },
-    Refused { reason: &'static str, detail: String },
+    Accepted {
+        id: Option<String>,
+        identity: &'static str,
+        time: Option<String>,
+        indexed_by: String,
+        because: &'static str,
+        terms: Vec<Term>,
+    },
+    Refused {
+        reason: &'static str,
+        detail: String,
+    },
 }
 
 #[derive(Debug, Serialize)]

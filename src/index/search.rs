@@ -385,7 +385,8 @@ impl<'q> Matcher<'q> {
         let plain = |&byte: &u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
         let literals = query.clauses.iter().map(|clause| (clause.field, clause.pattern.longest_literal()));
         let literals = literals.filter(|(_, literal)| NEEDLE_BYTES.contains(&literal.len()) && literal.iter().all(plain));
-        let needle = |(field, literal): (Field, &'q [u8])| Needle { field, finder: memmem::Finder::new(literal), slash: literal.contains(&b'/') };
+        let needle =
+            |(field, literal): (Field, &'q [u8])| Needle { field, finder: memmem::Finder::new(literal), slash: literal.contains(&b'/') };
         Matcher { query, needles: literals.map(needle).collect() }
     }
 

@@ -96,7 +96,8 @@ impl Committer {
             time_min = time_min.min(time);
             time_max = time_max.max(time);
         }
-        let block = NewBlock { line_hashes: batch.line_hashes(), raw_len: batch.lines.len() as u32, frame: &frame, time_min, time_max, runs };
+        let block =
+            NewBlock { line_hashes: batch.line_hashes(), raw_len: batch.lines.len() as u32, frame: &frame, time_min, time_max, runs };
         self.stage_block(block, &batch.terms).with_frame(frame)
     }
 

@@ -1,8 +1,8 @@
 //! What the hot path costs per event: `HONEYGUIDE_CORPUS=… cargo bench --bench extract`.
 //!
 //! Real Cowrie lines in their real order, cut into chunks, in memory; CPU time of one thread, so that a busy machine shows less.
-use honeyguide::events::decoder::Event;
 use honeyguide::events::batch::StoredRun;
+use honeyguide::events::decoder::Event;
 use honeyguide::events::{Batcher, EventId, Known};
 use honeyguide::sources::{CHUNK_BYTES, Chunk, Format, Origin, Source};
 use std::hint::black_box;
