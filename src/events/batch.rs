@@ -13,6 +13,7 @@ use super::json::Flaw;
 use super::refusals::{Refusals, reason};
 use super::tally::{Events, Noted, Tally};
 use super::time::{EARLIEST, MICROS_PER_DAY, hour_of};
+use super::wrapping::Unwrapped;
 use super::{EventId, Field, LINE_BYTES_MAX, Micros};
 use crate::extract::{self, Found, Indicator};
 use crate::index::{BlockTerms, HOUR_UNKNOWN, id_hash, session_key};
@@ -245,14 +246,34 @@ impl Batcher {
         let Chunk { mut origin, data, places, refused } = chunk;
         let decoder = origin.source.format.decoder();
         let identity = decoder.identity();
-        let offset_of = |at: u32| Chunk::input_offset(&origin, &places, at);
         let mut refusals = Refusals::new(refused);
+        let offset_of = |at: u32| Chunk::input_offset(&origin, &places, at);
+        let (data, wrapped) = match origin.source.format.wrapping() {
+            None => (data, None),
+            Some(wrapping) => {
+                let mut unwrapped = Unwrapped::of(wrapping, &data, |range, why| {
+                    let bytes = &data[range.start as usize..range.end as usize];
+                    refusals.add(Reason::Malformed, offset_of(range.start), bytes, why);
+                });
+                (std::mem::take(&mut unwrapped.data), Some((data, unwrapped)))
+            }
+        };
+        // Where a stretch of the data stood in the input, and what stood there.
+        let input_of = |range: Range<u32>| match &wrapped {
+            None => (offset_of(range.start), &data[range.start as usize..range.end as usize]),
+            Some((input, unwrapped)) => {
+                let range = unwrapped.original(range.start);
+                (offset_of(range.start), &input[range.start as usize..range.end as usize])
+            }
+        };
         self.begin(&data);
-        let arrays = self.find_lines(&data, |reason, range, detail| {
-            refusals.add(reason, offset_of(range.start), &data[range.start as usize..range.end as usize], detail);
-        });
+        let reflowed = self.find_lines(&data, |reason, range, detail| {
+            let (offset, bytes) = input_of(range);
+            refusals.add(reason, offset, bytes, detail);
+        }) || wrapped.is_some();
         self.decode(&data, 0..self.candidates.len(), decoder, origin.received_at, |range, fault| {
-            refusals.add(fault.reason(), offset_of(range.start), &data[range.start as usize..range.end as usize], fault.detail());
+            let (offset, bytes) = input_of(range);
+            refusals.add(fault.reason(), offset, bytes, fault.detail());
             None
         });
         match identity {
@@ -262,14 +283,14 @@ impl Batcher {
                 let name = if origin.stream.is_empty() { &origin.path } else { &origin.stream };
                 let input = InputId::new(name, origin.generation, origin.first_seen);
                 let id =
-                    |noted: &Noted| input.event(offset_of(noted.line.start), &data[noted.line.start as usize..noted.line.end as usize]);
+                    |noted: &Noted| input.event(input_of(noted.line.clone()).0, &data[noted.line.start as usize..noted.line.end as usize]);
                 self.ids.extend(self.noted.iter().map(id));
             }
         }
         let duplicates = self.drop_known(known);
         let terms = self.add_up(&data, |noted| {
-            let range = noted.line.start as usize..noted.line.end as usize;
-            refusals.add(Reason::DecoderPanic, offset_of(noted.line.start), &data[range], Fault::Panic.detail());
+            let (offset, bytes) = input_of(noted.line.clone());
+            refusals.add(Reason::DecoderPanic, offset, bytes, Fault::Panic.detail());
             None
         });
         let times = self.noted.iter().map(|noted| noted.time).collect();
@@ -277,7 +298,7 @@ impl Batcher {
         let ids = self.ids.clone();
         let (lines, ends) = self.take_lines(data);
         let hashes = (identity != Identity::Line).then(|| hashes_of(&lines));
-        origin.reflowed |= arrays;
+        origin.reflowed |= reflowed;
         Batch {
             events: ids.len() as u32,
             frame: self.compress(&lines),

@@ -20,50 +20,53 @@ impl Decoder for Cowrie {
     }
 
     fn decode(&self, line: &[u8], event: &mut Event) -> Result<(), Flaw> {
-        json::members(line, |name, value| match if name.escaped { escaped_member(name) } else { member(name.raw) } {
-            Member::Unknown => {}
-            Member::Term(field) => {
-                if let Some(text) = event.text(value)
-                    && (!text.is_empty() || matches!(field, Field::Username | Field::Password | Field::Command))
-                {
-                    event.add(field, text);
-                    if let Some(context) = context(field)
-                        && (field != Field::DstIp || is_name(text.of(line, &event.arena)))
+        json::members(line, |name, value| {
+            event.member(name, &value);
+            match if name.escaped { escaped_member(name) } else { member(name.raw) } {
+                Member::Unknown => {}
+                Member::Term(field) => {
+                    if let Some(text) = event.text(value)
+                        && (!text.is_empty() || matches!(field, Field::Username | Field::Password | Field::Command))
                     {
-                        event.note_whole(context, value, text);
+                        event.add(field, text);
+                        if let Some(context) = context(field)
+                            && (field != Field::DstIp || is_name(text.of(line, &event.arena)))
+                        {
+                            event.note_whole(context, value, text);
+                        }
                     }
                 }
-            }
-            Member::Text => {
-                if let Some(text) = event.text(value) {
-                    event.note_whole(Context::Other, value, text);
-                }
-            }
-            Member::Sensor => {
-                if let Some(text) = event.text(value)
-                    && !text.is_empty()
-                {
-                    event.sensor = Some(text);
-                    event.add(Field::Sensor, text);
-                }
-            }
-            Member::Session => {
-                if let Some(text) = event.text(value)
-                    && !text.is_empty()
-                {
-                    event.session = Some(text);
-                }
-            }
-            Member::Timestamp => {
-                event.time = match value {
-                    Value::String(literal) if !literal.escaped => time::parse(literal.raw),
-                    Value::String(literal) if literal.raw.len() < 6 * 64 => {
-                        let mut text = Vec::new();
-                        json::unescape(literal.raw, &mut text);
-                        time::parse(&text)
+                Member::Text => {
+                    if let Some(text) = event.text(value) {
+                        event.note_whole(Context::Other, value, text);
                     }
-                    _ => None,
-                };
+                }
+                Member::Sensor => {
+                    if let Some(text) = event.text(value)
+                        && !text.is_empty()
+                    {
+                        event.sensor = Some(text);
+                        event.add(Field::Sensor, text);
+                    }
+                }
+                Member::Session => {
+                    if let Some(text) = event.text(value)
+                        && !text.is_empty()
+                    {
+                        event.session = Some(text);
+                    }
+                }
+                Member::Timestamp => {
+                    event.time = match value {
+                        Value::String(literal) if !literal.escaped => time::parse(literal.raw),
+                        Value::String(literal) if literal.raw.len() < 6 * 64 => {
+                            let mut text = Vec::new();
+                            json::unescape(literal.raw, &mut text);
+                            time::parse(&text)
+                        }
+                        _ => None,
+                    };
+                }
             }
         })?;
         Ok(())

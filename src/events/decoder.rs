@@ -3,9 +3,12 @@
 //! A decoder validates a line and notes times and terms in an [`Event`] that is reused: no allocation per event. Adding a
 //! format is one file with a [`Decoder`] and one entry in [`Format`](super::Format).
 use super::id::{EventId, FieldsId};
-use super::json::{self, Flaw, Literal, Value};
+use super::json::{self, Flaw, Literal, Type, Value};
 use super::{Field, Micros, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX};
 use crate::extract::{Context, TEXT_BYTES_MAX};
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+use std::hash::{BuildHasher, Hasher};
 
 /// Reads the lines of one format.
 pub trait Decoder: Send + Sync {
@@ -85,7 +88,7 @@ pub struct Term {
 }
 
 /// What a decoder notes of one event. Its arena is shared by the events of a chunk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Event {
     /// The event's own time, believable or not.
     pub time: Option<Micros>,
@@ -104,6 +107,33 @@ pub struct Event {
     arena_begin: usize,
     /// All lines are known to be UTF-8.
     utf8: bool,
+    /// A hash over the names and types of the members seen so far; the same for every event of a process.
+    pub shape: u64,
+    /// When asked for: those names (as they are spelt) and types.
+    pub members: Option<Vec<(Box<[u8]>, Type)>>,
+    hasher: SeedableRandomState,
+}
+
+impl Default for Event {
+    fn default() -> Event {
+        Event {
+            time: None,
+            session: None,
+            sensor: None,
+            id: None,
+            own_terms: 0,
+            terms: Vec::new(),
+            texts: Vec::new(),
+            arena: Vec::new(),
+            term_bytes: 0,
+            arena_begin: 0,
+            utf8: false,
+            shape: 0,
+            members: None,
+            // Seeded per process, so that nobody outside can make two shapes look alike.
+            hasher: SeedableRandomState::with_seed(0, SharedSeed::global_random()),
+        }
+    }
 }
 
 impl Event {
@@ -120,6 +150,7 @@ impl Event {
         (self.time, self.session, self.sensor, self.id) = (None, None, None, None);
         self.terms.clear();
         self.texts.clear();
+        self.shape = 0;
         self.term_bytes = 0;
         self.arena_begin = self.arena.len();
     }
@@ -213,6 +244,28 @@ impl Event {
         }
         self.id = fields.finish();
         self.arena.truncate(start);
+    }
+
+    /// What was noted of an event that lies `by` bytes into the line counts from the line's beginning.
+    pub fn shift(&mut self, by: usize) {
+        let spans = self.terms.iter_mut().map(|term| &mut term.value).chain(self.texts.iter_mut().map(|(_, text)| text));
+        for span in spans.chain(&mut self.session).chain(&mut self.sensor).filter(|span| span.start & IN_ARENA == 0) {
+            span.start += by as u32;
+        }
+    }
+
+    /// Takes a member of the event into its shape: every decoder shows each that it passes.
+    #[inline(always)]
+    pub fn member(&mut self, name: Literal<'_>, value: &Value<'_>) {
+        let kind = value.kind();
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(name.raw);
+        hasher.write_u8(kind as u8);
+        // A sum: the order of the members is anything.
+        self.shape = self.shape.wrapping_add(hasher.finish());
+        if let Some(members) = &mut self.members {
+            members.push((name.raw.into(), kind));
+        }
     }
 
     #[inline]

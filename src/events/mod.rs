@@ -13,11 +13,13 @@ pub mod format;
 pub mod id;
 mod indicators;
 pub mod json;
+pub mod mapping;
 mod refusals;
 mod tally;
 #[cfg(test)]
 mod tests;
 pub mod time;
+pub mod wrapping;
 
 pub use batch::{Batch, Batcher, Known};
 pub use field::Field;

@@ -81,6 +81,29 @@ pub fn parse(text: &[u8]) -> Option<Micros> {
     Some(seconds * MICROS_PER_SECOND + fraction)
 }
 
+/// A number that counts from 1970: seconds, milliseconds or microseconds, told apart by their size (they overlap nowhere
+/// between 1973 and 5138), whole or with a fraction.
+pub fn of_number(text: &[u8]) -> Option<Micros> {
+    let (whole, fraction) = match memchr::memchr(b'.', text) {
+        Some(dot) => (&text[..dot], &text[dot + 1..]),
+        None => (text, &[][..]),
+    };
+    if whole.is_empty() || whole.len() > 17 || !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = whole.iter().fold(0i64, |number, digit| number * 10 + i64::from(digit - b'0'));
+    let (unit, digits) = match number {
+        0..100_000_000_000 => (MICROS_PER_SECOND, 6),
+        100_000_000_000..100_000_000_000_000 => (1_000, 3),
+        _ => (1, 0),
+    };
+    let mut micros = 0;
+    for at in 0..digits {
+        micros = micros * 10 + i64::from(fraction.get(at).map_or(0, |digit| digit - b'0'));
+    }
+    Some(number * unit + micros)
+}
+
 /// `2026-03-22T00:10:42.831494Z`
 pub fn format(time: Micros) -> String {
     let (year, month, day) = civil_from_days(i64::from(day_of(time)));

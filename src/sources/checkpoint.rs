@@ -310,7 +310,12 @@ mod tests {
             "1b00",
             "2f7661722f6c6f672f636f777269652f636f777269652e6a736f6e",
         );
-        assert_eq!(hex[..hex.len() - 8], *expected);
+        assert_eq!(hex[..hex.len() - 8], *(expected.to_owned() + "8614bfbf914d0600"));
+        // A release before this one ended here.
+        let mut before = sample().encode();
+        before.truncate(before.len() - 4 - 8);
+        before.extend_from_slice(&crc32fast::hash(&before).to_le_bytes());
+        assert_eq!(Checkpoint::decode(&before), Ok(Checkpoint { first_seen: 0, ..sample() }));
         assert_eq!(Checkpoint::decode(&sample().encode()), Ok(sample()));
         let plain = Checkpoint { container: None, finished: false, framing: State::Lines, ..sample() };
         assert_eq!(Checkpoint::decode(&plain.encode()), Ok(plain));

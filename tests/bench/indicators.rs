@@ -133,7 +133,9 @@ fn real(corpus: &Path) {
             let path = entry.expect("an entry").path();
             let mut data = Vec::new();
             let file = std::fs::File::open(&path).expect("a file of the corpus");
-            if path.extension().is_none_or(|extension| extension != "gz") || flate2::read::MultiGzDecoder::new(file).read_to_end(&mut data).is_err() {
+            if path.extension().is_none_or(|extension| extension != "gz")
+                || flate2::read::MultiGzDecoder::new(file).read_to_end(&mut data).is_err()
+            {
                 continue;
             }
             for line in String::from_utf8_lossy(&data).lines() {
