@@ -3,10 +3,14 @@
 //! A sink knows how to make a request of a batch and what an answer means. Everything else (cursor, filter, batching, backoff,
 //! circuit breaker, dead letters, pause and replay, rate limit) is the delivery's, once.
 pub mod delivery;
+pub mod elasticsearch;
 pub mod events_feed;
 pub mod feed;
 pub mod file;
+pub mod guard;
+pub mod http;
 pub mod policy;
+pub mod webhook;
 
 use crate::events::{EventId, Format, Micros};
 use futures_util::future::BoxFuture;
@@ -137,4 +141,10 @@ pub trait Sink: Send + Sync {
     fn concurrency_max(&self) -> usize {
         1
     }
+}
+
+/// Appends an id in lower-case hexadecimal.
+fn put_hex(id: EventId, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend(id.0.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }
