@@ -277,7 +277,15 @@ async fn one_poison_item_becomes_a_dead_letter_and_the_rest_arrives() {
 
 #[tokio::test(start_paused = true)]
 async fn the_cursor_waits_for_the_dead_letter_to_be_durable() {
-    let mut rig = rig(policy(), 1, |items, _| at_once(if items == [3] { Answer::Refused { why: "400".into() } } else if items.contains(&3) { Answer::Refused { why: "400".into() } } else { Answer::Delivered }));
+    let mut rig = rig(policy(), 1, |items, _| {
+        at_once(if items == [3] {
+            Answer::Refused { why: "400".into() }
+        } else if items.contains(&3) {
+            Answer::Refused { why: "400".into() }
+        } else {
+            Answer::Delivered
+        })
+    });
     *rig.kept.cannot_bury.lock().unwrap() = true;
     rig.durable.send_replace(6);
     tokio::time::sleep(Duration::from_secs(600)).await;
@@ -336,9 +344,8 @@ async fn verdicts_of_single_items_count_for_themselves() {
 
 #[tokio::test(start_paused = true)]
 async fn batches_that_are_too_large_are_halved_until_they_fit() {
-    let mut rig = rig(policy(), 1, |items, _| {
-        at_once(if items.len() > 3 { Answer::TooLarge { why: "413".into() } } else { Answer::Delivered })
-    });
+    let mut rig =
+        rig(policy(), 1, |items, _| at_once(if items.len() > 3 { Answer::TooLarge { why: "413".into() } } else { Answer::Delivered }));
     rig.durable.send_replace(101);
     let done = rig.until("settled", |snapshot| snapshot.cursor == 101).await;
     assert_eq!((done.delivered, done.dead_letters), (100, 0));
@@ -362,7 +369,8 @@ async fn an_unusable_sink_is_degraded_at_once_and_gives_nothing_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_without_an_answer_is_given_up_and_repeated_with_its_key() {
-    let mut rig = rig(policy(), 1, |_, attempt| (if attempt == 1 { Duration::from_secs(1 << 20) } else { Duration::ZERO }, Answer::Delivered));
+    let mut rig =
+        rig(policy(), 1, |_, attempt| (if attempt == 1 { Duration::from_secs(1 << 20) } else { Duration::ZERO }, Answer::Delivered));
     rig.durable.send_replace(6);
     rig.until("settled", |snapshot| snapshot.cursor == 6).await;
     let keys: Vec<EventId> = rig.sink.requests.lock().unwrap().iter().map(|(_, key, _)| *key).collect();
@@ -446,7 +454,9 @@ async fn pause_resume_and_replay_do_what_they_say_and_survive() {
 #[tokio::test(start_paused = true)]
 async fn dead_letters_go_again_and_whoever_asked_learns_what_arrived() {
     let mut rig = rig(policy(), 1, |items, _| {
-        at_once(Answer::Items(items.iter().map(|seq| if seq % 2 == 0 { Verdict::Delivered } else { Verdict::Refused("odd".into()) }).collect()))
+        at_once(Answer::Items(
+            items.iter().map(|seq| if seq % 2 == 0 { Verdict::Delivered } else { Verdict::Refused("odd".into()) }).collect(),
+        ))
     });
     rig.until("idle", |snapshot| snapshot.state == SinkState::Idle).await;
     let mut batch = Batch::default();
@@ -473,7 +483,8 @@ async fn lost_events_are_told() {
     struct Lossy(bool);
     impl Feed for Lossy {
         fn take(&mut self, _: BatchLimits, _: Micros) -> Result<Taken, super::super::feed::FeedError> {
-            let lost = if std::mem::replace(&mut self.0, true) { vec![] } else { vec![Gap { first_seq: 1, events: 41, why: Missing::Removed }] };
+            let lost =
+                if std::mem::replace(&mut self.0, true) { vec![] } else { vec![Gap { first_seq: 1, events: 41, why: Missing::Removed }] };
             Ok(Taken { cursor: 42, lost, ..Taken::default() })
         }
         fn settled(&mut self, _: &[Item]) {}
