@@ -77,7 +77,7 @@ Examples:
     Demo(Demo),
     /// Check the configuration and say what would run, without running it
     #[command(after_long_help = "\
-Names every source with the files its patterns match now, and every key that is not known, with its line and the nearest known key. \
+Names every source with the files its patterns match now, every sink with what keeps it from delivering, and every key that is not known, with its line and the nearest known key. \
 Exits with 2 when `run` would refuse to start.
 
 Examples:
