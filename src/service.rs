@@ -19,6 +19,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod sinks;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("{error}\n{}", .error.pointer(.query))]
@@ -37,6 +39,10 @@ pub enum ServiceError {
     NoRecord(u64),
     #[error("no event has the session id {0:?}")]
     NoSession(String),
+    #[error("there is no sink called {0:?}: `honeyguide sinks list` shows what there is")]
+    NoSink(String),
+    #[error("{0}")]
+    Sink(String),
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }

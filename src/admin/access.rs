@@ -45,7 +45,7 @@ fn supplementary_groups(uid: u32) -> Vec<Gid> {
 /// Decided when the connection was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    Allowed,
+    Allowed { uid: u32 },
     Refused,
 }
 
@@ -54,7 +54,7 @@ impl Peer {
         let socket = connection.downcast_ref::<tokio::net::UnixStream>();
         let credentials = socket.and_then(|socket| PeerCredentials::of(socket).ok());
         match credentials {
-            Some(peer) if peer.is_root_or_us() || group.has(peer) => Peer::Allowed,
+            Some(peer) if peer.is_root_or_us() || group.has(peer) => Peer::Allowed { uid: peer.uid },
             _ => Peer::Refused,
         }
     }
@@ -65,7 +65,7 @@ pub async fn known_peers_only<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    if request.conn_data::<Peer>() == Some(&Peer::Allowed) {
+    if let Some(Peer::Allowed { .. }) = request.conn_data::<Peer>() {
         return Ok(next.call(request).await?.map_into_left_body());
     }
     let refused = Problem::forbidden("only root, the daemon's user and members of the data directory's group may ask");

@@ -9,6 +9,7 @@ pub mod problem;
 pub(crate) mod changes;
 pub(crate) mod health;
 pub(crate) mod questions;
+pub(crate) mod sinks;
 mod status;
 mod stream;
 
@@ -162,6 +163,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .route("/status", web::get().to(status::status))
                     .configure(questions::routes)
                     .configure(changes::routes)
+                    .configure(sinks::routes)
                     .default_service(web::to(not_found)),
             )
             .default_service(web::to(not_found))

@@ -79,7 +79,7 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Problem {
         match error {
             ServiceError::Query { error, .. } => Problem::bad_query(&error),
-            ServiceError::NoRecord(_) | ServiceError::NoSession(_) => Problem::not_found(error.to_string()),
+            ServiceError::NoRecord(_) | ServiceError::NoSession(_) | ServiceError::NoSink(_) => Problem::not_found(error.to_string()),
             error => Problem::failed(&error),
         }
     }

@@ -84,6 +84,7 @@ impl Admin {
             events_per_second: Some(self.rate.per_second(Instant::now(), journal.durable_seq)),
             sources: observed.ingests().iter().map(source).collect(),
             actors: self.actors(),
+            sinks: crate::service::sinks::list(engine, crate::events::time::now()),
             ..holdings
         }
     }

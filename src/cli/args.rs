@@ -77,7 +77,7 @@ Examples:
     Demo(Demo),
     /// Check the configuration and say what would run, without running it
     #[command(after_long_help = "\
-Names every source with the files its patterns match now, and every key that is not known, with its line and the nearest known key. \
+Names every source with the files its patterns match now, every sink with what keeps it from delivering, and every key that is not known, with its line and the nearest known key. \
 Exits with 2 when `run` would refuse to start.
 
 Examples:
@@ -116,6 +116,8 @@ Examples:
     Ingested(Ingested),
     /// Look at what was refused, try it again, or remove it
     Quarantine(Quarantine),
+    /// See where deliveries stand; test, pause, resume or repeat them
+    Sinks(Sinks),
     /// Make a log that looks like Cowrie's, from a seed
     Simulate(Box<Simulate>),
     /// Build sidecars and state again from the journal
@@ -324,6 +326,175 @@ pub struct Selection {
     /// All of it
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+A sink is where events go: a file, a webhook, Elasticsearch. Each has its own place in the journal, the cursor; what a receiver has not \
+taken waits there, however long it is away. What it refuses for good is a dead letter: it lies in quarantine until it is sent again or \
+removed.
+
+Examples:
+  honeyguide sinks list
+  honeyguide sinks test archive
+  honeyguide sinks replay archive --since 2026-03-22"
+)]
+pub struct Sinks {
+    #[command(subcommand)]
+    pub action: SinksAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum SinksAction {
+    /// List all sinks: what they do, and how far they are behind
+    #[command(after_long_help = "\
+States: idle (everything has arrived), delivering, waiting (behind a failure), open (the receiver failed again and again; single requests \
+find out when it is back), paused, degraded (something waits and nothing gets through: the reason says why), stopped (no daemon runs), \
+removed (no longer configured; its place is kept until it is forgotten).
+
+Examples:
+  honeyguide sinks list
+  honeyguide sinks list --json | jq -r '.[] | select(.state == \"degraded\") | .reason'
+  honeyguide sinks list --data ./honeyguide-demo")]
+    List,
+    /// Tell everything about one sink
+    #[command(after_long_help = "\
+Examples:
+  honeyguide sinks show archive
+  honeyguide sinks show archive --json")]
+    Show {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Ask a receiver whether it would take deliveries, without delivering anything
+    #[command(after_long_help = "\
+Reads the secrets, resolves the name, connects, and shows what the receiver says. Exits with 1 when it cannot be delivered to.
+
+Examples:
+  honeyguide sinks test archive
+  honeyguide sinks test archive --json")]
+    Test {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Stop delivering to a sink until it is resumed, also across restarts
+    #[command(after_long_help = "\
+Events wait in the journal meanwhile, and retention waits for them.
+
+Examples:
+  honeyguide sinks pause archive
+  honeyguide sinks pause archive --json")]
+    Pause {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Go on delivering; a sink that waits tries again at once
+    #[command(after_long_help = "\
+Examples:
+  honeyguide sinks resume archive
+  honeyguide sinks resume archive --json")]
+    Resume {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Deliver again from an earlier event, or go on at a later one
+    #[command(
+        group = ArgGroup::new("place").required(true).args(["from", "since"]),
+        after_long_help = "\
+Events are delivered again with the same ids, so a receiver that keeps ids sees nothing twice. --since goes back to the first stretch of \
+the journal that has an event of that time or later; some older ones may come along.
+
+Examples:
+  honeyguide sinks replay archive --from 1
+  honeyguide sinks replay archive --since 2026-03-22T10:00:00Z
+  honeyguide sinks replay archive --since 2026-03-22"
+    )]
+    Replay {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Sequence number of the first event
+        #[arg(long, value_name = "SEQUENCE")]
+        from: Option<u64>,
+        /// Time of the first event
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        since: Option<Micros>,
+    },
+    /// Forget where a sink stood that is configured no more
+    #[command(after_long_help = "\
+Examples:
+  honeyguide sinks forget archive
+  honeyguide sinks forget archive --json")]
+    Forget {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Look at what a receiver refused for good, send it again, or remove it
+    Dead(Dead),
+}
+
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+Dead letters lie in quarantine as well: `honeyguide quarantine show NUMBER` has their content.
+
+Examples:
+  honeyguide sinks dead list archive
+  honeyguide sinks dead retry archive
+  honeyguide sinks dead purge archive"
+)]
+pub struct Dead {
+    #[command(subcommand)]
+    pub action: DeadAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum DeadAction {
+    /// List dead letters, newest first
+    #[command(after_long_help = "\
+Examples:
+  honeyguide sinks dead list archive
+  honeyguide sinks dead list archive --limit 5 --json")]
+    List {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Show at most this many
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u64,
+    },
+    /// Send dead letters again; those that arrive leave the quarantine
+    #[command(after_long_help = "\
+Exits with 3 when some were refused again.
+
+Examples:
+  honeyguide sinks dead retry archive
+  honeyguide sinks dead retry archive --json")]
+    Retry {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Remove dead letters for good
+    #[command(after_long_help = "\
+Examples:
+  honeyguide sinks dead purge archive
+  honeyguide sinks dead purge archive --json")]
+    Purge {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Args, Debug)]

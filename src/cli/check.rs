@@ -50,6 +50,7 @@ struct Report {
     log_file: Option<PathBuf>,
     changed: Vec<Changed>,
     sources: Vec<SourceReport>,
+    sinks: Vec<SinkReport>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -74,6 +75,20 @@ struct SourceReport {
     newest: Option<PathBuf>,
     newest_at: Option<String>,
     /// What `run` could not read, as things are now.
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SinkReport {
+    name: String,
+    r#type: &'static str,
+    set_in: String,
+    /// Path or URL, with nothing secret in it.
+    place: String,
+    filter: Option<String>,
+    start: &'static str,
+    may_lose: bool,
+    /// What would keep it from delivering, as things are now, and secrets that others can read.
     problems: Vec<String>,
 }
 
@@ -126,6 +141,7 @@ impl Report {
             set_in: origin.to_string(),
         });
         let sources = settings.sources.iter().zip(settings.source_places());
+        let sinks = settings.sinks.iter().zip(settings.sink_places());
         Report {
             valid: true,
             config: settings.file.clone(),
@@ -137,6 +153,7 @@ impl Report {
             log_file: settings.log.file.clone(),
             changed: changed.filter(|changed| changed.value != changed.default).collect(),
             sources: sources.map(|(source, place)| SourceReport::of(source, &place.to_string())).collect(),
+            sinks: sinks.map(|(sink, place)| SinkReport::of(sink, place.to_string())).collect(),
             obstacles,
         }
     }
@@ -175,6 +192,9 @@ impl Report {
         for source in &self.sources {
             source.render(&mut text, output);
         }
+        for sink in &self.sinks {
+            sink.render(&mut text, output);
+        }
         text.push('\n');
         for obstacle in &self.obstacles {
             let _ = writeln!(text, "{}", output.paint(Colour::Bad, &format!("run would refuse to start: {}", escape(obstacle))));
@@ -185,6 +205,67 @@ impl Report {
         }
         text
     }
+}
+
+impl SinkReport {
+    fn of(sink: &config::SinkSettings, set_in: String) -> SinkReport {
+        let mut problems: Vec<String> = sink.receiver.secrets().into_iter().filter_map(|file| secret_problem(file)).collect();
+        match &sink.receiver {
+            config::Receiver::File(file) => problems.extend(file_problem(&file.path)),
+            _ => {
+                let ca_file = sink.receiver.http().and_then(|http| http.ca_file.as_deref());
+                problems.extend(ca_file.filter(|file| access(*file, AccessFlags::R_OK).is_err()).map(|file| unreadable(file)));
+            }
+        }
+        SinkReport {
+            name: sink.name.to_string(),
+            r#type: sink.receiver.kind(),
+            set_in,
+            place: sink.receiver.place(),
+            filter: sink.filter.as_ref().map(|(text, _)| text.clone()),
+            start: if sink.start == config::Start::End { "end" } else { "beginning" },
+            may_lose: sink.may_lose,
+            problems,
+        }
+    }
+
+    fn render(&self, text: &mut String, output: &Output) {
+        let head = output.paint(Colour::Strong, &format!("sink {}", self.name));
+        let _ = writeln!(text, "\n{head}  {}, {}", self.r#type, escape(&self.set_in));
+        let _ = writeln!(text, "  {}", escape(&self.place));
+        let what = self.filter.as_deref().map_or("all events".to_owned(), |filter| format!("events that match {}", escape(filter)));
+        let lose = if self.may_lose { "; retention does not wait for it" } else { "" };
+        let _ = writeln!(text, "  {what}, from the {} when first seen{lose}", self.start);
+        for problem in &self.problems {
+            let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
+        }
+    }
+}
+
+fn unreadable(file: &Path) -> String {
+    format!("{} cannot be read by this user", file.display())
+}
+
+/// What is wrong with a file that holds a secret. The secret itself is not looked at.
+fn secret_problem(file: &Path) -> Option<String> {
+    let Ok(metadata) = std::fs::metadata(file) else { return Some(format!("{} is not there, or cannot be looked at", file.display())) };
+    if access(file, AccessFlags::R_OK).is_err() {
+        return Some(unreadable(file));
+    }
+    let others = metadata.mode() & 0o007 != 0;
+    others.then(|| format!("{} holds a secret and every local user can read it: chmod o= it", file.display()))
+}
+
+fn file_problem(path: &Path) -> Option<String> {
+    let mut obstacles = Vec::new();
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_symlink() => {
+            return Some(format!("{} is a symbolic link: it is not written through", path.display()));
+        }
+        Ok(metadata) if !metadata.is_file() => return Some(format!("{} is no regular file", path.display())),
+        _ => existing_directory(path.parent().unwrap_or(Path::new("/")), "the directory of the file", &mut obstacles),
+    }
+    obstacles.pop()
 }
 
 impl SourceReport {

@@ -6,6 +6,7 @@
 use super::terminal::{self, Align, Colour, Output, Table};
 use super::transcript;
 use crate::events::time;
+use crate::service::sinks::SinkRow;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -158,6 +159,8 @@ pub struct Status {
     #[serde(default)]
     pub sources: Vec<SourceStatus>,
     #[serde(default)]
+    pub sinks: Vec<SinkRow>,
+    #[serde(default)]
     pub actors: Vec<ActorStatus>,
 }
 
@@ -280,6 +283,9 @@ impl Status {
                 ]);
             }
             let _ = write!(text, "\n{}", table.render(output));
+        }
+        if !self.sinks.is_empty() {
+            let _ = write!(text, "\n{}", super::sinks::list(&self.sinks, output));
         }
         let troubled: Vec<&ActorStatus> = self.actors.iter().filter(|actor| actor.restarts > 0 || actor.state != "running").collect();
         if !troubled.is_empty() {
@@ -496,7 +502,7 @@ fn minute(stamp: &str) -> String {
     }
 }
 
-fn seconds(seconds: f64) -> String {
+pub(super) fn seconds(seconds: f64) -> String {
     terminal::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 

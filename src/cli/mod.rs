@@ -22,6 +22,7 @@ pub mod run;
 pub mod search;
 pub mod session;
 pub mod simulate;
+pub mod sinks;
 pub mod status;
 pub mod terminal;
 pub mod top;
@@ -67,6 +68,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Verify => verify::run(context),
         Command::Ingested(args) => ingested::run(args, context),
         Command::Quarantine(args) => quarantine::run(args, context),
+        Command::Sinks(args) => sinks::run(args, context),
         Command::Simulate(args) => simulate::run(args, context),
         Command::Rebuild => rebuild::run(context),
         Command::Man(args) => man::run(args, context),

@@ -13,7 +13,11 @@ pub fn answer(context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let settings = context.settings()?;
     let status: format::Status = match Target::find(&settings)? {
         Target::Daemon(client) => client.get(&["api", "v1", "status"], &[], None)?,
-        Target::Local(open) => answers::status(&open.store, &settings.data_dir, Some(crate::events::id::hex(&open.digest())))?,
+        Target::Local(open) => {
+            let holdings = answers::status(&open.store, &settings.data_dir, Some(crate::events::id::hex(&open.digest())))?;
+            let sinks = crate::service::sinks::list_stopped(&settings.sinks, &open.state, &open.store, crate::events::time::now());
+            format::Status { sinks, ..holdings }
+        }
     };
     if context.global.json {
         writeln!(out, "{}", format::json(&status, &context.output)?)?;

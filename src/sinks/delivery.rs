@@ -129,8 +129,6 @@ pub enum Command {
     Resume(oneshot::Sender<Result<(), String>>),
     /// Goes on at this event, forwards or back.
     Seek(u64, oneshot::Sender<Result<(), String>>),
-    /// Asks the receiver whether it would take deliveries.
-    Test(oneshot::Sender<Outcome>),
     /// Sends dead letters again; answers the ids of those that arrived.
     Redeliver(Batch, oneshot::Sender<Vec<EventId>>),
     /// Lets requests under way come to their end, saves the cursor and ends the loop.
@@ -775,15 +773,6 @@ impl Delivery {
             Command::Seek(seq, done) => {
                 let sought = self.seek(seq).await;
                 let _ = done.send(sought);
-            }
-            Command::Test(done) => {
-                let (sink, timeout) = (self.ports.sink.clone(), self.policy.timeout);
-                // Beside the loop: a receiver that hangs keeps nobody else waiting.
-                tokio::spawn(async move {
-                    let probed = tokio::time::timeout(timeout, sink.probe()).await;
-                    let outcome = probed.unwrap_or_else(|_| no_answer(timeout));
-                    let _ = done.send(outcome);
-                });
             }
             Command::Redeliver(batch, asked) => {
                 if batch.items.is_empty() {

@@ -166,7 +166,7 @@ impl Sink for FileSink {
     fn probe(&self) -> BoxFuture<'_, Outcome> {
         let writer = self.writer.clone();
         Box::pin(async move {
-            let opened = tokio::task::spawn_blocking(move || writer.open(&mut writer.opened()).map(drop)).await;
+            let opened = tokio::task::spawn_blocking(move || writer.probe()).await;
             let answer = match opened {
                 Ok(Ok(())) => Answer::Delivered,
                 Ok(Err(trouble)) => trouble.answer(),
@@ -174,6 +174,10 @@ impl Sink for FileSink {
             };
             Outcome { answer, status: None }
         })
+    }
+
+    fn concurrency_max(&self) -> usize {
+        1
     }
 
     fn rewound(&self) -> Result<(), String> {
@@ -246,7 +250,7 @@ impl Writer {
         }
         if opened.is_none() {
             let position_path = self.position_path();
-            let mut positions = open_file(&position_path).map_err(|error| self.trouble("open", &position_path, error))?;
+            let mut positions = open_file(&position_path, false).map_err(|error| self.trouble("open", &position_path, error))?;
             let position = read_position(&mut positions).map_err(|error| self.trouble("read", &position_path, error))?;
             let new = self.attach(positions, position).map_err(|error| self.trouble("open", path, error))?;
             *opened = Some(new);
@@ -254,8 +258,22 @@ impl Writer {
         Ok(opened.as_mut().expect("opened just above"))
     }
 
+    /// Whether the file could be written, with nothing changed: another writer may be at work on it.
+    fn probe(&self) -> Result<(), Trouble> {
+        let path = &self.settings.path;
+        let trouble = |error| self.trouble("write to", path, error);
+        match open_existing(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let parent = path.parent().unwrap_or(Path::new("/"));
+                let flags = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
+                nix::unistd::access(parent, flags).map_err(|error| trouble(error.into()))
+            }
+            opened => opened.map(drop).map_err(trouble),
+        }
+    }
+
     fn attach(&self, positions: File, position: Position) -> io::Result<Opened> {
-        let mut file = open_file(&self.settings.path)?;
+        let mut file = open_file(&self.settings.path, true)?;
         let metadata = file.metadata()?;
         let same = (metadata.dev(), metadata.ino()) == (position.device, position.inode);
         let mut len = metadata.len();
@@ -348,15 +366,27 @@ impl Opened {
     }
 }
 
-/// Opens for appending, makes it when it is not there; no symbolic link, and nothing but a regular file.
-fn open_file(path: &Path) -> io::Result<File> {
-    let append = !path.to_string_lossy().ends_with(".position");
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).write(true).append(append).create(true).mode(0o640).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+/// Opens, for appending if so, and makes the file when it is not there.
+fn open_file(path: &Path, append: bool) -> io::Result<File> {
+    regular(careful().append(append).create(true).mode(0o640).open(path)?)
+}
+
+fn open_existing(path: &Path) -> io::Result<File> {
+    regular(careful().open(path)?)
+}
+
+/// Follows no symbolic link, and does not wait for the reader of a pipe.
+fn careful() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK);
+    options
+}
+
+fn regular(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file")),
     }
-    Ok(file)
 }
 
 fn read_position(positions: &mut File) -> io::Result<Position> {
@@ -437,4 +467,165 @@ fn row(batcher: &mut Batcher, item: &Item, line: &[u8]) -> Vec<String> {
 /// A spreadsheet takes a cell that begins like this for a formula, and attackers chose it.
 fn harmless(cell: String) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Format;
+
+    fn item(seq: u64) -> Item {
+        let id = EventId::of_line(&seq.to_le_bytes());
+        Item { seq, id, time: 0, received_at: 1_774_138_242_000_000, source: "site".into(), format: Format::COWRIE, payload: 0..0 }
+    }
+
+    fn line(seq: u64) -> String {
+        format!(r#"{{"eventid":"cowrie.login.failed","username":"=cmd|' /C calc'!A{seq}","password":"p,\"{seq}","src_ip":"192.0.2.1"}}"#)
+    }
+
+    fn batch(seqs: std::ops::Range<u64>) -> Batch {
+        let mut batch = Batch::default();
+        seqs.for_each(|seq| batch.push(item(seq), line(seq).as_bytes()));
+        batch
+    }
+
+    fn settings(path: &Path, format: FileFormat) -> FileSettings {
+        FileSettings { path: path.to_owned(), format, rotate_bytes: None, keep: 2 }
+    }
+
+    const LINES: FileFormat = FileFormat::Ndjson { envelope: false };
+
+    fn deliver(sink: &FileSink, seqs: std::ops::Range<u64>) -> Answer {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let request = sink.encode(&batch(seqs)).unwrap();
+        runtime.block_on(sink.send(&request, 1)).answer
+    }
+
+    fn lines(seqs: std::ops::Range<u64>) -> String {
+        seqs.map(|seq| line(seq) + "\n").collect()
+    }
+
+    #[test]
+    fn nothing_is_written_twice_however_batches_are_cut_behind_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        assert_eq!(deliver(&FileSink::new(settings(&path, LINES)), 1..8), Answer::Delivered);
+        let again = FileSink::new(settings(&path, LINES));
+        assert_eq!(deliver(&again, 1..5), Answer::Delivered);
+        assert_eq!(deliver(&again, 5..12), Answer::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(1..12));
+        again.rewound().unwrap();
+        assert_eq!(deliver(&FileSink::new(settings(&path, LINES)), 3..5), Answer::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(1..12) + &lines(3..5), "a replay is wanted");
+    }
+
+    #[test]
+    fn a_crash_between_the_lines_and_the_position_leaves_neither_half() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        assert_eq!(deliver(&FileSink::new(settings(&path, LINES)), 1..4), Answer::Delivered);
+        for torn in ["x", &lines(4..6), &lines(4..9)[..20]] {
+            let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+            file.write_all(torn.as_bytes()).unwrap();
+            let sink = FileSink::new(settings(&path, LINES));
+            assert_eq!(deliver(&sink, 1..4), Answer::Delivered, "known");
+            sink.writer.open(&mut sink.writer.opened()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(1..4));
+        }
+        // One of two places of the position is torn: the other counts, at most one batch goes.
+        let position = with_suffix(&path, ".position");
+        let whole = std::fs::read(&position).unwrap();
+        let newest = Position::decode(&whole[..PLACE_BYTES])
+            .map_or(1, |first| usize::from(Position::decode(&whole[PLACE_BYTES..]).is_some_and(|second| second.turn > first.turn)));
+        let mut torn = whole.clone();
+        torn[newest * PLACE_BYTES + 3] ^= 1;
+        std::fs::write(&position, torn).unwrap();
+        assert_eq!(deliver(&FileSink::new(settings(&path, LINES)), 1..4), Answer::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(1..4));
+    }
+
+    #[test]
+    fn a_file_that_somebody_moved_or_wrote_is_respected() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        std::fs::write(&path, "not ours, and torn").unwrap();
+        let sink = FileSink::new(settings(&path, LINES));
+        assert_eq!(deliver(&sink, 1..3), Answer::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("not ours, and torn\n{}", lines(1..3)));
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+        assert_eq!(deliver(&sink, 3..5), Answer::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(3..5));
+    }
+
+    #[test]
+    fn files_rotate_by_size_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        let sink = FileSink::new(FileSettings { rotate_bytes: Some(lines(1..3).len() as u64), ..settings(&path, LINES) });
+        for seq in 1..10 {
+            assert_eq!(deliver(&sink, seq..seq + 1), Answer::Delivered);
+        }
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+        assert_eq!((read("e.ndjson"), read("e.ndjson.1"), read("e.ndjson.2")), (lines(9..10), lines(7..9), lines(5..7)));
+        assert!(!dir.path().join("e.ndjson.3").exists());
+        let mode = std::fs::metadata(&path).unwrap().mode() & 0o777;
+        assert_eq!(mode & 0o137, 0, "{mode:o}: for the owner, and the group to read");
+    }
+
+    #[test]
+    fn what_is_no_file_and_what_is_not_there_is_told_and_nothing_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        std::fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (path, remedy) in
+            [(link, "Too many levels"), (dir.path().join("pipe"), "no regular file"), (dir.path().join("no/e"), "make its directory")]
+        {
+            let sink = FileSink::new(settings(&path, LINES));
+            match deliver(&sink, 1..2) {
+                Answer::Unusable { why } => assert!(why.contains(remedy), "{why}"),
+                other => panic!("{path:?}: {other:?}"),
+            }
+            assert!(sink.writer.probe().is_err());
+        }
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "");
+        let full = Trouble { action: "write to", path: "/x".into(), source: io::Error::from_raw_os_error(nix::libc::ENOSPC) };
+        assert!(matches!(full.answer(), Answer::Retry { .. }));
+    }
+
+    #[test]
+    fn tables_have_a_header_and_no_formulas() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.csv");
+        let sink = FileSink::new(settings(&path, FileFormat::Csv));
+        assert_eq!(deliver(&sink, 1..2), Answer::Delivered);
+        assert_eq!(deliver(&sink, 2..3), Answer::Delivered);
+        let mut rows = csv::Reader::from_path(&path).unwrap();
+        assert_eq!(rows.headers().unwrap().iter().take(5).collect::<Vec<_>>(), ["id", "sequence", "time", "source", "eventid"]);
+        let rows: Vec<csv::StringRecord> = rows.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 2);
+        let column = |field: Field| 4 + COLUMNS.iter().position(|column| *column == field).unwrap();
+        assert_eq!(&rows[1][column(Field::Username)], "'=cmd|' /C calc'!A2");
+        assert_eq!(&rows[1][column(Field::Password)], "p,\"2");
+        for cell in ["=1", "+1", "-1", "@x", "\tx", "\rx"] {
+            assert_eq!(harmless(cell.to_owned()), format!("'{cell}"));
+        }
+        assert_eq!(harmless("a=1".to_owned()), "a=1");
+    }
+
+    #[test]
+    fn an_envelope_says_where_the_line_is_from_and_keeps_it() {
+        let mut out = Vec::new();
+        enveloped(&item(7), line(7).as_bytes(), &mut out).unwrap();
+        enveloped(&item(8), b"{\"a\":\"\\ud800\"}", &mut out).unwrap();
+        enveloped(&item(9), b"\xff no JSON", &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let values: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap_or(serde_json::Value::Null)).collect();
+        assert_eq!((&values[0]["sequence"], &values[0]["source"]), (&7.into(), &"site".into()));
+        assert_eq!(values[0]["event"]["password"], "p,\"7");
+        assert!(text.contains(&line(7)), "verbatim");
+        assert_eq!(values[2]["event"], "\u{fffd} no JSON");
+    }
 }

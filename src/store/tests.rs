@@ -434,3 +434,176 @@ fn sealing_that_fails_at_any_step_is_tried_again_and_readers_notice_nothing() {
         assert_whole(&fs, &store, "after sealing again");
     }
 }
+
+/// Everything a reader sees from `from` on: lines, and what was missing.
+fn read_from(store: &Store, from: u64) -> (Vec<(u64, String)>, Vec<Gap>) {
+    let mut reader = JournalReader::new(store.clone(), from);
+    let (mut events, mut gaps) = (Vec::new(), Vec::new());
+    loop {
+        match reader.load().unwrap() {
+            Found::End => return (events, gaps),
+            Found::Gap(gap) => gaps.push(gap),
+            Found::Event => {
+                let event = reader.event().unwrap();
+                assert_eq!(event.id, EventId::of_line(event.line));
+                assert_eq!((&**event.source, event.format, event.received_at), ("test", Format::COWRIE, 1_774_138_242_000_000));
+                events.push((event.seq, String::from_utf8(event.line.to_vec()).unwrap()));
+                reader.advance();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_sees_every_durable_event_in_order_from_any_position() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
+    drive(&mut parts, 120, 3, |_| {}).unwrap();
+    let expected = good(0..120);
+    assert!(parts.store.view().sealed.len() > 3, "several segments");
+    for from in [0, 1, 2, 17, 50, expected.len() as u64, expected.len() as u64 + 1, 10_000] {
+        let (events, gaps) = read_from(&parts.store, from);
+        let skipped = from.saturating_sub(1) as usize;
+        assert!(gaps.is_empty());
+        assert!(events.iter().map(|(_, line)| line).eq(expected.iter().skip(skipped)), "from {from}");
+        assert!(events.iter().map(|(seq, _)| *seq).eq(from.max(1)..from.max(1) + events.len() as u64));
+    }
+    assert_eq!(*parts.store.durable_seq().borrow(), expected.len() as u64 + 1);
+    // Staged, and not durable: neither seen nor signalled.
+    let known = parts.store.known(IdCache::new());
+    parts.committer.commit(Batcher::new().extract(chunk(120, 124), &known), known.generation(), 1).unwrap();
+    assert_eq!(read_from(&parts.store, 1).0.len(), expected.len());
+    let mut signal = parts.store.durable_seq();
+    signal.borrow_and_update();
+    while parts.writer.step(Wait::Never).unwrap().is_some() {}
+    assert!(signal.has_changed().unwrap());
+    assert_eq!(read_from(&parts.store, 1).0.len(), good(0..124).len());
+}
+
+#[test]
+fn a_reader_keeps_its_place_while_segments_are_sealed_under_it() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
+    let mut reader = JournalReader::new(parts.store.clone(), 1);
+    let mut seen = Vec::new();
+    let mut batcher = Batcher::new();
+    for from in (0..200).step_by(2) {
+        let known = parts.store.known(IdCache::new());
+        parts.committer.commit(batcher.extract(chunk(from, from + 2), &known), known.generation(), 1).unwrap();
+        while parts.writer.step(Wait::Never).unwrap().is_some() {}
+        // One behind the writer, so that it is in a segment that is being sealed now and then.
+        while from > 20 && seen.len() + 10 < from as usize && reader.load().unwrap() == Found::Event {
+            seen.push(String::from_utf8(reader.event().unwrap().line.to_vec()).unwrap());
+            reader.advance();
+            if seen.len() % 7 == 0 {
+                reader.rest();
+            }
+            while parts.sealer.step().is_some() {}
+        }
+    }
+    let expected = good(0..200);
+    assert!(seen.len() > 100);
+    assert_eq!(seen, expected[..seen.len()]);
+}
+
+#[test]
+fn a_reader_tells_what_retention_took_and_what_is_damaged() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
+    drive(&mut parts, 120, 3, |_| {}).unwrap();
+    let view = parts.store.view();
+    let (first, second) = (view.sealed[0].sidecar.head(), view.sealed[1].sidecar.head());
+    let (first_events, second_first) = (first.events, second.first_seq);
+    parts.store.hold("a", Some(second_first));
+    parts.store.hold("b", Some(second_first + 1));
+    let plan = RetentionPlan { disk_budget_bytes: Some(0), ..RetentionPlan::default() };
+    let removed = parts.store.retain(plan, 1).unwrap();
+    assert_eq!(removed.len(), 1, "the rest is needed: {removed:?}");
+    let (events, gaps) = read_from(&parts.store, 3);
+    assert_eq!(gaps, [Gap { first_seq: 3, events: first_events - 2, why: Missing::Removed }]);
+    assert_eq!(events[0].0, second_first);
+    assert_eq!(parts.store.first_seq(), second_first);
+    // A flipped bit in the data of the last block of the second segment.
+    let block = {
+        use crate::index::part::IndexPart;
+        *view.sealed[1].sidecar.blocks().unwrap().last().unwrap()
+    };
+    let path = Layout::new(Path::new("/data")).journal.join(segment::file_name(view.sealed[1].number));
+    fs.flip(&path, (block.offset + u64::from(block.header_len) + 3) * 8);
+    let (events, gaps) = read_from(&parts.store, second_first);
+    assert_eq!((gaps.len(), gaps[0].first_seq, gaps[0].events), (1, block.first_seq, u64::from(block.events)), "{gaps:?}");
+    assert!(matches!(&gaps[0].why, Missing::Damaged(_)));
+    assert_eq!(events.len() as u64 + gaps[0].events, good(0..120).len() as u64 - first_events);
+}
+
+#[test]
+fn a_position_is_found_by_time() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
+    drive(&mut parts, 120, 3, |_| {}).unwrap();
+    let day = |day: u32| crate::events::time::parse(format!("2026-03-{day:02}T00:00:00Z").as_bytes()).unwrap();
+    assert_eq!(parts.store.seq_at(day(1)).unwrap(), 1);
+    let (events, _) = read_from(&parts.store, parts.store.seq_at(day(4)).unwrap());
+    let expected: Vec<String> = good(60..120);
+    assert!(events.len() >= expected.len() && events.len() < expected.len() + 8, "whole blocks: {}", events.len());
+    assert_eq!(parts.store.seq_at(day(31)).unwrap(), good(0..120).len() as u64 + 1);
+}
+
+#[test]
+fn what_is_carried_stands_in_the_next_opening_and_outlives_the_state() {
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
+    drive(&mut parts, 30, 3, |_| {}).unwrap();
+    parts.store.carry("sink:a", vec![1, 2]);
+    parts.store.carry("sink:b", vec![3]);
+    drive(&mut parts, 90, 3, |_| {}).unwrap();
+    parts.store.carry("sink:b", Vec::new());
+    drive(&mut parts, 120, 3, |_| {}).unwrap();
+    drop(parts);
+    let parts = start(&fs, CommittedLen::default()).unwrap();
+    assert_eq!((parts.store.carried("sink:a"), parts.store.carried("sink:b")), (Some(vec![1, 2]), None));
+    assert_eq!(position(&parts), 120, "checkpoints of sources are not touched");
+}
+
+#[test]
+fn a_feed_lets_through_what_its_filter_matches_and_the_cursor_passes_the_rest() {
+    use crate::index::query::Query;
+    use crate::sinks::events_feed::EventsFeed;
+    use crate::sinks::feed::{BatchLimits, Feed};
+    let fs = SimulatedFs::default();
+    let mut parts = start(&fs, CommittedLen::default()).unwrap();
+    drive(&mut parts, 120, 3, |_| {}).unwrap();
+    let all = good(0..120);
+    let take_all = |filter: Option<&str>, limits: BatchLimits| {
+        let filter = filter.map(|text| Query::parse(text, 0).unwrap());
+        let mut feed = EventsFeed::new(parts.store.clone(), 1, filter, true);
+        let (mut lines, mut batches, mut cursor) = (Vec::new(), Vec::new(), 1);
+        loop {
+            let taken = feed.take(limits, 0).unwrap();
+            assert!(taken.cursor >= cursor);
+            cursor = taken.cursor;
+            batches.push(taken.batch.items.len());
+            for item in &taken.batch.items {
+                assert!(item.seq < cursor);
+                let line = String::from_utf8(taken.batch.payload(item).to_vec()).unwrap();
+                assert!(line.contains(&crate::events::time::format(item.time)[..19]), "the event's own time");
+                lines.push(line);
+            }
+            if !taken.more {
+                assert_eq!(cursor, all.len() as u64 + 1);
+                return (lines, batches);
+            }
+        }
+    };
+    let wide = BatchLimits { items: 1_000, bytes: 1 << 20 };
+    assert_eq!(take_all(None, wide).0, all);
+    let (lines, batches) = take_all(None, BatchLimits { items: 7, ..wide });
+    assert_eq!((lines, batches.iter().max()), (all.clone(), Some(&7)));
+    let (lines, batches) = take_all(None, BatchLimits { bytes: 10, ..wide });
+    assert_eq!((lines, batches.iter().max()), (all.clone(), Some(&1)), "one that is too large goes alone");
+    let wanted = |line: &&String| line.contains("\"sensor\":\"s1\"") && line.contains("\"192.0.2.3\"");
+    let expected: Vec<String> = all.iter().filter(wanted).cloned().collect();
+    assert!(!expected.is_empty());
+    assert_eq!(take_all(Some("sensor:s1 src_ip:192.0.2.3"), wide).0, expected);
+    assert_eq!(take_all(Some("sensor:nosuch"), wide).0, Vec::<String>::new());
+}

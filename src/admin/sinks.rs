@@ -1,0 +1,119 @@
+//! Routes about sinks. Orders say in the ledger who gave them.
+use super::Admin;
+use super::access::Peer;
+use super::changes::Purged;
+use super::problem::Problem;
+use super::stream;
+use crate::events::time;
+use crate::service::sinks::{self, Order, SinkRow};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+/// Most dead letters of one list.
+const DEAD_MAX: u64 = 10_000;
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    routes
+        .route("/sinks", web::get().to(list))
+        .route("/sinks/{name}", web::get().to(show))
+        .route("/sinks/{name}/test", web::post().to(test))
+        .route("/sinks/{name}/order", web::post().to(order))
+        .route("/sinks/{name}/forget", web::post().to(forget))
+        .route("/sinks/{name}/dead", web::get().to(dead))
+        .route("/sinks/{name}/dead/retry", web::post().to(dead_retry))
+        .route("/sinks/{name}/dead/purge", web::post().to(dead_purge));
+}
+
+/// A request without content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Who asks, as the kernel says.
+fn by(request: &HttpRequest) -> String {
+    match request.conn_data::<Peer>() {
+        Some(Peer::Allowed { uid }) => format!("uid {uid}"),
+        _ => "unknown".to_owned(),
+    }
+}
+
+async fn rows(admin: &Admin) -> Result<Vec<SinkRow>, Problem> {
+    let engine = admin.engine.clone();
+    // Not among the slow requests: it must answer when those are many.
+    let rows = tokio::task::spawn_blocking(move || sinks::list(&engine, time::now()));
+    rows.await.map_err(|panic| Problem::failed(&panic))
+}
+
+async fn list(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(rows(&admin).await?))
+}
+
+async fn show(admin: web::Data<Admin>, name: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let row = rows(&admin).await?.into_iter().find(|row| row.name == *name);
+    Ok(HttpResponse::Ok().json(row.ok_or_else(|| crate::service::ServiceError::NoSink(name.into_inner()))?))
+}
+
+async fn test(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<Nothing>) -> Result<HttpResponse, Problem> {
+    let settings = admin.engine.settings.borrow().clone();
+    Ok(HttpResponse::Ok().json(sinks::test(&settings, &name).await?))
+}
+
+async fn order(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    asked: web::Json<Order>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(sinks::order(&admin.engine, &name, *asked, &by(&request)).await?))
+}
+
+async fn forget(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    _: web::Json<Nothing>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let (engine, by) = (admin.engine.clone(), by(&request));
+    let settings = engine.settings.borrow().sinks.clone();
+    stream::one(&admin, move || Ok(sinks::forget(&settings, &engine.state, engine.store(), &name, &by)?)).await?;
+    Ok(HttpResponse::Ok().json(Nothing {}))
+}
+
+#[derive(Deserialize)]
+struct Limit {
+    limit: Option<u64>,
+}
+
+async fn dead(admin: web::Data<Admin>, name: web::Path<String>, limit: web::Query<Limit>) -> Result<HttpResponse, Problem> {
+    let (store, limit) = (admin.engine.store().clone(), limit.limit.unwrap_or(50).min(DEAD_MAX));
+    Ok(HttpResponse::Ok().json(stream::one(&admin, move || Ok(sinks::dead(&store, &name, limit)?)).await?))
+}
+
+async fn dead_retry(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    _: web::Json<Nothing>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let (engine, upkeep, by) = (admin.engine.clone(), admin.upkeep.clone().lock_owned().await, by(&request));
+    // Goes on when the client goes away.
+    let retried = actix_web::rt::spawn(async move {
+        let _upkeep = upkeep;
+        sinks::dead_retry(&engine, &name, &by).await
+    });
+    Ok(HttpResponse::Ok().json(retried.await.map_err(|panic| Problem::failed(&panic))??))
+}
+
+async fn dead_purge(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    _: web::Json<Nothing>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let (store, upkeep, by) = (admin.engine.store().clone(), admin.upkeep.clone().lock_owned().await, by(&request));
+    let removed = stream::one(&admin, move || {
+        let _upkeep = upkeep;
+        Ok(sinks::dead_purge(&store, &name, &by)?)
+    });
+    Ok(HttpResponse::Ok().json(Purged { removed: removed.await? }))
+}
