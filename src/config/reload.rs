@@ -84,7 +84,7 @@ impl Settings {
                 None => values.remove(key.name),
             };
         }
-        Settings { sources: new.sources.clone(), journal, limits, log, fragment, ..self.clone() }
+        Settings { formats: new.formats.clone(), sources: new.sources.clone(), journal, limits, log, fragment, ..self.clone() }
     }
 }
 
