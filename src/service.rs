@@ -1,6 +1,7 @@
 //! What commands ask of the store, as plain functions: the admin endpoint calls them for a running daemon, the command
 //! line calls them itself when there is none. They know nothing of HTTP and nothing of terminals.
 use crate::events::batch::{Batch, Batcher};
+use crate::events::decoder::Identity;
 use crate::events::{Field, Micros, time};
 use crate::index::ids::IdCache;
 use crate::index::query::{Query, QueryError};
@@ -12,6 +13,7 @@ use crate::journal::fs::RealFs;
 use crate::journal::log::LogError;
 use crate::journal::verify::{self, Verified};
 use crate::sources::archive::{Archive, ArchiveSettings};
+use crate::sources::reader;
 use crate::sources::{Chunk, Format, Origin, Reason, Source, SourceError};
 use crate::store::{QuarantineRecord, Store};
 use serde::{Deserialize, Serialize};
@@ -169,7 +171,14 @@ pub struct IngestedFile {
 
 /// Reads a file as `load` would, and asks the journal and the quarantine about every event and every refusal in it: the
 /// proof is the content, not a checkpoint.
-pub fn ingested(store: &Store, path: &Path, format: Format) -> Result<IngestedFile, ServiceError> {
+///
+/// Without a format it is recognised. Events that are told apart by their position are proven only if they were loaded from this
+/// very path: where else a line may have been read, its content does not tell.
+pub fn ingested(store: &Store, path: &Path, format: Option<Format>) -> Result<IngestedFile, ServiceError> {
+    let format = match format {
+        Some(format) => format,
+        None => reader::recognise(path)?.unwrap_or(Format::COWRIE),
+    };
     let source = Arc::new(Source { name: "ingested".into(), format });
     let mut archive = Archive::open(path, source, ArchiveSettings::default())?;
     let mut batcher = Batcher::new();
@@ -192,7 +201,16 @@ pub fn ingested(store: &Store, path: &Path, format: Format) -> Result<IngestedFi
         }
     }
     if answer.missing > 0 {
-        answer.problem.get_or_insert(format!("{} events are not in the journal yet", answer.missing));
+        let by_position = format.decoder().identity() == Identity::Position;
+        answer.problem.get_or_insert(if by_position {
+            format!(
+                "{} events cannot be proven: {} tells events apart by their place in a file, so only what was loaded from this very path can",
+                answer.missing,
+                format.name()
+            )
+        } else {
+            format!("{} events are not in the journal yet", answer.missing)
+        });
     }
     Ok(answer)
 }

@@ -111,12 +111,9 @@ async fn verify(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
 pub struct IngestedRequest {
     /// Absolute.
     pub paths: Vec<PathBuf>,
-    #[serde(default = "format_default")]
-    pub format: Format,
-}
-
-fn format_default() -> Format {
-    Format::COWRIE
+    /// `None`: recognised, file by file.
+    #[serde(default)]
+    pub format: Option<Format>,
 }
 
 async fn ingested(admin: web::Data<Admin>, asked: web::Json<IngestedRequest>) -> Result<HttpResponse, Problem> {

@@ -63,7 +63,11 @@ fn damage_of(dir: &'static str, verified: &Verified) -> impl Iterator<Item = Dam
 }
 
 /// Whether files may be deleted. What cannot be read is not ingested, and says why.
-pub fn ingested<'a>(store: &Store, paths: impl IntoIterator<Item = &'a Path>, format: Format) -> Result<Vec<IngestedFile>, ServiceError> {
+pub fn ingested<'a>(
+    store: &Store,
+    paths: impl IntoIterator<Item = &'a Path>,
+    format: Option<Format>,
+) -> Result<Vec<IngestedFile>, ServiceError> {
     let answer = |path: &Path| {
         let shown = path.to_string_lossy().into_owned();
         match service::ingested(store, path, format) {

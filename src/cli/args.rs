@@ -3,7 +3,7 @@
 //! A command's long help ends with examples that `tests/cli_args.rs` parses, so that none of them rots.
 use crate::events::{Field, Micros, time};
 use crate::simulate::{self, Shape, Simulation};
-use crate::sources::{Format, Reason};
+use crate::sources::Reason;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueHint};
 use std::path::PathBuf;
@@ -170,9 +170,9 @@ pub struct Load {
     /// Files and directories
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
-    /// Format of the lines [default: recognised]
-    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
-    pub format: Option<Format>,
+    /// Format of the lines: cowrie, chat, opencanary, dionaea, dockerapi or one of the configuration [default: recognised]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -233,9 +233,9 @@ pub struct Explain {
     /// One line of a log, or `-`
     #[arg(value_name = "LINE")]
     pub line: String,
-    /// Format of the line [default: recognised]
-    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
-    pub format: Option<Format>,
+    /// Format of the line: cowrie, chat, opencanary, dionaea, dockerapi or one of the configuration [default: recognised]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -250,6 +250,9 @@ pub struct Ingested {
     /// Files
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::FilePath)]
     pub paths: Vec<PathBuf>,
+    /// Format of the lines [default: recognised]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -640,10 +643,6 @@ fn field_parser() -> impl TypedValueParser<Value = Field> {
 fn reason_parser() -> impl TypedValueParser<Value = Reason> {
     PossibleValuesParser::new(Reason::ALL.map(|reason| PossibleValue::new(reason.name())))
         .map(|name| Reason::ALL.into_iter().find(|reason| reason.name() == name).expect("only names of reasons are possible"))
-}
-
-fn format_parser() -> impl TypedValueParser<Value = Format> {
-    PossibleValuesParser::new([PossibleValue::new("cowrie").help("Cowrie's JSON log (jsonlog)")]).map(|_| Format::COWRIE)
 }
 
 fn shape_parser() -> impl TypedValueParser<Value = Shape> {

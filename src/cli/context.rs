@@ -2,6 +2,7 @@
 use super::args::Global;
 use super::terminal::Output;
 use crate::config::{self, Settings};
+use crate::events::Format;
 
 /// How a command ended; the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,5 +46,12 @@ impl Context {
     /// The configuration with the global options laid over it; wrong ones are usage errors.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         Ok(config::load(self.global.config.as_deref(), self.global.data.as_deref()).map_err(|error| Usage(error.to_string()))?)
+    }
+
+    /// The format that `--format` names; the configuration's own are known once [`Context::settings`] has read them.
+    pub fn format(&self, name: Option<&str>) -> anyhow::Result<Option<Format>> {
+        let Some(name) = name else { return Ok(None) };
+        let named = |name: &str| Format::parse(name).ok_or_else(|| Format::named(name, &Format::all()).err().unwrap_or_default());
+        Ok(Some(named(name).map_err(|error| Usage(format!("--format: {error}")))?))
     }
 }

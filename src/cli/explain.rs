@@ -11,14 +11,18 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, Read};
 
 pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
-    // The only format there is so far; with more, a line without `--format` is tried with each.
-    let format = args.format.unwrap_or(Format::COWRIE);
+    if args.format.is_some() {
+        // Read for the formats it describes.
+        context.settings()?;
+    }
+    let named = context.format(args.format.as_deref())?;
     let mut batcher = Batcher::new();
     let (mut lines, mut refused) = (0u64, 0u64);
     let mut tell = |line: &[u8]| -> anyhow::Result<()> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
+        let format = named.or_else(|| Format::recognise(line)).unwrap_or(Format::COWRIE);
         for explanation in batcher.explain(format, line, time::now()) {
             lines += 1;
             refused += u64::from(explanation.event.is_err());

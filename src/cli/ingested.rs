@@ -3,7 +3,6 @@ use super::client::Target;
 use super::context::{Context, Exit};
 use super::{answers, args, format, print};
 use crate::admin::questions::IngestedRequest;
-use crate::sources::Format;
 use anyhow::Context as _;
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,8 +15,9 @@ pub fn run(args: &args::Ingested, context: &Context) -> anyhow::Result<Exit> {
 pub fn answer(args: &args::Ingested, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let absolute = |path| std::path::absolute(path).with_context(|| "cannot tell the current directory");
     let paths = args.paths.iter().map(absolute).collect::<anyhow::Result<Vec<PathBuf>>>()?;
-    let format = Format::COWRIE;
-    let files: Vec<format::IngestedFile> = match Target::find(&context.settings()?)? {
+    let settings = context.settings()?;
+    let format = context.format(args.format.as_deref())?;
+    let files: Vec<format::IngestedFile> = match Target::find(&settings)? {
         Target::Daemon(client) => client.post(&["api", "v1", "ingested"], &IngestedRequest { paths, format })?,
         Target::Local(open) => answers::ingested(&open.store, paths.iter().map(PathBuf::as_path), format)?,
     };

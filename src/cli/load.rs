@@ -24,7 +24,7 @@ pub fn answer(args: &args::Load, context: &Context, out: &mut dyn Write) -> anyh
     let settings = context.settings()?;
     let absolute = |path| std::path::absolute(path).with_context(|| "cannot tell the current directory");
     let paths = args.paths.iter().map(absolute).collect::<anyhow::Result<_>>()?;
-    let request = LoadRequest { paths, format: args.format };
+    let request = LoadRequest { paths, format: context.format(args.format.as_deref())? };
     let bar = terminal::progress(Some(0));
     let (ended, daemon_goes_on) = match Client::find(&settings)? {
         Some(client) => through_daemon(&client, &request, &bar)?,

@@ -247,6 +247,7 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
     let (min, max, none) = match kind {
         Kind::Bytes { min, max, none } | Kind::Number { min, max, none } => (min, max, none),
         Kind::Text { none } => (0, 0, none),
+        Kind::WordOrList { none, .. } => (0, 0, Some(none)),
         Kind::Choice(_) | Kind::Flag | Kind::List { .. } | Kind::Map { .. } => (0, 0, None),
     };
     if let (Some(text), Some(none)) = (value.as_str(), none)
@@ -272,7 +273,8 @@ fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
             None => wrong(),
         },
         (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
-        (Kind::List { most }, DeValue::Array(items)) if items.len() <= most => {
+        (Kind::WordOrList { words, .. }, DeValue::String(text)) if words.contains(&text.as_ref()) => Ok(Value::Text(text.to_string())),
+        (Kind::List { most } | Kind::WordOrList { most, .. }, DeValue::Array(items)) if items.len() <= most => {
             let texts = items.iter().map(|item| match item.get_ref() {
                 DeValue::String(text) => text_value(text),
                 other => Err(format!("must be {kind}, but holds {}", shown(other))),

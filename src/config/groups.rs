@@ -3,6 +3,8 @@
 //! Each group is the struct the program reads and the table everything else is made from (see [`super::key`]); the doc
 //! comments are the comments in `config/honeyguide.toml`.
 use super::key::{Apply, Group, Key, Kind, Setting, Value, name_in_file};
+use crate::events::mapping::IdentityRule;
+use crate::events::wrapping::CSV_COLUMNS_MAX;
 use crate::sources::CHUNK_BYTES;
 use std::collections::BTreeMap;
 
@@ -78,14 +80,45 @@ groups! {
         name: String = "\"cowrie\"" required, Kind::Text { none: None }, Reload;
         /// Kind of source.
         r#type: String = "\"file\"", Kind::Choice(&["file"]), Reload;
-        /// Who wrote the logs.
-        format: String = "\"cowrie\"", Kind::Choice(&["cowrie"]), Reload;
+        /// Who wrote the logs: "cowrie", "chat" (messages of a chat-scam honeypot), "opencanary", "dionaea", "dockerapi", or the
+        /// name of a [[format]] below.
+        format: String = "\"cowrie\"", Kind::Text { none: None }, Reload;
         /// Files, with the wildcards * ? [] and **; rotated and compressed ones included, each is read once.
         paths: Vec<String> = "[\"/home/cowrie/cowrie/var/log/cowrie/cowrie.json*\"]" required, Kind::List { most: 64 }, Reload;
         /// Directories that symbolic links among the files may lead to; none given: the directories named before the first wildcard.
         roots: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
         /// Where to start in files that exist when the source is first seen; files that appear later are read from their beginning.
         start: String = "\"beginning\"", Kind::Choice(&["beginning", "end"]), Reload;
+    }
+
+    /// A format of your own, or another meaning for a shipped one (opencanary, dionaea, dockerapi); one such table for each.
+    /// Paths are names joined by dots; behind a name, [0] is an element of an array, [] each, [User-Agent] the value that goes with
+    /// a name; of paths joined by | the first that is there counts.
+    Format "format" required {
+        /// What a source calls it.
+        name: String = "\"canary\"" required, Kind::Text { none: None }, Reload;
+        /// Read lines, or what is wrapped in them, as this format does: then no paths are needed.
+        like: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// What each line is taken out of first: "syslog" (RFC 3164 and 5424), "docker" (a container's json-file log), "csv".
+        wrap: String = "\"none\"", Kind::Choice(&["none", "syslog", "docker", "csv"]), Reload;
+        /// Of CSV: the columns, in their order. A line that holds just these names is no event.
+        columns: Vec<String> = "[]", Kind::List { most: CSV_COLUMNS_MAX }, Reload;
+        /// Paths of the time (ISO 8601, or seconds, milliseconds or microseconds since 1970), the session, the honeypot's name.
+        time: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        session: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        sensor: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// Path of the kind of event, or a text with paths in braces, such as "canary.{logtype}".
+        eventid: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// Fields of searches, each with its path, such as { src_ip = "peer.address", username = "logdata.USERNAME|user" }.
+        fields: BTreeMap<String, String> = "{}", Kind::Map { most: 64 }, Reload;
+        /// Paths of texts that indicators are looked for in; "command:", "chat:", "address:" or "hash:" before a path says what kind
+        /// of text it is, "base64:" that it is to be decoded first.
+        texts: Vec<String> = "[]", Kind::List { most: 32 }, Reload;
+        /// What tells events apart: "line" (equal lines are the same event), "position" (the place in the file: for lines without
+        /// time or id), or the paths of values; "auto": as the format it is like, else by the line.
+        identity: IdentityRule = "\"auto\"", Kind::WordOrList { words: &["line", "position"], none: "auto", most: 16 }, Reload;
+        /// Members that its lines have and those of no other format: `load` recognises files by them.
+        recognised_by: Vec<String> = "[]", Kind::List { most: 16 }, Reload;
     }
 
     /// Where to send events; one such table for each receiver. Each has a place of its own in the journal, so one that is slow or

@@ -3,6 +3,7 @@
 //! The options themselves stand in [`super::groups`], once: the struct the program reads, the checks, the suggestion for a
 //! misspelt name, the shipped `config/honeyguide.toml` and the reload rules all come from that table.
 use super::bytes;
+use crate::events::mapping::{IdentityRule, IdentityWord};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -82,6 +83,12 @@ pub enum Kind {
     Map {
         most: usize,
     },
+    /// One of some words, or a list of up to `most` strings.
+    WordOrList {
+        words: &'static [&'static str],
+        none: &'static str,
+        most: usize,
+    },
 }
 
 impl fmt::Display for Kind {
@@ -106,6 +113,10 @@ impl fmt::Display for Kind {
                 choices.iter().enumerate().try_for_each(|(i, choice)| write!(f, "{} \"{choice}\"", if i > 0 { "," } else { "" }))
             }
             Kind::Flag => f.write_str("true or false"),
+            Kind::WordOrList { words, none, most } => {
+                words.iter().try_for_each(|word| write!(f, "\"{word}\", "))?;
+                write!(f, "\"{none}\", or a list of up to {most} strings")
+            }
             Kind::List { most } => write!(f, "a list of up to {most} strings"),
             Kind::Map { most } => write!(f, "a table of up to {most} strings, such as {{ a = \"b\" }}"),
         }
@@ -163,6 +174,7 @@ impl Value {
         let quoted = |text: &str| toml::Value::String(text.into()).to_string();
         match (self, kind) {
             (Value::None, Kind::Bytes { none, .. } | Kind::Number { none, .. } | Kind::Text { none }) => quoted(none.unwrap_or_default()),
+            (Value::None, Kind::WordOrList { none, .. }) => quoted(none),
             (Value::None, _) => quoted(""),
             (Value::Number(number), Kind::Bytes { .. }) => quoted(&bytes::format(*number)),
             (Value::Number(number), _) => number.to_string(),
@@ -230,6 +242,18 @@ impl Setting for BTreeMap<String, String> {
         match value {
             Value::Map(map) => map.clone(),
             other => unreachable!("a table key holds {other:?}"),
+        }
+    }
+}
+
+/// A word, or paths.
+impl Setting for IdentityRule {
+    fn from_value(value: &Value) -> IdentityRule {
+        match value {
+            Value::List(paths) => IdentityRule::Fields(paths.clone()),
+            Value::Text(word) if word == "position" => IdentityRule::Word(IdentityWord::Position),
+            Value::Text(_) => IdentityRule::Word(IdentityWord::Line),
+            _ => IdentityRule::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub use reload::{Change, Changes};
 pub use settings::{AdminSettings, LogFormat, LogSettings, Settings, SourceName, SourceSettings, Start, Surroundings};
 pub use sinks::{Compression, Credential, HttpReceiver, Receiver, SinkSettings};
 
+use crate::events::Format;
 use crate::telemetry::printable::printable;
 use file::{FILE_BYTES_MAX, Given};
 use key::Value;
@@ -64,7 +65,10 @@ pub fn load_from(file: Option<&Path>, data: Option<&Path>, surroundings: &Surrou
         fragment = fragment.merged_with(command_line(data)?);
     }
     let file = file.map(|file| surroundings.current_dir.join(file));
-    Settings::validate(fragment, file, surroundings).map_err(|problems| Error::Refused { problems })
+    let settings = Settings::validate(fragment, file, surroundings).map_err(|problems| Error::Refused { problems })?;
+    // Whoever meets a format's name from now on (in a block, in a request) means these.
+    Format::configure(settings.formats.clone());
+    Ok(settings)
 }
 
 fn command_line(data: &Path) -> Result<Fragment, Error> {

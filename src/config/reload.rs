@@ -97,7 +97,8 @@ impl Settings {
                 None => values.remove(key.name),
             };
         }
-        Settings { sources: new.sources.clone(), sinks: new.sinks.clone(), journal, limits, log, fragment, ..self.clone() }
+        let (formats, sources, sinks) = (new.formats.clone(), new.sources.clone(), new.sinks.clone());
+        Settings { formats, sources, sinks, journal, limits, log, fragment, ..self.clone() }
     }
 }
 

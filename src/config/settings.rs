@@ -1,8 +1,10 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::file::{Fragment, Given, Problem, Values};
-use super::groups::{Admin, GROUPS, Journal, Limits, Log, Root, Source, Supervision};
+use super::groups::{Admin, Format as FormatTable, GROUPS, Journal, Limits, Log, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
 use super::sinks::SinkSettings;
+use crate::events::mapping::Description;
+use crate::events::wrapping::Wrap;
 use crate::sources::Format;
 use crate::telemetry::printable::printable;
 use std::fmt;
@@ -21,6 +23,8 @@ pub struct Settings {
     /// Absolute.
     pub data_dir: PathBuf,
     pub admin: AdminSettings,
+    /// Those that the file describes.
+    pub formats: Vec<Format>,
     pub sources: Vec<SourceSettings>,
     pub sinks: Vec<SinkSettings>,
     pub journal: Journal,
@@ -140,7 +144,7 @@ impl Surroundings {
 impl Settings {
     /// Checks what single keys cannot say: names, paths, globs, addresses, and limits against each other.
     pub(super) fn validate(fragment: Fragment, file: Option<PathBuf>, surroundings: &Surroundings) -> Result<Settings, Vec<Problem>> {
-        let mut check = Check { surroundings, problems: Vec::new() };
+        let mut check = Check { surroundings, problems: Vec::new(), described: Vec::new() };
         let root = Root::from_values(|key| value_of(&fragment, &Root::GROUP, key));
         let admin = Admin::from_values(|key| value_of(&fragment, &Admin::GROUP, key));
         let journal = Journal::from_values(|key| value_of(&fragment, &Journal::GROUP, key));
@@ -150,13 +154,14 @@ impl Settings {
 
         let data_dir = check.path(&root.data_dir, &origin_of(&fragment, "", "data_dir"));
         let admin = check.admin(&fragment, &admin, &data_dir);
-        let sources = check.sources(fragment.tables("source"));
+        let formats = check.formats(fragment.tables("format"));
+        let sources = check.sources(fragment.tables("source"), &formats);
         let sinks = check.sinks(fragment.tables("sink"));
         check.journal(&fragment, &journal);
         check.supervision(&fragment, &supervision);
         let log = check.log(&fragment, log);
         if check.problems.is_empty() {
-            Ok(Settings { file, data_dir, admin, sources, sinks, journal, limits, supervision, log, fragment })
+            Ok(Settings { file, data_dir, admin, formats, sources, sinks, journal, limits, supervision, log, fragment })
         } else {
             Err(check.problems)
         }
@@ -215,6 +220,8 @@ fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
 pub(super) struct Check<'s> {
     surroundings: &'s Surroundings,
     problems: Vec<Problem>,
+    /// Names of all formats in the file, right or wrong.
+    described: Vec<String>,
 }
 
 impl Check<'_> {
@@ -272,7 +279,49 @@ impl Check<'_> {
         AdminSettings { listen, socket }
     }
 
-    fn sources(&mut self, tables: &[(Place, Values)]) -> Vec<SourceSettings> {
+    /// Formats that could be made; what is wrong with the others is told.
+    fn formats(&mut self, tables: &[(Place, Values)]) -> Vec<Format> {
+        let (mut descriptions, mut origins) = (Vec::new(), Vec::new());
+        for (place, values) in tables {
+            let given = |key: &str| values.get(key).map_or(Origin::File(place.clone()), |Given { origin, .. }| origin.clone());
+            let table = FormatTable::from_values(|key| {
+                values.get(key).map_or_else(|| default_of(&FormatTable::GROUP, key), |given| given.value.clone())
+            });
+            self.described.push(table.name.clone());
+            if let Err(message) = SourceName::parse(&table.name) {
+                self.complain(&given("name"), message);
+                continue;
+            }
+            let FormatTable { name, like, wrap, columns, time, session, sensor, eventid, fields, texts, identity, recognised_by } = table;
+            if descriptions.iter().any(|other: &Description| other.name == name) {
+                self.complain(&given("name"), format!("a format called `{name}` stands above: give each its own name"));
+                continue;
+            }
+            let wrap = match wrap.as_str() {
+                "syslog" => Wrap::Syslog,
+                "docker" => Wrap::Docker,
+                "csv" => Wrap::Csv,
+                _ => Wrap::None,
+            };
+            let description =
+                Description { name, like, wrap, columns, time, session, sensor, eventid, fields, texts, identity, recognised_by };
+            descriptions.push(description);
+            origins.push((place, values));
+        }
+        let mut formats = Vec::new();
+        for (made, (place, values)) in Format::describe(descriptions).into_iter().zip(origins) {
+            match made {
+                Ok(format) => formats.push(format),
+                Err(problem) => {
+                    let given = values.get(problem.key).map_or(Origin::File(place.clone()), |given| given.origin.clone());
+                    self.complain(&given, problem.to_string());
+                }
+            }
+        }
+        formats
+    }
+
+    fn sources(&mut self, tables: &[(Place, Values)], formats: &[Format]) -> Vec<SourceSettings> {
         let mut sources: Vec<SourceSettings> = Vec::new();
         for (place, values) in tables {
             let given = |key: &str| values.get(key).map_or(Origin::File(place.clone()), |Given { origin, .. }| origin.clone());
@@ -296,7 +345,15 @@ impl Check<'_> {
             }
             roots.sort();
             roots.dedup();
-            let format = Format::parse(&source.format).expect("the key's choices are formats");
+            let format = match Format::named(&source.format, formats) {
+                Ok(format) => format,
+                // One that is described wrongly is told of already.
+                Err(_) if self.described.contains(&source.format) => continue,
+                Err(message) => {
+                    self.complain(&given("format"), message);
+                    continue;
+                }
+            };
             let start = if source.start == "end" { Start::End } else { Start::Beginning };
             sources.push(SourceSettings { name, format, patterns, roots, start });
         }

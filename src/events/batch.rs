@@ -373,6 +373,16 @@ impl Batcher {
 
     /// Takes one line through everything that happens to it, for people to see: one explanation, or one per element of an array.
     pub fn explain(&mut self, format: Format, line: &[u8], received_at: Micros) -> Vec<Explanation> {
+        if let Some(wrapping) = format.wrapping() {
+            let mut refused = None;
+            let unwrapped = Unwrapped::of(wrapping, line, |_, why| refused = Some(why));
+            let range = 0..line.len();
+            if let Some(detail) = refused {
+                return vec![Explanation { range, event: Err(Refusal { reason: Reason::Malformed, detail }) }];
+            }
+            let events = unwrapped.data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+            return events.map(|line| Explanation { range: range.clone(), event: self.explain_one(format, line, received_at) }).collect();
+        }
         let ranges: Vec<_> = if is_array(line) {
             split_array(line).map(|element| element.map_err(|rejected| (rejected.range, rejected.flaw))).collect()
         } else {

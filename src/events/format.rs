@@ -7,6 +7,7 @@ use super::decoder::{Decoder, Event, Identity};
 use super::json::Flaw;
 use super::mapping::{Description, IdentityRule, IdentityWord, Mapping, Problem};
 use super::wrapping::{CSV_COLUMNS_MAX, Enveloped, Reidentified, Wrap, Wrapping};
+use crate::telemetry::printable::printable;
 use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
 
 /// A format; copying it copies a pointer.
@@ -118,6 +119,13 @@ impl Format {
     /// These are the configured formats from now on; they go over shipped ones of the same name.
     pub fn configure(formats: Vec<Format>) {
         *CONFIGURED.write().unwrap_or_else(PoisonError::into_inner) = formats;
+    }
+
+    /// The format called `name` in a configuration that describes `configured`; else what to say.
+    pub fn named(name: &str, configured: &[Format]) -> Result<Format, String> {
+        let known: Vec<Format> = Format::BUILT_IN.iter().chain(SHIPPED_FORMATS.iter()).chain(configured).copied().collect();
+        let found = known.iter().rev().find(|format| format.name() == name).copied();
+        found.ok_or_else(|| format!("there is no format called \"{}\": {}", printable(name), names(&known, name)))
     }
 
     /// The format of which a line says that it is.

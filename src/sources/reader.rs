@@ -250,10 +250,5 @@ pub fn recognise(path: &Path) -> Result<Option<super::Format>, SourceError> {
     let mut archive = Archive::open(path, source, ArchiveSettings::default())?;
     let Some(chunk) = archive.next_chunk()? else { return Ok(None) };
     let mut lines = chunk.data.split(|&byte| byte == b'\n').take(RECOGNISED_WITHIN_LINES);
-    Ok(lines.any(is_cowrie).then_some(super::Format::COWRIE))
-}
-
-fn is_cowrie(line: &[u8]) -> bool {
-    let event: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(line).ok();
-    event.is_some_and(|event| event.get("eventid").and_then(|id| id.as_str()).is_some_and(|id| id.starts_with("cowrie.")))
+    Ok(lines.find_map(super::Format::recognise))
 }

@@ -185,5 +185,5 @@ impl Honeypots {
 /// Whether every event of a file is durable, asked in a thread that may block.
 fn prove(store: &Store, path: &Path) -> tokio::task::JoinHandle<Result<bool, ServiceError>> {
     let (store, path) = (store.clone(), path.to_owned());
-    tokio::task::spawn_blocking(move || Ok(service::ingested(&store, &path, Format::COWRIE)?.ingested))
+    tokio::task::spawn_blocking(move || Ok(service::ingested(&store, &path, Some(Format::COWRIE))?.ingested))
 }
