@@ -76,7 +76,7 @@ fn escape(bytes: &[u8], at: usize, command: bool, rewrite: &mut Rewrite<'_>) -> 
             return beyond_ascii(bytes, at, rewrite);
         }
         b'u' => {
-            let Some(code) = bytes.get(at + 2..at + 6).and_then(|digits| hex(digits)) else {
+            let Some(code) = bytes.get(at + 2..at + 6).and_then(hex) else {
                 return at + 2;
             };
             let char = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
@@ -264,7 +264,7 @@ fn runs(text: &str, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Conte
         if let Some(equals) = memchr::memchr(b'=', run.trim_ascii_end()).filter(|&equals| run[equals..].iter().any(|&byte| byte != b'=')) {
             run = &run[equals + 1..];
         }
-        let unpacked = if run.len() >= HEX_BYTES_MIN && run.len() % 2 == 0 && !has[2] {
+        let unpacked = if run.len() >= HEX_BYTES_MIN && run.len().is_multiple_of(2) && !has[2] {
             hex_text(run)
         } else if run.len() >= BASE64_BYTES_MIN && has[0] && has[1] {
             base64_text(run)

@@ -199,7 +199,8 @@ fn evidence(text: &Text<'_>, run: &Range<usize>) -> Option<bool> {
             // A password is not an address for having an at sign in the middle.
             Some(certain || (named && (text.context != Context::Other || bytes.get(run.end).is_none_or(|&byte| byte != b'!'))))
         }
-        b'$' | b'#' | b'~' | b'^' => None,
+        // In TLS the length of a name stands before it, and may look like anything.
+        b'$' | b'#' | b'~' | b'^' => (run.start >= 2 && bytes[run.start - 2] < b' ').then_some(certain),
         _ => Some(certain),
     }
 }
@@ -317,6 +318,7 @@ mod tests {
                 (Other, "{\"host\":\"example.com\"}", &["example.com"]),
                 (Other, "Host: example.com\\r\\nUser-Agent: curl", &["example.com"]),
                 (Other, "b'\\x00\\x0cwww.evil.com\\x00\\x17'", &["www.evil.com"]),
+                (Other, "\\x00)\\x00'\\x00\\x00$account.evil.com\\x00", &["account.evil.com"]),
                 (Other, "CONNECT example.com:443 HTTP/1.1", &["example.com"]),
                 (Other, "*.example.com", &["example.com"]),
                 (Other, "_dmarc.example.com", &["_dmarc.example.com"]),

@@ -9,6 +9,11 @@ use std::ops::Range;
 /// Longest bracketed or quoted piece that is looked through, bytes.
 const WINDOW_BYTES: usize = 64;
 
+/// The last place at or before `at` where `text` may be cut.
+pub(super) fn boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
 /// A text after preparation.
 #[derive(Debug)]
 pub(super) struct Prepared {
