@@ -131,7 +131,7 @@ fn any_context() -> impl Strategy<Value = Context> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_text_makes_it_panic_and_what_is_verbatim_stood_in_the_text(context in any_context(), text in tricky_text()) {
@@ -143,6 +143,9 @@ proptest! {
                 prop_assert!(packed || text.contains(verbatim.as_str()), "{verbatim:?} of {indicator:?} is not in {text:?}");
             }
             // What was found is found again in its own canonical form.
+            if !is_network(indicator.field) {
+                continue;
+            }
             let again = found_in(Context::Address, &indicator.value);
             prop_assert!(again.has(indicator.field, &indicator.value), "{indicator:?}: {again:?}");
         }
@@ -203,9 +206,20 @@ fn prints_random_hits_of_each_kind_in_real_lines() {
         }
     }
     let mut hits = Hits::new();
+    // Words with dots in which nothing was found: what may have been missed.
+    let mut passed_over: BTreeMap<String, String> = BTreeMap::new();
     for (context, text) in &texts {
         let context = [Context::Command, Context::Address, Context::Other][*context as usize];
-        for indicator in found_in(context, text).indicators {
+        let found = found_in(context, text);
+        let told: Vec<&str> =
+            found.indicators.iter().flat_map(|there| [there.value.as_str()].into_iter().chain(there.verbatim.as_deref())).collect();
+        for word in text.split(|char: char| !(char.is_alphanumeric() || "._-@".contains(char))) {
+            let is_name = word.split('.').count() > 1 && word.split('.').all(|label| !label.is_empty());
+            if is_name && !told.iter().any(|told| told.contains(word) || word.contains(told)) {
+                passed_over.entry(word.to_owned()).or_insert_with(|| text.clone());
+            }
+        }
+        for indicator in found.indicators {
             hits.entry(indicator.field.name()).or_default().entry(indicator.value).or_insert_with(|| (context, text.clone()));
         }
     }
@@ -232,8 +246,15 @@ fn prints_random_hits_of_each_kind_in_real_lines() {
             let verbatim =
                 found_in(*context, text).indicators.into_iter().find(|there| there.value == *value).and_then(|there| there.verbatim);
             let middle = text.find(verbatim.as_deref().unwrap_or(value)).unwrap_or(0);
-            let around = &text[text.floor_char_boundary(middle.saturating_sub(60))..text.ceil_char_boundary(middle + value.len() + 60)];
+            let start = text.char_indices().rev().map(|(at, _)| at).find(|&at| at + 60 <= middle).unwrap_or(0);
+            let around: String = text[start..].chars().take(120 + value.len()).collect();
             println!("  {value}\n      {context:?} {around:?}");
         }
+    }
+    println!("\nwords with dots in which nothing was found: {}", passed_over.len());
+    let words: Vec<_> = passed_over.iter().collect();
+    for _ in 0..2 * HITS.min(words.len()) {
+        let (word, text) = words[next() % words.len()];
+        println!("  {word}\n      {:?}", text.chars().take(120).collect::<String>());
     }
 }

@@ -48,7 +48,6 @@ pub(super) fn unescape(context: Context, text: &str) -> Option<Prepared> {
     let command = context == Context::Command;
     let mut rewrite = Rewrite::of(text);
     let mut at = 0;
-    // Where the quote that was just seen to enclose nothing hidden ends: asked once per quote, not once per quote and byte.
     while at < bytes.len() {
         at = match bytes[at] {
             b'\\' => escape(bytes, at, command, &mut rewrite),
@@ -77,7 +76,7 @@ fn escape(bytes: &[u8], at: usize, command: bool, rewrite: &mut Rewrite<'_>) -> 
             return beyond_ascii(bytes, at, rewrite);
         }
         b'u' => {
-            let Some(code) = bytes.get(at + 2..at + 6).and_then(|digits| hex(digits)) else {
+            let Some(code) = bytes.get(at + 2..at + 6).and_then(hex) else {
                 return at + 2;
             };
             let char = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
@@ -135,26 +134,32 @@ fn numeric(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
 /// A character of several bytes, each one escaped; what is no UTF-8 becomes a mark that belongs to no name.
 fn beyond_ascii(bytes: &[u8], start: usize, rewrite: &mut Rewrite<'_>) -> usize {
     let mut buffer = [0; 4];
-    let mut ends = [start; 5];
-    let mut length = 0;
-    while length < 4 && bytes.get(ends[length]) == Some(&b'\\') {
-        let Some((byte, end)) = numeric(bytes, ends[length]).filter(|(byte, _)| *byte >= 0x80) else {
+    let Some((lead, mut end)) = numeric(bytes, start) else {
+        return start + 1;
+    };
+    buffer[0] = lead;
+    let first_end = end;
+    let length = match lead {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    for byte in &mut buffer[1..length] {
+        let next = if bytes.get(end) == Some(&b'\\') { numeric(bytes, end) } else { None };
+        let Some((continuation, next_end)) = next.filter(|(byte, _)| byte & 0xc0 == 0x80) else {
             break;
         };
-        buffer[length] = byte;
-        length += 1;
-        ends[length] = end;
+        (*byte, end) = (continuation, next_end);
     }
-    for taken in (1..=length).rev() {
-        if let Ok(text) = std::str::from_utf8(&buffer[..taken]).map_err(drop)
-            && text.chars().count() == 1
-        {
-            rewrite.replace(start..ends[taken], text);
-            return ends[taken];
+    match std::str::from_utf8(&buffer[..length]) {
+        Ok(text) => rewrite.replace(start..end, text),
+        Err(_) => {
+            end = first_end;
+            rewrite.replace(start..end, "\u{fffd}");
         }
     }
-    rewrite.replace(start..ends[1], "\u{fffd}");
-    ends[1]
+    end
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
@@ -259,7 +264,7 @@ fn runs(text: &str, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Conte
         if let Some(equals) = memchr::memchr(b'=', run.trim_ascii_end()).filter(|&equals| run[equals..].iter().any(|&byte| byte != b'=')) {
             run = &run[equals + 1..];
         }
-        let unpacked = if run.len() >= HEX_BYTES_MIN && run.len() % 2 == 0 && !has[2] {
+        let unpacked = if run.len() >= HEX_BYTES_MIN && run.len().is_multiple_of(2) && !has[2] {
             hex_text(run)
         } else if run.len() >= BASE64_BYTES_MIN && has[0] && has[1] {
             base64_text(run)

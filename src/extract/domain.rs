@@ -4,7 +4,7 @@
 //! where it stands: anything valid in a URL, behind an at sign, as the target of `wget` or a tunnel, or when it was defanged;
 //! elsewhere only what is unlikely to be anything else. Values are lower case and punycode, without the final dot.
 use super::ipv4::follows_percent;
-use super::{Context, Extractor, Found, Needs, Text};
+use super::{ByteSet, Context, Extractor, Found, Needs, Text};
 use crate::events::Field;
 use psl::{Psl, Type};
 use std::borrow::Cow;
@@ -63,8 +63,9 @@ impl Extractor for Domains {
         &[Field::Domain]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b".").one_of(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\xc3\xc4\xc5\xce\xcf\xd0\xd1\xd7\xd8\xd9\xe0\xe1\xe3\xe4\xe5\xe6\xe7\xe8\xe9\xea\xeb\xec\xed")
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b".").any(ByteSet::LETTERS.or(ByteSet::BEYOND_ASCII));
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
@@ -198,7 +199,8 @@ fn evidence(text: &Text<'_>, run: &Range<usize>) -> Option<bool> {
             // A password is not an address for having an at sign in the middle.
             Some(certain || (named && (text.context != Context::Other || bytes.get(run.end).is_none_or(|&byte| byte != b'!'))))
         }
-        b'$' | b'#' | b'~' | b'^' => None,
+        // In TLS the length of a name stands before it, and may look like anything.
+        b'$' | b'#' | b'~' | b'^' => (run.start >= 2 && bytes[run.start - 2] < b' ').then_some(certain),
         _ => Some(certain),
     }
 }
@@ -277,14 +279,13 @@ pub(super) fn name(written: &str) -> Option<String> {
     } else {
         Cow::Borrowed(ascii.as_str())
     };
-    let suffix = psl::List.suffix(unicode.as_bytes())?;
-    let is_name = match suffix.typ()? {
-        Type::Icann => suffix.as_bytes().len() < unicode.len(),
-        Type::Private => true,
-    };
     // What somebody registered has no underscores; names below it may (`_dmarc`).
-    let registrable = psl::List.domain(unicode.as_bytes()).map_or(suffix.as_bytes(), |domain| domain.as_bytes());
-    (is_name && !registrable.contains(&b'_')).then_some(ascii)
+    let is_name = match psl::List.domain(unicode.as_bytes()) {
+        Some(domain) => domain.suffix().is_known() && !domain.as_bytes().contains(&b'_'),
+        // A suffix itself is a host only where its owner hands out names below it.
+        None => psl::List.suffix(unicode.as_bytes())?.typ() == Some(Type::Private),
+    };
+    is_name.then_some(ascii)
 }
 
 /// Whether this label alone is a suffix known to the list.
@@ -317,6 +318,7 @@ mod tests {
                 (Other, "{\"host\":\"example.com\"}", &["example.com"]),
                 (Other, "Host: example.com\\r\\nUser-Agent: curl", &["example.com"]),
                 (Other, "b'\\x00\\x0cwww.evil.com\\x00\\x17'", &["www.evil.com"]),
+                (Other, "\\x00)\\x00'\\x00\\x00$account.evil.com\\x00", &["account.evil.com"]),
                 (Other, "CONNECT example.com:443 HTTP/1.1", &["example.com"]),
                 (Other, "*.example.com", &["example.com"]),
                 (Other, "_dmarc.example.com", &["_dmarc.example.com"]),

@@ -1,4 +1,5 @@
 //! E-mail addresses: a local part as people have them, and a domain name under a public suffix.
+use super::text::boundary;
 use super::{Context, Extractor, Found, Needs, Text, domain};
 use crate::events::Field;
 
@@ -16,8 +17,9 @@ impl Extractor for Addresses {
         &[Field::Email]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b"@").one_of(b".")
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b"@").one_of(b".");
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
@@ -26,7 +28,7 @@ impl Extractor for Addresses {
             let Some(start) = local_part(bytes, at) else {
                 continue;
             };
-            let window = &text.plain[at + 1..text.plain.floor_char_boundary(at + 1 + DOMAIN_BYTES_MAX)];
+            let window = &text.plain[at + 1..boundary(text.plain, at + 1 + DOMAIN_BYTES_MAX)];
             // Scripts without blanks between words: an address in ASCII ends where they begin.
             let in_ascii = window.starts_with(|char: char| char.is_ascii());
             let length = window.find(|char| !domain::is_name_char(char) || (in_ascii && char >= '\u{2e80}')).unwrap_or(window.len());

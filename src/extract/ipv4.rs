@@ -11,8 +11,9 @@ impl Extractor for Addresses {
         &[Field::Ipv4]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b".").digits(4)
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b".").digits(4);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

@@ -15,8 +15,9 @@ impl Extractor for Addresses {
         &[Field::Ipv6]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b":")
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b":");
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

@@ -21,7 +21,7 @@ use std::ops::Range;
 /// Longest text that is looked at, bytes; of a longer one only its beginning.
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Most indicators taken from one text.
-pub const INDICATORS_PER_TEXT_MAX: usize = 48;
+pub const INDICATORS_PER_TEXT_MAX: usize = 54;
 /// How deep texts packed into texts are followed.
 pub const LAYERS_MAX: usize = 3;
 
@@ -134,8 +134,8 @@ pub trait Extractor: Sync {
     fn fields(&self) -> &'static [Field];
 
     /// What a text must hold for this to be worth a look: cheap to check, and most texts lack it.
-    fn needs(&self) -> Needs {
-        Needs::NOTHING
+    fn needs(&self) -> &'static Needs {
+        &Needs::NOTHING
     }
 
     /// Finds every value in the text, in time linear in its length.
@@ -147,7 +147,7 @@ pub static EXTRACTORS: &[&dyn Extractor] = &[&url::Urls, &domain::Domains, &ipv4
 
 /// All indicators of a text.
 pub fn indicators(context: Context, text: &str, found: &mut Found) {
-    indicators_of_all(context, &text[..text.floor_char_boundary(TEXT_BYTES_MAX)], found);
+    indicators_of_all(context, &text[..text::boundary(text, TEXT_BYTES_MAX)], found);
 }
 
 /// [`indicators`] of a text however long: for measuring that time grows with length and no faster.
@@ -171,7 +171,7 @@ fn look(context: Context, text: &str, layer: usize, budget: &mut decode::Budget,
     let fetched = fetched::targets(&looked_at, seen);
     let looked_at = Text { fetched: &fetched, ..looked_at };
     for extractor in EXTRACTORS {
-        if seen.suffices(&extractor.needs()) {
+        if seen.suffices(extractor.needs()) {
             extractor.extract(&looked_at, found);
         }
     }

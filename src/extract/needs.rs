@@ -2,23 +2,53 @@
 //!
 //! A password without a dot, an at sign and a long run of letters and digits holds no URL, no address and no hash.
 
-/// A set of bytes.
+/// A set of kinds of bytes: each letter (in either case) and each punctuation mark is a kind of its own, all digits are one, and so
+/// are control characters with the blanks beside the space, and everything beyond ASCII. Small enough to be gathered in a register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByteSet([u64; 4]);
+pub struct ByteSet(u64);
+
+/// Bits of the kinds that are no punctuation; punctuation has the bits between.
+const BEYOND_ASCII_BIT: u32 = 63;
+const CONTROL_BIT: u32 = 62;
+const DIGIT_BIT: u32 = 61;
+const SPACE_BIT: u32 = 60;
+const LETTERS: u64 = (1 << 26) - 1;
+
+/// Per byte: the bit of its kind.
+static KINDS: [u64; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = ByteSet::of(&[byte as u8]).0;
+        byte += 1;
+    }
+    kinds
+};
 
 impl ByteSet {
-    pub const NONE: ByteSet = ByteSet([0; 4]);
-    /// `0`–`9`.
-    pub const DIGITS: ByteSet = ByteSet::of(b"0123456789");
+    pub const NONE: ByteSet = ByteSet(0);
+    /// Letters of either case.
+    pub const LETTERS: ByteSet = ByteSet(LETTERS);
     /// Everything beyond ASCII.
-    pub const BEYOND_ASCII: ByteSet = ByteSet([0, 0, u64::MAX, u64::MAX]);
+    pub const BEYOND_ASCII: ByteSet = ByteSet(1 << BEYOND_ASCII_BIT);
 
-    /// The set of these bytes.
+    /// The kinds these bytes belong to.
     pub const fn of(bytes: &[u8]) -> ByteSet {
-        let mut set = [0; 4];
+        let mut set = 0;
         let mut at = 0;
         while at < bytes.len() {
-            set[(bytes[at] >> 6) as usize] |= 1 << (bytes[at] & 63);
+            let bit = match bytes[at] {
+                byte @ (b'a'..=b'z' | b'A'..=b'Z') => (byte | 0x20) as u32 - b'a' as u32,
+                b'0'..=b'9' => DIGIT_BIT,
+                b' ' => SPACE_BIT,
+                byte @ b'!'..=b'/' => 26 + (byte - b'!') as u32,
+                byte @ b':'..=b'@' => 41 + (byte - b':') as u32,
+                byte @ b'['..=b'`' => 48 + (byte - b'[') as u32,
+                byte @ b'{'..=b'~' => 54 + (byte - b'{') as u32,
+                0x80.. => BEYOND_ASCII_BIT,
+                _ => CONTROL_BIT,
+            };
+            set |= 1 << bit;
             at += 1;
         }
         ByteSet(set)
@@ -26,23 +56,16 @@ impl ByteSet {
 
     /// Both sets together.
     pub const fn or(self, other: ByteSet) -> ByteSet {
-        let (a, b) = (self.0, other.0);
-        ByteSet([a[0] | b[0], a[1] | b[1], a[2] | b[2], a[3] | b[3]])
+        ByteSet(self.0 | other.0)
     }
 
-    /// Whether the sets share a byte.
-    pub const fn meets(&self, other: &ByteSet) -> bool {
-        let (a, b) = (self.0, other.0);
-        (a[0] & b[0]) | (a[1] & b[1]) | (a[2] & b[2]) | (a[3] & b[3]) != 0
+    /// Whether the sets share a kind.
+    pub const fn meets(self, other: ByteSet) -> bool {
+        self.0 & other.0 != 0
     }
 
-    /// Whether `byte` is in the set.
-    pub const fn has(&self, byte: u8) -> bool {
-        self.0[(byte >> 6) as usize] >> (byte & 63) & 1 != 0
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.0[0] | self.0[1] | self.0[2] | self.0[3] == 0
+    const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 
@@ -61,13 +84,18 @@ impl Needs {
     /// Every text is worth a look.
     pub const NOTHING: Needs = Needs { bytes: [ByteSet::NONE; 3], digits_min: 0, run_min: 0 };
 
-    /// At least one of `bytes` as well. At most three times.
-    pub const fn one_of(mut self, bytes: &[u8]) -> Needs {
+    /// At least one byte like one of `bytes` as well. At most three times.
+    pub const fn one_of(self, bytes: &[u8]) -> Needs {
+        self.any(ByteSet::of(bytes))
+    }
+
+    /// At least one byte of `set` as well; counts as [`Needs::one_of`].
+    pub const fn any(mut self, set: ByteSet) -> Needs {
         let mut at = 0;
         while !self.bytes[at].is_empty() {
             at += 1;
         }
-        self.bytes[at] = ByteSet::of(bytes);
+        self.bytes[at] = set;
         self
     }
 
@@ -94,26 +122,17 @@ pub struct Seen {
     pub longest_run: u32,
 }
 
-/// Per byte: 1 for a digit, and beside it (from bit 8) 1 for a letter or a digit.
-static KINDS: [u16; 256] = {
-    let mut kinds = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        kinds[byte] = (byte as u8).is_ascii_digit() as u16 | ((byte as u8).is_ascii_alphanumeric() as u16) << 8;
-        byte += 1;
-    }
-    kinds
-};
-
 impl Seen {
+    /// Looks through a text.
     pub fn of(text: &str) -> Seen {
-        let mut set = [0_u64; 4];
+        const DIGIT: u64 = 1 << DIGIT_BIT;
+        let mut set = 0_u64;
         let (mut digits, mut run, mut longest) = (0_u32, 0_u32, 0_u32);
         for &byte in text.as_bytes() {
-            set[(byte >> 6) as usize] |= 1 << (byte & 63);
             let kind = KINDS[byte as usize];
-            digits += u32::from(kind & 1);
-            run = (run + 1) * u32::from(kind >> 8);
+            set |= kind;
+            digits += u32::from(kind & DIGIT != 0);
+            run = if kind & (DIGIT | LETTERS) != 0 { run + 1 } else { 0 };
             longest = longest.max(run);
         }
         Seen { bytes: ByteSet(set), digits, longest_run: longest }
@@ -123,23 +142,32 @@ impl Seen {
     pub fn suffices(&self, needs: &Needs) -> bool {
         self.longest_run >= needs.run_min
             && self.digits >= needs.digits_min
-            && needs.bytes.iter().all(|set| set.is_empty() || set.meets(&self.bytes))
+            && needs.bytes.iter().all(|set| set.is_empty() || set.meets(self.bytes))
     }
 
     /// Whether any byte of the set occurs.
-    pub fn any(&self, set: &ByteSet) -> bool {
+    pub fn any(&self, set: ByteSet) -> bool {
         self.bytes.meets(set)
     }
 
-    /// Whether the byte occurs.
+    /// Whether a byte like this one occurs.
     pub fn has(&self, byte: u8) -> bool {
-        self.bytes.has(byte)
+        self.bytes.meets(ByteSet::of(&[byte]))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_punctuation_mark_is_a_kind_of_its_own() {
+        let marks: Vec<u8> = (b'!'..=b'~').filter(u8::is_ascii_punctuation).collect();
+        assert_eq!(ByteSet::of(&marks).0.count_ones(), 32);
+        assert!(!ByteSet::of(&marks).meets(ByteSet::LETTERS.or(ByteSet::of(b"0 \t\xff"))));
+        assert_eq!(ByteSet::of(b"0 \t\xff").0.count_ones(), 4);
+        assert!(ByteSet::of(b"Q").meets(ByteSet::of(b"q")) && !ByteSet::of(b"Q").meets(ByteSet::of(b"p")));
+    }
 
     #[test]
     fn a_text_suffices_when_every_need_is_met() {
@@ -159,6 +187,6 @@ mod tests {
         assert!(Seen::of("").suffices(&Needs::NOTHING));
         let seen = Seen::of("ab-1234x é");
         assert_eq!((seen.digits, seen.longest_run), (4, 5));
-        assert!(seen.any(&ByteSet::BEYOND_ASCII) && !Seen::of("abc~\x7f").any(&ByteSet::BEYOND_ASCII));
+        assert!(seen.any(ByteSet::BEYOND_ASCII) && !Seen::of("abc~\x7f").any(ByteSet::BEYOND_ASCII));
     }
 }

@@ -9,6 +9,11 @@ use std::ops::Range;
 /// Longest bracketed or quoted piece that is looked through, bytes.
 const WINDOW_BYTES: usize = 64;
 
+/// The last place at or before `at` where `text` may be cut.
+pub(super) fn boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
 /// A text after preparation.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -34,18 +39,18 @@ pub(super) fn prepare(context: Context, text: &str, seen: &Seen) -> Option<Prepa
     if context != Context::Chat {
         let noisy = if context == Context::Command { ByteSet::of(b"\\$'\"") } else { ByteSet::of(b"\\") };
         for _ in 0..super::LAYERS_MAX {
-            if !seen.any(&noisy) || !stages.apply(|text| decode::unescape(context, text)) {
+            if !seen.any(noisy) || !stages.apply(|text| decode::unescape(context, text)) {
                 break;
             }
             seen = Seen::of(stages.now());
         }
     }
-    if seen.any(&ByteSet::BEYOND_ASCII) && stages.apply(fold) {
+    if seen.any(ByteSet::BEYOND_ASCII) && stages.apply(fold) {
         seen = Seen::of(stages.now());
     }
     let spelled_out = context != Context::Command && seen.has(b' ') && is_spelled_out(stages.now());
-    let scheme = seen.has(b':') && seen.any(&ByteSet::of(b"xX*,_"));
-    if seen.any(&BRACKETS) || scheme || spelled_out {
+    let scheme = seen.has(b':') && seen.any(ByteSet::of(b"xX*,_"));
+    if seen.any(BRACKETS) || scheme || spelled_out {
         stages.apply(|text| refang(text, spelled_out));
     }
     stages.done
@@ -142,6 +147,7 @@ impl<'a> Rewrite<'a> {
     pub fn replace(&mut self, range: Range<usize>, with: &str) {
         if self.origins.is_empty() {
             self.plain.reserve(self.source.len());
+            self.origins.reserve(self.source.len() / 4);
         }
         self.plain.push_str(&self.source[self.taken..range.start]);
         self.origins.push((self.plain.len() as u32, range.start as u32));

@@ -1,5 +1,6 @@
 //! URLs: with a scheme, or without one where the host can be nothing else: an address with a path, a defanged name, the target of
 //! `wget`. Values have scheme and host in lower case and the rest as written; each also yields its host.
+use super::text::boundary;
 use super::{Context, Extractor, Found, Needs, Text, domain, ipv4, ipv6};
 use crate::events::Field;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -52,8 +53,9 @@ impl Extractor for Urls {
         &[Field::Url, Field::Domain, Field::Ipv4, Field::Ipv6]
     }
 
-    fn needs(&self) -> Needs {
-        Needs::NOTHING.one_of(b"/").one_of(b".:")
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b"/").one_of(b".:");
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
@@ -95,7 +97,7 @@ fn with_scheme(text: &Text<'_>, found: &mut Found) {
             continue;
         };
         let end = end_of_url(text, start, &authority);
-        if end > outer_end {
+        if colon >= outer_end {
             (outer_end, nested) = (end, 0);
         }
         let mut value = String::with_capacity(end - start);
@@ -150,7 +152,7 @@ fn is_terminator(char: char) -> bool {
 
 /// Reads `user:password@host:port` at `start`.
 fn authority(text: &Text<'_>, start: usize, has_scheme: bool) -> Option<Authority> {
-    let window = &text.plain[start..text.plain.floor_char_boundary(start + AUTHORITY_BYTES_MAX)];
+    let window = &text.plain[start..boundary(text.plain, start + AUTHORITY_BYTES_MAX)];
     let length = window.find(|char| is_terminator(char) || matches!(char, '/' | '?' | '#')).unwrap_or(window.len());
     let window = &window[..length];
     let is_user = |byte: u8| byte.is_ascii_alphanumeric() || b"._~!$&*+=:%-@".contains(&byte);
@@ -256,7 +258,7 @@ fn end_of_url(text: &Text<'_>, start: usize, authority: &Authority) -> usize {
     }
     let quote = start.checked_sub(1).map(|at| bytes[at]).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
     let bare_command = text.context == Context::Command && quote.is_none();
-    let limit = plain.floor_char_boundary(start + URL_BYTES_MAX);
+    let limit = boundary(plain, start + URL_BYTES_MAX);
     let (mut round, mut square) = (0_u32, 0_u32);
     let mut query = false;
     let mut before = '/';

@@ -75,14 +75,19 @@ fn adversarial(size: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Processor time this thread has used: a busy machine shows less in it than in time that passes.
+fn thread_time() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the thread's own clock").into()
+}
+
 /// Shortest of several runs.
 fn shortest(mut run: impl FnMut()) -> Duration {
     let mut shortest = Duration::MAX;
     let begin = Instant::now();
     for _ in 0..5 {
-        let start = Instant::now();
+        let start = thread_time();
         run();
-        shortest = shortest.min(start.elapsed());
+        shortest = shortest.min(thread_time() - start);
         if begin.elapsed() > Duration::from_millis(500) {
             break;
         }
@@ -160,13 +165,14 @@ fn real(corpus: &Path) {
     }
     println!("\nfield        distinct   bytes/text   ns/text   ns/byte   indicators");
     let (mut sum, mut count) = (Duration::ZERO, 0);
-    for (field, (context, texts)) in &texts {
+    for (field, (context, texts)) in texts {
+        let texts: Vec<String> = texts.into_iter().collect();
         let mut indicated = 0;
         let time = shortest(|| {
             indicated = 0;
-            for text in texts {
+            for text in &texts {
                 let mut found = Found::default();
-                indicators(*context, black_box(text), &mut found);
+                indicators(context, black_box(text), &mut found);
                 indicated += found.indicators.len();
             }
         });
