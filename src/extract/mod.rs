@@ -2,6 +2,22 @@
 //!
 //! [`indicators`] prepares a text once ([`Text`]) and lets every extractor look at it. All of them run in time linear in the
 //! text's length, whatever it holds, and none is asked about a text that lacks the bytes its values cannot do without.
+pub mod bank_account;
+pub mod btc;
+pub mod cve;
+pub mod eth;
+pub mod hash;
+pub mod ifsc;
+pub mod ja4;
+pub mod label;
+pub mod phone;
+pub mod runs;
+pub mod ssh_key;
+#[cfg(test)]
+mod table;
+pub mod upi;
+pub mod xmr;
+
 use crate::events::Field;
 use std::ops::Range;
 
@@ -106,7 +122,19 @@ pub trait Extractor: Sync {
 }
 
 /// Every extractor. A new kind is one file and one entry here.
-pub static EXTRACTORS: &[&dyn Extractor] = &[];
+pub static EXTRACTORS: &[&dyn Extractor] = &[
+    &hash::Hash,
+    &cve::Cve,
+    &btc::Btc,
+    &eth::Eth,
+    &xmr::Xmr,
+    &phone::Phone,
+    &upi::Upi,
+    &ifsc::Ifsc,
+    &bank_account::BankAccount,
+    &ssh_key::SshKey,
+    &ja4::Ja4,
+];
 
 /// All indicators of a text.
 pub fn indicators(context: Context, text: &str, found: &mut Found) {
