@@ -3,15 +3,30 @@
 //! [`indicators`] prepares a text once ([`Text`]) and lets every extractor look at it. All of them run in time linear in the
 //! text's length, whatever it holds, and none is asked about a text that lacks the bytes its values cannot do without ([`Needs`]).
 //! What was packed into the text (base64, percent signs) is looked at as a text of its own.
+pub mod bank_account;
+pub mod btc;
+pub mod cve;
 mod decode;
 mod domain;
 mod email;
+pub mod eth;
 mod fetched;
+pub mod hash;
+pub mod ifsc;
 mod ipv4;
 mod ipv6;
+pub mod ja4;
+pub mod label;
 mod needs;
+pub mod phone;
+pub mod runs;
+pub mod ssh_key;
+#[cfg(test)]
+mod table;
 mod text;
+pub mod upi;
 mod url;
+pub mod xmr;
 
 pub use needs::{ByteSet, Needs, Seen};
 
@@ -143,7 +158,24 @@ pub trait Extractor: Sync {
 }
 
 /// Every extractor, in the order in which a text's indicators are listed. A new kind is one file and one entry here.
-pub static EXTRACTORS: &[&dyn Extractor] = &[&url::Urls, &domain::Domains, &ipv4::Addresses, &ipv6::Addresses, &email::Addresses];
+pub static EXTRACTORS: &[&dyn Extractor] = &[
+    &url::Urls,
+    &domain::Domains,
+    &ipv4::Addresses,
+    &ipv6::Addresses,
+    &email::Addresses,
+    &hash::Hash,
+    &cve::Cve,
+    &btc::Btc,
+    &eth::Eth,
+    &xmr::Xmr,
+    &phone::Phone,
+    &upi::Upi,
+    &ifsc::Ifsc,
+    &bank_account::BankAccount,
+    &ssh_key::SshKey,
+    &ja4::Ja4,
+];
 
 /// All indicators of a text.
 pub fn indicators(context: Context, text: &str, found: &mut Found) {

@@ -1,0 +1,64 @@
+//! IFSC codes of Indian bank branches: four letters of the bank, a zero, six characters of the branch.
+use super::label;
+use super::runs::{ALNUM, glued_after, glued_before, runs};
+use super::{Context, Extractor, Found, Text};
+use crate::events::Field;
+
+/// IFSC codes; one entry of the registry.
+pub struct Ifsc;
+
+const LEN: usize = 11;
+
+/// Banks' codes as the Reserve Bank of India lists them. Sorted.
+const BANKS: &[&str] = &[
+    "ABHY", "ABNA", "ABPB", "ADCB", "AIRP", "ALLA", "AMCB", "AMDN", "ANDB", "APBL", "APGB", "APGV", "APMC", "ASBL", "AUBL", "AUCB", "BACB",
+    "BARA", "BARB", "BBKM", "BCBM", "BCEY", "BDBL", "BKDN", "BKID", "BNPA", "BOFA", "BOTM", "CBIN", "CCBL", "CHAS", "CITI", "CIUB", "CLBL",
+    "CNRB", "COAS", "CORP", "COSB", "CRES", "CRUB", "CSBK", "CTBA", "DBSS", "DCBL", "DEUT", "DLSC", "DLXB", "DNSB", "DOHB", "EBIL", "ESFB",
+    "ESMF", "FDRL", "FINO", "FSFB", "GBCB", "HCBL", "HDFC", "HPSC", "HSBC", "HVBK", "IBBK", "IBKL", "IBKO", "ICBK", "ICIC", "IDFB", "IDIB",
+    "INDB", "IOBA", "IPOS", "JAKA", "JANA", "JASB", "JIOP", "JPCB", "JSBL", "JSBP", "JSFB", "KACE", "KAIJ", "KANG", "KARB", "KCCB", "KCUB",
+    "KDCB", "KJSB", "KKBK", "KLGB", "KNSB", "KOEX", "KSCB", "KUCB", "KVBL", "KVGB", "LAVB", "MAHB", "MAHG", "MCBL", "MDBK", "MHCB", "MHLX",
+    "MKPB", "MSCI", "MSHQ", "MSLM", "MSNU", "MUBL", "MVCB", "NBAD", "NESF", "NICB", "NKGS", "NMCB", "NMGB", "NNSB", "NOSC", "NSPB", "NTBL",
+    "NUCB", "NVNM", "ORBC", "ORCB", "PASX", "PJSB", "PKGB", "PMCB", "PMEC", "PSIB", "PTSA", "PUCB", "PUNB", "PYTM", "QNBA", "RABO", "RATN",
+    "RBIH", "RBIN", "RBIS", "RMGB", "RNSB", "RRBP", "RSBL", "RSCB", "RSSB", "SABR", "SAHE", "SANT", "SBBJ", "SBHY", "SBIN", "SBLS", "SBMY",
+    "SBTR", "SCBL", "SDCB", "SDCE", "SENI", "SHBK", "SIBL", "SIDB", "SIDC", "SJSB", "SKSB", "SMBC", "SOGE", "SPCB", "SRCB", "STBP", "STCB",
+    "SUNB", "SURY", "SUTB", "SVBL", "SVCB", "SVSH", "SYNB", "TBSB", "TDCB", "TGMB", "THRS", "TJSB", "TMBL", "TMSC", "TNCC", "TNSC", "TSAB",
+    "TTCB", "UBIN", "UCBA", "UJVN", "UMUC", "UOVB", "UPCB", "URBN", "UTBI", "UTIB", "UTKS", "VARA", "VASJ", "VCOB", "VIJB", "VSBL", "VVSB",
+    "VYSA", "WBSC", "WPAC", "YESB", "ZCBL", "ZSBL",
+];
+
+impl Extractor for Ifsc {
+    fn fields(&self) -> &'static [Field] {
+        &[Field::Ifsc]
+    }
+
+    fn extract(&self, text: &Text<'_>, found: &mut Found) {
+        for run in runs(text.plain.as_bytes(), &ALNUM, LEN) {
+            let word = &text.plain[run.clone()];
+            let code = word.as_bytes();
+            if code.len() != LEN || code[4] != b'0' || !code[..4].iter().all(u8::is_ascii_alphabetic) {
+                continue;
+            }
+            if glued_before(text.plain, run.start) || glued_after(text.plain, run.end) {
+                continue;
+            }
+            let value = word.to_ascii_uppercase();
+            let is_known = BANKS.binary_search(&&value[..4]).is_ok();
+            let is_capital = !code.iter().any(u8::is_ascii_lowercase);
+            let digits = code[5..].iter().filter(|byte| byte.is_ascii_digit()).count();
+            // Known banks' branches have digits, but for a few head offices; in small letters only where people write.
+            let is_plain = is_known && digits >= 4 && (is_capital || text.context == Context::Chat);
+            if is_plain || is_called_so(text.plain, run.start, run.end, is_known) {
+                found.add(Field::Ifsc, &value, text, run);
+            }
+        }
+    }
+}
+
+/// Whether the words around it say that it is one.
+fn is_called_so(plain: &str, start: usize, end: usize, is_known: bool) -> bool {
+    let names = |word: &str| {
+        ["ifsc", "ifs", "ifsccode", "rtgs", "neft", "imps"].iter().any(|known| word.eq_ignore_ascii_case(known))
+            || (is_known && ["bank", "branch", "account", "a/c"].iter().any(|known| word.eq_ignore_ascii_case(known)))
+    };
+    label::before(plain, start).take(5).any(names) || label::after(plain, end).take(3).any(names)
+}
