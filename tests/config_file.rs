@@ -40,11 +40,13 @@ fn the_shipped_file_lists_every_key_and_changes_nothing_as_it_is() {
 }
 
 #[test]
-fn uncommenting_every_option_gives_the_defaults_and_the_example_source() {
+fn uncommenting_every_option_gives_the_defaults_and_the_examples() {
     let uncommented: String = shipped()
         .lines()
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_string() + "\n")
         .collect();
+    // Which of `path` and `url` a sink needs, its type says.
+    let uncommented = uncommented.replace("\npath = \"none\"", "\npath = \"events.ndjson\"");
     let dir = tempfile::tempdir().expect("temporary directory");
     let file = dir.path().join("honeyguide.toml");
     std::fs::write(&file, uncommented).expect("writable");
@@ -53,6 +55,7 @@ fn uncommenting_every_option_gives_the_defaults_and_the_example_source() {
     let changes = defaults.changes(&of_file);
     assert_eq!((&changes.in_place[..], &changes.needs_restart[..]), (&[][..], &[][..]));
     assert_eq!(changes.sources_added.iter().map(ToString::to_string).collect::<Vec<_>>(), ["cowrie"]);
+    assert_eq!(changes.sinks_added.iter().map(ToString::to_string).collect::<Vec<_>>(), ["archive"]);
     for (_, key, _, origin) in of_file.values() {
         assert!(matches!(origin, config::Origin::File(_)), "{} was not in the file", key.name);
     }

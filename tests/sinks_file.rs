@@ -1,63 +1,8 @@
-//! Events on their way into a file: the real daemon, killed again and again; and what an operator can do about a sink.
-mod engine;
+//! What an operator sees of sinks and can do about them, with files as receivers; and what retention leaves to them.
 mod served;
 
-use engine::{Site, event};
 use honeyguide::cli::context::Exit;
 use served::{Daemon, Home, until};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-fn kills() -> u64 {
-    std::env::var("HONEYGUIDE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(10)
-}
-
-fn honeyguide(arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_honeyguide")).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-#[test]
-fn a_file_gets_every_event_once_and_in_order_however_often_the_daemon_is_killed() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut site = Site::new(dir.path());
-    let out = dir.path().join("out.ndjson");
-    let sink = format!("[[sink]]\nname = \"archive\"\ntype = \"file\"\npath = \"{}\"\nbatch_events = 37\nbatch_age_ms = 5", out.display());
-    site.settings(&format!("[admin]\nlisten = \"off\"\n[journal]\nsegment_bytes = \"1 MiB\"\n{sink}"));
-    let (config, data) = (dir.path().join("honeyguide.toml"), site.data());
-    let arguments = ["run", "--config", config.to_str().unwrap(), "--data", data.to_str().unwrap()];
-    let mut seed = 20_261_121u64;
-    let mut below = |bound: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % bound
-    };
-    for kill in 0..kills() {
-        let mut daemon = honeyguide(&arguments);
-        let end = Instant::now() + Duration::from_millis(150 + below(600));
-        while Instant::now() < end {
-            site.write(1 + below(300));
-            std::thread::sleep(Duration::from_millis(below(15)));
-        }
-        daemon.kill().unwrap();
-        daemon.wait().unwrap();
-        if kill % 4 == 3 {
-            // The state is lost as well: the journal's own note of the cursor is older, the file knows better.
-            std::fs::remove_dir_all(data.join("state")).unwrap();
-        }
-    }
-    let mut daemon = honeyguide(&arguments);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let written = || std::fs::read_to_string(&out).unwrap_or_default().lines().count() as u64;
-    while written() < site.written() {
-        assert!(Instant::now() < deadline, "{} of {}", written(), site.written());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert!(daemon.wait().unwrap().success(), "drained");
-    let text = std::fs::read_to_string(&out).unwrap();
-    let expected: Vec<String> = (0..site.written()).map(event).collect();
-    assert!(text.lines().eq(expected.iter().map(String::as_str)), "{} lines of {}", text.lines().count(), expected.len());
-    println!("{} kills, {} events", kills(), site.written());
-}
 
 fn home() -> Home {
     let sink = "[[sink]]\nname = \"archive\"\ntype = \"file\"\npath = \"out.ndjson\"\nbatch_age_ms = 5\n\

@@ -214,7 +214,7 @@ impl SinkReport {
             config::Receiver::File(file) => problems.extend(file_problem(&file.path)),
             _ => {
                 let ca_file = sink.receiver.http().and_then(|http| http.ca_file.as_deref());
-                problems.extend(ca_file.filter(|file| access(*file, AccessFlags::R_OK).is_err()).map(|file| unreadable(file)));
+                problems.extend(ca_file.filter(|file| access(*file, AccessFlags::R_OK).is_err()).map(unreadable));
             }
         }
         SinkReport {

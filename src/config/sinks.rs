@@ -1,7 +1,7 @@
 //! `[[sink]]`: what each type of receiver needs, what it has no use for, and secrets that stand in files of their own.
 use super::file::{Given, Values};
 use super::groups::Sink;
-use super::key::{Origin, Place, Value};
+use super::key::{Origin, Place};
 use super::settings::{Check, SourceName, Start, default_of};
 use crate::index::query::Query;
 use crate::sinks::delivery::DeliveryPolicy;
@@ -162,8 +162,10 @@ impl Check<'_> {
                 self.complain(&given("name"), format!("a sink called `{name}` stands above: give each its own name"));
                 continue;
             }
+            // Saying what holds anyway does no harm.
+            let is_set = |key: &&&str| values.get_key_value(**key).is_some_and(|(key, given)| given.value != default_of(&Sink::GROUP, key));
             for (keys, types) in OF_TYPES.iter().filter(|(_, types)| !types.contains(&sink.r#type.as_str())) {
-                for key in keys.iter().filter(|key| values.get(**key).is_some_and(|given| given.value != Value::None)) {
+                for key in keys.iter().filter(|key| is_set(key)) {
                     let types: Vec<String> = types.iter().map(|name| format!("\"{name}\"")).collect();
                     let message = format!("a sink of type \"{}\" has no `{key}`, only {} has: remove it", sink.r#type, types.join(", "));
                     self.complain(&given(key), message);

@@ -250,6 +250,9 @@ struct Attempted {
     latency: Duration,
 }
 
+/// The feed comes back with what it brought.
+type FromFeed = (Box<dyn Feed>, Result<Taken, super::feed::FeedError>);
+
 /// Ends of the loop that lead elsewhere.
 pub struct DeliveryPorts {
     pub sink: Arc<dyn Sink>,
@@ -268,7 +271,7 @@ pub struct Delivery {
     ports: DeliveryPorts,
     /// `None` while it is taken from, on another thread.
     feed: Option<Box<dyn Feed>>,
-    taking: Option<JoinHandle<(Box<dyn Feed>, Result<Taken, super::feed::FeedError>)>>,
+    taking: Option<JoinHandle<FromFeed>>,
     saving: Option<JoinHandle<(SinkCursor, Result<(), String>)>>,
     sends: FuturesUnordered<BoxFuture<'static, Attempted>>,
     /// For the feed when it is back.
@@ -430,7 +433,7 @@ impl Delivery {
         }));
     }
 
-    fn taken(&mut self, (feed, taken): (Box<dyn Feed>, Result<Taken, super::feed::FeedError>)) {
+    fn taken(&mut self, (feed, taken): FromFeed) {
         self.feed = Some(feed);
         if self.seek.is_some() {
             // Sent elsewhere meanwhile.
@@ -489,11 +492,11 @@ impl Delivery {
         } else {
             self.ready.iter().position(|piece| piece.not_before <= now)
         }?;
-        if let (Some(limiter), Some(items)) = (&self.limiter, NonZeroU32::new(self.ready[at].batch.items.len() as u32)) {
-            if let Some(wait) = self.limited(limiter, items) {
-                self.rate_until = now + wait.max(Duration::from_millis(1));
-                return None;
-            }
+        if let (Some(limiter), Some(items)) = (&self.limiter, NonZeroU32::new(self.ready[at].batch.items.len() as u32))
+            && let Some(wait) = self.limited(limiter, items)
+        {
+            self.rate_until = now + wait.max(Duration::from_millis(1));
+            return None;
         }
         self.breaker.admit(now).then(|| self.ready.remove(at))
     }

@@ -167,7 +167,7 @@ impl BatchSize {
 
 /// The two halves of a batch of `items`, in which the one is looked for that the receiver refuses; `None` when it is found.
 pub fn bisect(items: usize) -> Option<(std::ops::Range<usize>, std::ops::Range<usize>)> {
-    (items > 1).then(|| (0..items / 2, items / 2..items))
+    (items > 1).then_some((0..items / 2, items / 2..items))
 }
 
 /// Keeps a misconfigured receiver from turning everything into dead letters: after so many refusals without one delivery between

@@ -27,7 +27,7 @@ impl Feed for Numbers {
         let mut taken = Taken::default();
         let head = *self.durable.borrow();
         while self.next < head && taken.batch.items.len() < limits.items {
-            if self.next % self.keep == 0 {
+            if self.next.is_multiple_of(self.keep) {
                 taken.batch.push(item(self.next), payload(self.next).as_bytes());
             }
             self.next += 1;
@@ -184,7 +184,7 @@ impl Rig {
 
     async fn drain(self) -> (Arc<Scripted>, Arc<Kept>) {
         let (done, drained) = oneshot::channel();
-        self.commands.send(Command::Drain(Duration::from_secs(1), done)).await.ok().expect("runs");
+        self.commands.send(Command::Drain(Duration::from_secs(1), done)).await.map_err(drop).expect("runs");
         drained.await.expect("drained");
         self.running.await.expect("ended");
         (self.sink, self.kept)
@@ -277,15 +277,8 @@ async fn one_poison_item_becomes_a_dead_letter_and_the_rest_arrives() {
 
 #[tokio::test(start_paused = true)]
 async fn the_cursor_waits_for_the_dead_letter_to_be_durable() {
-    let mut rig = rig(policy(), 1, |items, _| {
-        at_once(if items == [3] {
-            Answer::Refused { why: "400".into() }
-        } else if items.contains(&3) {
-            Answer::Refused { why: "400".into() }
-        } else {
-            Answer::Delivered
-        })
-    });
+    let mut rig =
+        rig(policy(), 1, |items, _| at_once(if items.contains(&3) { Answer::Refused { why: "400".into() } } else { Answer::Delivered }));
     *rig.kept.cannot_bury.lock().unwrap() = true;
     rig.durable.send_replace(6);
     tokio::time::sleep(Duration::from_secs(600)).await;
@@ -433,18 +426,18 @@ async fn pause_resume_and_replay_do_what_they_say_and_survive() {
     rig.durable.send_replace(31);
     rig.until("settled", |snapshot| snapshot.cursor == 31).await;
     let (done, paused) = oneshot::channel();
-    rig.commands.send(Command::Pause(done)).await.ok().expect("sent");
+    rig.commands.send(Command::Pause(done)).await.map_err(drop).expect("sent");
     assert_eq!(paused.await.expect("answered"), Ok(()));
     assert_eq!(rig.kept.saved.lock().unwrap().last(), Some(&SinkCursor { seq: 31, paused: true }));
     rig.durable.send_replace(41);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!((rig.snapshot.borrow().delivered, rig.snapshot.borrow().state), (30, SinkState::Paused));
     let (done, sought) = oneshot::channel();
-    rig.commands.send(Command::Seek(21, done)).await.ok().expect("sent");
+    rig.commands.send(Command::Seek(21, done)).await.map_err(drop).expect("sent");
     assert_eq!(sought.await.expect("answered"), Ok(()));
     assert_eq!(rig.kept.saved.lock().unwrap().last(), Some(&SinkCursor { seq: 21, paused: true }), "still paused, elsewhere");
     let (done, resumed) = oneshot::channel();
-    rig.commands.send(Command::Resume(done)).await.ok().expect("sent");
+    rig.commands.send(Command::Resume(done)).await.map_err(drop).expect("sent");
     assert_eq!(resumed.await.expect("answered"), Ok(()));
     rig.until("settled", |snapshot| snapshot.cursor == 41).await;
     assert_eq!(rig.requests().concat().iter().filter(|seq| (21..31).contains(*seq)).count(), 20, "sent again");
@@ -462,7 +455,7 @@ async fn dead_letters_go_again_and_whoever_asked_learns_what_arrived() {
     let mut batch = Batch::default();
     (100..104).for_each(|seq| batch.push(item(seq), payload(seq).as_bytes()));
     let (done, arrived) = oneshot::channel();
-    rig.commands.send(Command::Redeliver(batch, done)).await.ok().expect("sent");
+    rig.commands.send(Command::Redeliver(batch, done)).await.map_err(drop).expect("sent");
     assert_eq!(arrived.await.expect("answered"), [item(100).id, item(102).id]);
     assert_eq!(rig.snapshot.borrow().cursor, 1, "the cursor does not move for them");
     rig.drain().await;
