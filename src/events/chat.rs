@@ -140,3 +140,78 @@ fn time_of(timestamp: &Value) -> Option<Micros> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::batch::{Batcher, Explained};
+    use crate::events::{EventId, Format};
+
+    fn explained(line: &str) -> Result<Explained, String> {
+        let [explanation] = &Batcher::new().explain(Format::CHAT, line.as_bytes(), 7)[..] else { panic!("one event") };
+        explanation.event.clone().map_err(|refusal| format!("{}: {}", refusal.reason.name(), refusal.detail))
+    }
+
+    fn id(line: &str) -> EventId {
+        explained(line).unwrap().id.unwrap()
+    }
+
+    #[test]
+    fn a_message_has_its_session_channel_and_sender_as_terms() {
+        let line = r#"{"sessionId":"s-1","message":{"sender":"scammer","text":"pay x@ybl","timestamp":"2026-01-21T10:00:00Z"},"conversationHistory":[{"sender":"user","text":"?"}],"metadata":{"channel":"SMS","language":"English","locale":"IN"}}"#;
+        let explained = explained(line).unwrap();
+        let terms: Vec<_> = explained.terms.iter().map(|(field, value)| (*field, str::from_utf8(value).unwrap())).collect();
+        assert_eq!(terms, [(Field::Session, "s-1"), (Field::Channel, "SMS"), (Field::Sender, "scammer")]);
+        assert_eq!(explained.time, time::parse(b"2026-01-21T10:00:00Z"));
+        let mut event = Event::default();
+        event.reset(true);
+        Chat.decode(line.as_bytes(), &mut event).unwrap();
+        let [(Context::Chat, text)] = event.texts[..] else { panic!("one text") };
+        assert_eq!(text.of(line.as_bytes(), &event.arena), b"pay x@ybl");
+        assert_eq!(Message::parse(line.as_bytes()).unwrap().time, explained.time);
+    }
+
+    #[test]
+    fn a_message_sent_again_with_more_history_is_the_same_message() {
+        let first = r#"{"sessionId":"s","message":{"sender":"scammer","text":"hi","timestamp":1769000000000},"conversationHistory":[]}"#;
+        let again = r#"{"conversationHistory":[{"text":"hi"}],"message":{"timestamp":1769000000000,"text":"h\u0069","sender":"scammer"},"sessionId":"s","metadata":{"channel":"SMS"}}"#;
+        assert_eq!(id(first), id(again));
+        for other in [
+            first.replace("\"s\"", "\"t\""),
+            first.replace("hi", "ho"),
+            first.replace("scammer", "user"),
+            first.replace("1769000000000", "1769000000001"),
+            first.replace(",\"timestamp\":1769000000000", ""),
+        ] {
+            assert_ne!(id(first), id(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn times_are_iso_or_milliseconds_as_a_number_or_digits() {
+        let at = time::parse(b"2026-01-21T10:00:00.000Z");
+        for timestamp in ["\"2026-01-21T10:00:00Z\"", "1768989600000", "\"1768989600000\"", "\"2026-01-21T15:30:00+05:30\""] {
+            let line = format!(r#"{{"sessionId":"s","message":{{"text":"t","timestamp":{timestamp}}}}}"#);
+            assert_eq!(explained(&line).unwrap().time, at, "{timestamp}");
+            assert_eq!(Message::parse(line.as_bytes()).unwrap().time, at, "{timestamp}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_with_what_it_lacks() {
+        let no_session = "malformed: a chat message needs a sessionId; this one has none, or an empty one";
+        let no_text = "malformed: a chat message needs message.text; this one has none";
+        for (line, expected) in [
+            ("{}", no_session),
+            (r#"{"sessionId":"","message":{"text":"t"}}"#, no_session),
+            (r#"{"sessionId":null,"message":{"text":"t"}}"#, no_session),
+            (r#"{"sessionId":{"a":1},"message":{"text":"t"}}"#, no_session),
+            (r#"{"sessionId":"s"}"#, no_text),
+            (r#"{"sessionId":"s","message":"t"}"#, no_text),
+            (r#"{"sessionId":"s","message":{"text":5}}"#, no_text),
+            ("\"\"", "not_an_object: expected an object at column 1"),
+        ] {
+            assert_eq!(explained(line).unwrap_err(), expected, "{line}");
+        }
+    }
+}

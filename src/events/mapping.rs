@@ -453,3 +453,210 @@ fn decode_base64(literal: Literal<'_>, out: &mut Vec<u8>) {
         Err(_) => out.extend_from_slice(&text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::batch::{Batcher, Explained};
+    use crate::events::{Format, TERM_BYTES_PER_EVENT_MAX, time};
+
+    fn format(text: &str) -> Result<Format, String> {
+        let mut description: Description = toml::from_str(text).map_err(|error| error.to_string())?;
+        description.name = "test".into();
+        Format::describe(vec![description]).remove(0).map_err(|problem| problem.to_string())
+    }
+
+    fn explained(format: Format, line: &str) -> Explained {
+        let [explanation] = &Batcher::new().explain(format, line.as_bytes(), 7)[..] else { panic!("one event") };
+        explanation.event.clone().unwrap_or_else(|refusal| panic!("{line}: {}", refusal.detail))
+    }
+
+    fn terms(format: Format, line: &str) -> Vec<String> {
+        let terms = explained(format, line).terms;
+        terms.iter().map(|(field, value)| format!("{}={}", field.name(), String::from_utf8_lossy(value))).collect()
+    }
+
+    #[test]
+    fn a_path_leads_to_what_it_names_and_to_nothing_else() {
+        for (path, line, expected) in [
+            ("a", r#"{"a":"x"}"#, &["x"][..]),
+            ("a", r#"{"b":{"a":"x"}}"#, &[]),
+            ("a", r#"{"\u0061":"x"}"#, &["x"]),
+            ("a", r#"{"a":7}"#, &["7"]),
+            ("a", r#"{"a":-1.5e3}"#, &["-1.5e3"]),
+            ("a", r#"{"a":null}"#, &[]),
+            ("a", r#"{"a":true}"#, &[]),
+            ("a", r#"{"a":""}"#, &[]),
+            ("a", r#"{"a":{"b":1}}"#, &[]),
+            ("a", r#"{"a":"q\"\u00e9\n"}"#, &["q\"é\n"]),
+            ("a.b.c", r#"{"a":{"b":{"c":"x","d":1}}}"#, &["x"]),
+            ("a.b", r#" { "a" : { "c" : [ { "b" : 1 } ] , "b" : "x" } } "#, &["x"]),
+            ("_id.$oid", r#"{"_id":{"$oid":"5a"}}"#, &["5a"]),
+            ("a[1]", r#"{"a":["x","y","z"]}"#, &["y"]),
+            ("a[9]", r#"{"a":["x"]}"#, &[]),
+            ("a[]", r#"{"a":["x",1,null,"z"]}"#, &["x", "1", "z"]),
+            ("a[].b", r#"{"a":[{"b":"x"},{"c":"y"},{"b":"z"}]}"#, &["x", "z"]),
+            ("a[0][1]", r#"{"a":[["x","y"]]}"#, &["y"]),
+            ("h[User-Agent]", r#"{"h":[["Host","a"],["user-agent","curl"],["User-Agent"],[1,2],"User-Agent"]}"#, &["curl"]),
+            ("h[User-Agent]", r#"{"h":{"USER-AGENT":"curl"}}"#, &["curl"]),
+            ("h[x].y", r#"{"h":[["x",{"y":"z"}]]}"#, &["z"]),
+            ("a|b", r#"{"b":"y","a":"x"}"#, &["x"]),
+            ("a|b", r#"{"b":"y","a":null}"#, &["y"]),
+            ("a | b.c", r#"{"b":{"c":"y"}}"#, &["y"]),
+            ("a", r#"{"a":"x","a":"y"}"#, &["x", "y"]),
+        ] {
+            let format = format(&format!("fields = {{ url = \"{path}\" }}")).unwrap();
+            let expected: Vec<String> = expected.iter().map(|value| format!("url={value}")).collect();
+            assert_eq!(terms(format, line), expected, "{path} in {line}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_every_form_that_logs_have() {
+        let at = time::parse(b"2019-05-26T11:56:46.592954Z").unwrap();
+        let second = at - 592_954;
+        for (value, expected) in [
+            (r#""2019-05-26T11:56:46.592954Z""#, Some(at)),
+            (r#""2019-05-26 11:56:46.592954""#, Some(at)),
+            (r#""2019-05-26T13:56:46.592954+0200""#, Some(at)),
+            (r#""2019-05-26T11:56:46.592+0000""#, Some(at - 954)),
+            (r#""2019-05-26 11:56:46.592954+00:00""#, Some(at)),
+            (r#""\u0032019-05-26T11:56:46.592954Z""#, Some(at)),
+            ("1558871806", Some(second)),
+            ("1558871806.592954", Some(at)),
+            ("1558871806592", Some(at - 954)),
+            ("1558871806592.954", Some(at)),
+            ("1558871806592954", Some(at)),
+            (r#""1558871806592""#, Some(at - 954)),
+            ("-5", None),
+            ("1e9", None),
+            ("99999999999999999999999999", None),
+            (r#""yesterday""#, None),
+            (r#""""#, None),
+            ("null", None),
+            ("[1558871806]", None),
+        ] {
+            let format = format("time = \"t.$date\"").unwrap();
+            assert_eq!(explained(format, &format!("{{\"t\":{{\"$date\":{value}}}}}")).time, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn event_ids_are_made_of_what_the_line_says() {
+        for (template, line, expected) in [
+            ("canary.{logtype}", r#"{"logtype":3001}"#, Some("canary.3001")),
+            ("canary.{logtype}", r#"{"logtype":[1]}"#, None),
+            ("canary.{logtype}", r#"{}"#, None),
+            ("{a.b}/{c|d}!", r#"{"a":{"b":"x"},"d":"\u00e9"}"#, Some("x/é!")),
+            ("kind|type", r#"{"type":"t"}"#, Some("t")),
+        ] {
+            let format = format(&format!("eventid = \"{template}\"")).unwrap();
+            let expected: Vec<String> = expected.iter().map(|id| format!("eventid={id}")).collect();
+            assert_eq!(terms(format, line), expected, "{template} of {line}");
+            assert_eq!(format.decoder().verbatim(Field::Eventid), !template.contains('{'));
+        }
+    }
+
+    #[test]
+    fn events_are_told_apart_by_the_fields_that_say_so() {
+        let format = format("identity = [\"id\", \"at.n\"]").unwrap();
+        let id = |line: &str| explained(format, line).id.unwrap();
+        let first = id(r#"{"id":"a","at":{"n":1},"seen":1}"#);
+        assert_eq!(first, id(r#"{"seen":2, "at":{"n":1}, "id":"\u0061"}"#));
+        let others = [
+            r#"{"id":"a"}"#,
+            r#"{"id":"a","at":{"n":"1"}}"#,
+            r#"{"id":"a","at":{"n":""}}"#,
+            r#"{"id":"a","at":{"n":null}}"#,
+            r#"{"id":"","at":{"n":1}}"#,
+            r#"{"id":"a1","at":{}}"#,
+            r#"{"id":["a"],"at":{"n":1}}"#,
+            r#"{"other":1}"#,
+            r#"{"other":2}"#,
+        ];
+        let mut ids: Vec<_> = others.iter().map(|line| id(line)).chain([first]).collect();
+        ids.sort();
+        ids.dedup();
+        // A null is as good as nothing.
+        assert_eq!(ids.len(), others.len());
+    }
+
+    #[test]
+    fn texts_are_noted_whole_and_decoded() {
+        let format = format(r#"texts = ["command:cmd", "base64:data", "chat:t.x", "n"]"#).unwrap();
+        let line = r#"{"cmd":"wget \u0068ttp://x","data":"aHR0cDovL3k","t":{"x":"hi"},"n":12,"data":"not base64!"}"#;
+        let mut event = Event::default();
+        event.reset(true);
+        format.decoder().decode(line.as_bytes(), &mut event).unwrap();
+        let texts: Vec<_> = event
+            .texts
+            .iter()
+            .map(|(context, text)| (*context, String::from_utf8_lossy(text.of(line.as_bytes(), &event.arena)).into_owned()))
+            .collect();
+        let expected = [
+            (Context::Command, "wget http://x"),
+            (Context::Other, "http://y"),
+            (Context::Other, "not base64!"),
+            (Context::Chat, "hi"),
+        ];
+        assert_eq!(texts, expected.map(|(context, text)| (context, text.to_owned())));
+    }
+
+    #[test]
+    fn a_wrong_description_says_what_to_write() {
+        for (text, expected) in [
+            ("fields = { src_ipp = \"a\" }", "`fields` holds `src_ipp`, which is no field; did you mean `src_ip`?"),
+            ("fields = { session = \"a\" }", "`fields` holds `session`, which is a key of its own: write session = \"a\""),
+            ("fields = { url = \"a..b\" }", "`fields` has a path with an empty name, `a..b`"),
+            ("session = \"a[b\"", "`session` has a path whose brackets do not match, `a[b`"),
+            ("time = \"\"", "`time` needs a path such as \"logdata.PATH\", of at most 512 bytes"),
+            ("time = \"a.b.c.d.e.f.g.h.i\"", "`time` has a path of more than 8 steps, `a.b.c.d.e.f.g.h.i`"),
+            ("eventid = \"x{a\"", "`eventid` has a brace that is not closed: write for example \"canary.{logtype}\""),
+            ("identity = []", "`identity` names no field: write \"line\", \"position\" or the paths of what tells events apart"),
+            ("like = \"cowrei\"", "`like` names no format: did you mean \"cowrie\"?"),
+            ("like = \"cowrie\"\ntime = \"t\"", "`like` leaves nothing to map: take it away, or the paths"),
+            ("like = \"cowrie\"\nidentity = [\"a\"]", "`identity` can be \"line\" or \"position\" where a format is `like` another"),
+            ("columns = [\"a\"]", "`columns` are of CSV: write wrap = \"csv\" as well"),
+            ("wrap = \"csv\"", "`columns` must name the columns of the CSV file, 1 to 256 of them"),
+        ] {
+            assert_eq!(format(text).unwrap_err(), expected, "{text}");
+        }
+        let named = |name: &str| Description { name: name.into(), ..Description::default() };
+        let problem = Format::describe(vec![named("cowrie")]).remove(0).unwrap_err();
+        assert_eq!(problem.to_string(), "`name` is `cowrie`, which is built in: choose another, and say like = \"cowrie\"");
+    }
+
+    #[test]
+    fn the_same_description_is_the_same_format() {
+        let text = "time = \"t\"\nfields = { url = \"u\" }";
+        assert_eq!(format(text), format(text));
+        assert_ne!(format(text), format("time = \"t\""));
+    }
+
+    /// Deep, wide and repeated: bounded work and bounded notes, and never a panic.
+    #[test]
+    fn hostile_lines_stay_within_bounds() {
+        let format = format("fields = { url = \"a[].a[].a[].u\", command = \"a[]\" }\nidentity = [\"a\"]\ntexts = [\"a[]\"]").unwrap();
+        let wide = format!("{{\"a\":[{}\"x\"]}}", "\"y\",".repeat(200_000));
+        let long = format!("{{\"a\":[\"{}\"]}}", "z".repeat(900_000));
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(62), "]".repeat(62));
+        let twins = format!("{{{}\"a\":[]}}", "\"a\":[{\"a\":[{\"a\":[{\"a\":[{\"u\":\"x\"}]}]}]}],".repeat(15_000));
+        for line in [&wide, &long, &deep, &twins] {
+            let explained = explained(format, line);
+            assert!(explained.terms.len() <= crate::events::TERMS_PER_EVENT_MAX);
+            assert!(explained.terms.iter().map(|(_, value)| value.len()).sum::<usize>() <= TERM_BYTES_PER_EVENT_MAX);
+        }
+        let mut event = Event::default();
+        event.reset(false);
+        format.decoder().decode(wide.as_bytes(), &mut event).unwrap();
+        assert_eq!(event.texts.len(), crate::events::decoder::TEXTS_PER_EVENT_MAX);
+        let bad = [&b"{\"a\":[\xff\xfe]}"[..], b"{\"a\":\0}", b"{\"a\":[[[[", b"\0\0\0", b"[]", b"", b"{\"a\":\"\x01\"}"];
+        for line in bad {
+            event.begin();
+            assert!(format.decoder().decode(line, &mut event).is_err(), "{line:?}");
+        }
+        // Bytes that are no UTF-8 are kept in the line and replaced in terms.
+        let [explanation] = &Batcher::new().explain(format, b"{\"a\":[\"\xff\"]}", 7)[..] else { panic!("one event") };
+        assert_eq!(explanation.event.as_ref().unwrap().terms[0].1, "\u{fffd}".as_bytes());
+    }
+}

@@ -50,7 +50,7 @@ impl Unwrapped {
     /// Unwraps the lines of `input`; `refuse` is told of stretches that are not what the format says, and why.
     pub fn of(wrapping: &Wrapping, input: &[u8], mut refuse: impl FnMut(Range<u32>, String)) -> Unwrapped {
         let mut out = Unwrapped { data: Vec::with_capacity(input.len() + input.len() / 4), lines: Vec::new() };
-        let mut csv = Csv::default();
+        let mut csv = Csv { reader: csv_core::Reader::new(), fields: Vec::new(), ends: Vec::new() };
         let mut start = 0;
         while start < input.len() {
             let newline = memchr::memchr(b'\n', &input[start..]).map_or(input.len(), |at| start + at);
@@ -271,7 +271,6 @@ fn docker(line: &[u8], out: &mut Vec<u8>) -> Result<bool, String> {
 }
 
 /// Reads records of CSV (RFC 4180), with memory of its own.
-#[derive(Default)]
 struct Csv {
     reader: csv_core::Reader,
     fields: Vec<u8>,
@@ -390,5 +389,115 @@ impl Decoder for Reidentified {
 
     fn verbatim(&self, field: Field) -> bool {
         self.inner.verbatim(field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unwrap(wrapping: &Wrapping, input: &str) -> (Vec<String>, Vec<(String, String)>) {
+        let mut refused = Vec::new();
+        let unwrapped = Unwrapped::of(wrapping, input.as_bytes(), |range, why| {
+            refused.push((input[range.start as usize..range.end as usize].to_owned(), why));
+        });
+        let lines = String::from_utf8(unwrapped.data.clone()).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines.len(), unwrapped.lines.len());
+        for (line, (at, _)) in lines.iter().zip(&unwrapped.lines) {
+            assert!(serde_json::from_str::<serde_json::Value>(line).unwrap().is_object());
+            assert!(unwrapped.data[*at as usize..].starts_with(line.as_bytes()));
+        }
+        (lines, refused)
+    }
+
+    #[test]
+    fn syslog_lines_of_either_rfc_become_objects() {
+        for (line, expected) in [
+            (
+                r#"<34>Oct 11 22:14:15 mymachine su[42]: 'su root' failed"#,
+                r#"{"syslog":{"priority":"34","timestamp":"Oct 11 22:14:15","host":"mymachine","program":"su","pid":"42"},"message":"'su root' failed"}"#,
+            ),
+            (
+                r#"Oct  1 22:14:15 hp cowrie: {"eventid":"cowrie.x", "a":[1]}"#,
+                r#"{"syslog":{"timestamp":"Oct  1 22:14:15","host":"hp","program":"cowrie"},"event":{"eventid":"cowrie.x", "a":[1]}}"#,
+            ),
+            (
+                r#"2026-03-22T00:10:42.831494+00:00 hp canary[7]: {"a":1} "#,
+                r#"{"syslog":{"timestamp":"2026-03-22T00:10:42.831494+00:00","host":"hp","program":"canary","pid":"7"},"event":{"a":1}}"#,
+            ),
+            (
+                r#"<165>1 2003-10-11T22:14:15.003Z host app 11 ID47 [a@1 k="v\"]"][b] {"x":"y"}"#,
+                r#"{"syslog":{"priority":"165","timestamp":"2003-10-11T22:14:15.003Z","host":"host","program":"app","pid":"11","msgid":"ID47","data":"[a@1 k=\"v\\\"]\"][b]"},"event":{"x":"y"}}"#,
+            ),
+            ("<0>1 - - - - - -", r#"{"syslog":{"priority":"0"},"message":""}"#),
+            ("<0>1 - h - - - - \u{feff}text", r#"{"syslog":{"priority":"0","host":"h"},"message":"text"}"#),
+            (
+                "<13>Oct 11 22:14:15 h {\"a\":1}",
+                r#"{"syslog":{"priority":"13","timestamp":"Oct 11 22:14:15","host":"h"},"event":{"a":1}}"#,
+            ),
+            // An object that is none: a text.
+            (
+                "<13>Oct 11 22:14:15 h p: {\"a\":",
+                r#"{"syslog":{"priority":"13","timestamp":"Oct 11 22:14:15","host":"h","program":"p"},"message":"{\"a\":"}"#,
+            ),
+            (
+                "<13>Oct 11 22:14:15 h\"\\\u{1} p: \tx",
+                r#"{"syslog":{"priority":"13","timestamp":"Oct 11 22:14:15","host":"h\"\\\u0001","program":"p"},"message":"\tx"}"#,
+            ),
+        ] {
+            assert_eq!(unwrap(&Wrapping::Syslog, &(line.to_owned() + "\r\n\n")), (vec![expected.to_owned()], vec![]), "{line}");
+        }
+        for line in ["{\"a\":1}", "<>x", "<1234>Oct 11 22:14:15 h x", "<13>1 a b", "<13>1 - - - - - [x", "<13>1 - - - - - x", "Oct 11", "\0\0"] {
+            let (lines, refused) = unwrap(&Wrapping::Syslog, line);
+            assert!(lines.is_empty() && refused[0].0 == line, "{line}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_containers_log_become_objects() {
+        let input = concat!(
+            r#"{"log":"{\"eventid\":\"cowrie.x\"}\n","stream":"stdout","time":"2026-03-22T00:10:42Z"}"#,
+            "\n",
+            r#"{"log":"plain \u001b[0m\n","stream":"stderr"}"#,
+            "\n{\"log\":7}\nnothing\n"
+        );
+        let (lines, refused) = unwrap(&Wrapping::Docker, input);
+        assert_eq!(
+            lines,
+            [
+                r#"{"docker":{"stream":"stdout","time":"2026-03-22T00:10:42Z"},"event":{"eventid":"cowrie.x"}}"#,
+                r#"{"docker":{"stream":"stderr"},"message":"plain \u001b[0m"}"#
+            ]
+        );
+        assert_eq!(refused.iter().map(|(line, _)| line.as_str()).collect::<Vec<_>>(), ["{\"log\":7}", "nothing"]);
+    }
+
+    #[test]
+    fn csv_records_become_objects_and_the_header_does_not() {
+        let columns = Wrapping::Csv(["eventid", "src_ip", "message"].map(str::to_owned).to_vec());
+        let input = "eventid,src_ip,message\r\na,192.0.2.1,\"x, \"\"y\"\"\"\r\nb,,\nc,1,\"two\nlines\"\nd,2\ne,3,4,5\n\nf,6,g";
+        let (lines, refused) = unwrap(&columns, input);
+        assert_eq!(
+            lines,
+            [
+                r#"{"eventid":"a","src_ip":"192.0.2.1","message":"x, \"y\""}"#,
+                r#"{"eventid":"b"}"#,
+                r#"{"eventid":"c","src_ip":"1","message":"two\nlines"}"#,
+                r#"{"eventid":"f","src_ip":"6","message":"g"}"#,
+            ]
+        );
+        let expected = [("d,2", "2 columns, where the format has 3"), ("e,3,4,5", "4 columns, where the format has 3")];
+        assert_eq!(refused, expected.map(|(line, why)| (line.to_owned(), why.to_owned())));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_costs_one_line() {
+        let columns = Wrapping::Csv(vec!["a".into(), "b".into()]);
+        let rest: String = (0..5_000).map(|n| format!("x,{n}\n")).collect();
+        let (lines, refused) = unwrap(&columns, &format!("x,\"open\n{rest}"));
+        assert_eq!((lines.len(), refused.len()), (5_000, 1), "{:?}", refused.last());
+        assert_eq!(refused[0].0, "x,\"open");
+        let (lines, refused) = unwrap(&columns, &format!("{}\n", ",".repeat(1_000)));
+        assert_eq!((lines.len(), refused[0].1.as_str()), (0, "more than 256 columns"));
     }
 }
