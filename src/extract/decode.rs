@@ -66,14 +66,17 @@ fn escape(bytes: &[u8], at: usize, command: bool, rewrite: &mut Rewrite<'_>) -> 
     };
     let plain = match kind {
         b'x' | b'0'..=b'7' => {
-            let Some((byte, end)) = numeric(bytes, at) else {
+            let Some((char, mut end)) = character(bytes, at) else {
                 return at + 2;
             };
-            if byte < 0x80 {
-                rewrite.replace(at..end, char::from(byte).encode_utf8(&mut [0; 4]));
-                return end;
+            // A binary payload is mostly runs of these, and one of them parts two names as well as many.
+            if is_noise(char) {
+                while let Some((_, next_end)) = character(bytes, end).filter(|&(next, _)| is_noise(next)) {
+                    end = next_end;
+                }
             }
-            return beyond_ascii(bytes, at, rewrite);
+            rewrite.replace(at..end, char.encode_utf8(&mut [0; 4]));
+            return end;
         }
         b'u' => {
             let Some(code) = bytes.get(at + 2..at + 6).and_then(hex) else {
@@ -131,20 +134,22 @@ fn numeric(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     }
 }
 
-/// A character of several bytes, each one escaped; what is no UTF-8 becomes a mark that belongs to no name.
-fn beyond_ascii(bytes: &[u8], start: usize, rewrite: &mut Rewrite<'_>) -> usize {
-    let mut buffer = [0; 4];
-    let Some((lead, mut end)) = numeric(bytes, start) else {
-        return start + 1;
-    };
-    buffer[0] = lead;
-    let first_end = end;
+/// The character that is escaped at `at`, by several escapes if it has several bytes, and where it ends. What is no UTF-8 becomes
+/// the mark for that, which belongs to no name.
+fn character(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+    if bytes.get(at) != Some(&b'\\') {
+        return None;
+    }
+    let (lead, first_end) = numeric(bytes, at)?;
     let length = match lead {
+        0..0x80 => return Some((char::from(lead), first_end)),
         0xc2..=0xdf => 2,
         0xe0..=0xef => 3,
         0xf0..=0xf4 => 4,
-        _ => 1,
+        _ => return Some((char::REPLACEMENT_CHARACTER, first_end)),
     };
+    let mut buffer = [lead, 0, 0, 0];
+    let mut end = first_end;
     for byte in &mut buffer[1..length] {
         let next = if bytes.get(end) == Some(&b'\\') { numeric(bytes, end) } else { None };
         let Some((continuation, next_end)) = next.filter(|(byte, _)| byte & 0xc0 == 0x80) else {
@@ -152,14 +157,12 @@ fn beyond_ascii(bytes: &[u8], start: usize, rewrite: &mut Rewrite<'_>) -> usize 
         };
         (*byte, end) = (continuation, next_end);
     }
-    match std::str::from_utf8(&buffer[..length]) {
-        Ok(text) => rewrite.replace(start..end, text),
-        Err(_) => {
-            end = first_end;
-            rewrite.replace(start..end, "\u{fffd}");
-        }
-    }
-    end
+    let whole = std::str::from_utf8(&buffer[..length]).ok().and_then(|text| text.chars().next());
+    Some(whole.map_or((char::REPLACEMENT_CHARACTER, first_end), |char| (char, end)))
+}
+
+fn is_noise(char: char) -> bool {
+    char < ' ' || char == '\x7f' || char == char::REPLACEMENT_CHARACTER
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
@@ -395,7 +398,7 @@ mod tests {
             (Other, r"http:\/\/a\.com", "http://a.com"),
             (Other, r"\u0041\u00e9\ud800\u00", "Aé\u{fffd}\\u00"),
             (Other, r"\xc3\xa9", "é"),
-            (Other, r"\xe2\x82\xac\xff\xc3", "€\u{fffd}\u{fffd}"),
+            (Other, r"\xe2\x82\xac\xff\xc3", "€\u{fffd}"),
             (Other, r"\303\251", "é"),
             (Other, r"\\x41", r"\x41"),
             (Other, "\\", "\\"),

@@ -200,7 +200,7 @@ fn evidence(text: &Text<'_>, run: &Range<usize>) -> Option<bool> {
             Some(certain || (named && (text.context != Context::Other || bytes.get(run.end).is_none_or(|&byte| byte != b'!'))))
         }
         // In TLS the length of a name stands before it, and may look like anything.
-        b'$' | b'#' | b'~' | b'^' => (run.start >= 2 && bytes[run.start - 2] < b' ').then_some(certain),
+        b'$' | b'#' | b'~' | b'^' => (run.start >= 2 && !(b' '..=b'~').contains(&bytes[run.start - 2])).then_some(certain),
         _ => Some(certain),
     }
 }
