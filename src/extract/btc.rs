@@ -2,7 +2,7 @@
 //!
 //! The checksums make them certain: anything else of that shape is a password or part of a blob. Test networks are left out, since
 //! nobody is paid there.
-use super::runs::{ALNUM, glued_after, glued_before, runs};
+use super::runs::{ALNUM, glued_after, glued_before, past_escape, runs};
 use super::{Extractor, Found, Text};
 use crate::events::Field;
 use bech32::primitives::decode::SegwitHrpstring;
@@ -22,7 +22,8 @@ impl Extractor for Btc {
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
         for run in runs(text.plain.as_bytes(), &ALNUM, LEN_MIN) {
-            if run.len() > LEN_MAX {
+            let run = past_escape(text.plain.as_bytes(), run);
+            if run.is_empty() || run.len() > LEN_MAX {
                 continue;
             }
             let word = &text.plain[run.clone()];

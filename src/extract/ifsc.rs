@@ -1,6 +1,6 @@
 //! IFSC codes of Indian bank branches: four letters of the bank, a zero, six characters of the branch.
 use super::label;
-use super::runs::{ALNUM, glued_after, glued_before, runs};
+use super::runs::{ALNUM, glued_after, glued_before, past_escape, runs};
 use super::{Context, Extractor, Found, Text};
 use crate::events::Field;
 
@@ -33,6 +33,7 @@ impl Extractor for Ifsc {
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
         for run in runs(text.plain.as_bytes(), &ALNUM, LEN) {
+            let run = past_escape(text.plain.as_bytes(), run);
             let word = &text.plain[run.clone()];
             let code = word.as_bytes();
             if code.len() != LEN || code[4] != b'0' || !code[..4].iter().all(u8::is_ascii_alphabetic) {

@@ -57,6 +57,12 @@ pub fn runs<'a>(bytes: &'a [u8], class: &'a Class, len_min: usize) -> impl Itera
     })
 }
 
+/// The run without the letter of a written-out `\n`, `\r` or `\t` that it seems to begin with.
+pub fn past_escape(bytes: &[u8], run: Range<usize>) -> Range<usize> {
+    let is_escape = bytes[..run.start].ends_with(b"\\") && matches!(bytes[run.start], b'n' | b'r' | b't');
+    run.start + usize::from(is_escape)..run.end
+}
+
 /// Whether the character before `at` continues what starts there: a letter or digit of ASCII (but not the `n` of a written-out
 /// `\n`), or any script's digit.
 pub fn glued_before(text: &str, at: usize) -> bool {

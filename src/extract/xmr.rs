@@ -1,5 +1,5 @@
 //! Monero addresses of the main network: standard, integrated and subaddresses, each with its checksum.
-use super::runs::{ALNUM, glued_after, glued_before, runs};
+use super::runs::{ALNUM, glued_after, glued_before, past_escape, runs};
 use super::{Extractor, Found, Text};
 use crate::events::Field;
 
@@ -17,6 +17,7 @@ impl Extractor for Xmr {
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
         for run in runs(text.plain.as_bytes(), &ALNUM, LEN) {
+            let run = past_escape(text.plain.as_bytes(), run);
             let word = &text.plain[run.clone()];
             let networks: &[u8] = match (run.len(), word.as_bytes()[0]) {
                 (LEN, b'4' | b'8') => &[18, 42],
