@@ -34,6 +34,29 @@ fn a_panic_in_ingest_is_survived() {
 }
 
 #[test]
+fn a_panic_in_a_delivery_is_survived_and_delivers_nothing_twice_to_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.ndjson");
+    let sink = format!(
+        "[[sink]]\nname = \"archive\"\ntype = \"file\"\npath = \"{}\"\nbatch_events = 50\nbatch_age_ms = 5\nbackoff_ms_max = 500\n",
+        out.display()
+    );
+    let lines = || std::fs::read_to_string(&out).unwrap_or_default().lines().count() as u64;
+    Site::new(dir.path()).run(&sink, |mut site, engine| async move {
+        site.write(500);
+        eventually("the first events are delivered", || lines() == 500).await;
+        fail::cfg("delivery::attempted", "1*panic(injected)").unwrap();
+        site.write(700);
+        eventually("the restart", || restarts(&engine, "exporter") == 1).await;
+        site.write(300);
+        eventually("all events are delivered", || lines() >= site.written()).await;
+        site
+    });
+    let expected: Vec<String> = (0..1500).map(engine::event).collect();
+    assert!(std::fs::read_to_string(&out).unwrap().lines().eq(expected.iter().map(String::as_str)));
+}
+
+#[test]
 fn a_panic_in_extraction_is_survived() {
     survives_a_panic("extraction::handle", "extraction");
 }

@@ -104,3 +104,38 @@ fn retention_waits_for_sinks_that_must_not_lose_and_tells_what_others_lost() {
         assert_eq!(delivered + lost, row["head"].as_u64().unwrap() - 1);
     }
 }
+
+#[test]
+fn a_reload_adds_changes_and_removes_sinks_without_repeating_or_losing() {
+    let home = Home::with("[[sink]]\nname = \"a\"\ntype = \"file\"\npath = \"a.ndjson\"\nbatch_age_ms = 5\n");
+    let log = home.write("one.json", &served::log(1, 2_000));
+    let lines = |name: &str| std::fs::read_to_string(home.path(name)).unwrap_or_default().lines().count();
+    let daemon = Daemon::start(&home);
+    home.expect(Exit::Done, &["load", log.to_str().unwrap()]);
+    let reload = |sinks: &str| {
+        let text = format!("data_dir = \"data\"\n[admin]\nlisten = \"127.0.0.1:0\"\n{sinks}");
+        std::fs::write(home.config(), text).unwrap();
+        let settings = honeyguide::config::load(Some(&home.config()), None).unwrap();
+        daemon.engine().settings.send_replace(settings.clone());
+        daemon.engine().supervisor.do_send(honeyguide::actors::supervisor::Reload(settings));
+    };
+    until("a has all", || lines("a.ndjson") == 2_000);
+    // Changed, while it delivers; and another beside it, for some.
+    home.expect(Exit::Done, &["load", home.write("two.json", &served::log(2, 2_000)).to_str().unwrap()]);
+    let some = "[[sink]]\nname = \"b\"\ntype = \"file\"\npath = \"b.ndjson\"\nbatch_age_ms = 5\nfilter = \"eventid:cowrie.login.*\"\n";
+    reload(&format!("[[sink]]\nname = \"a\"\ntype = \"file\"\npath = \"a.ndjson\"\nbatch_events = 7\nbatch_age_ms = 5\n{some}"));
+    until("a has the rest, too", || lines("a.ndjson") == 4_000);
+    let logins = [1, 2].map(|seed| served::log(seed, 2_000)).concat();
+    let logins = logins.split(|&byte| byte == b'\n').filter(|line| String::from_utf8_lossy(line).contains("cowrie.login.")).count();
+    until("b has those it wants", || lines("b.ndjson") == logins);
+    until("and passed the others", || home.json(Exit::Done, &["sinks", "show", "b"])["lag_events"] == 0);
+    reload(some);
+    until("a is removed", || home.json(Exit::Done, &["sinks", "show", "a"])["state"] == "removed");
+    home.expect(Exit::Done, &["load", home.write("three.json", &served::log(3, 500)).to_str().unwrap()]);
+    until("b goes on", || home.json(Exit::Done, &["sinks", "show", "b"])["lag_events"] == 0 && lines("b.ndjson") > logins);
+    assert_eq!(lines("a.ndjson"), 4_000);
+    assert!(format!("{:#}", home.fails(&["sinks", "forget", "b"])).contains("is configured"));
+    home.expect(Exit::Done, &["sinks", "forget", "a"]);
+    assert!(home.fails(&["sinks", "show", "a"]).to_string().contains("no sink"));
+    assert_eq!(lines("a.ndjson"), 4_000, "in order, each once: {}", lines("a.ndjson"));
+}

@@ -293,7 +293,6 @@ impl Handler<Command> for ExporterActor {
     type Result = ();
 
     fn handle(&mut self, command: Command, _: &mut Self::Context) {
-        fail::fail_point!("exporter::order");
         if let Some(orders) = &self.orders {
             // Refused (the loop is gone or has too many), it is dropped, which tells whoever waits for its answer.
             let _ = orders.try_send(command);

@@ -522,6 +522,7 @@ impl Delivery {
     }
 
     async fn attempted(&mut self, attempted: Attempted) {
+        fail::fail_point!("delivery::attempted");
         let now = Instant::now();
         let Attempted { mut piece, outcome, latency } = attempted;
         let outcome = match outcome {

@@ -13,7 +13,7 @@ use crate::events::{EventId, Field, time};
 use crate::telemetry::printable::printable;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -251,6 +251,8 @@ impl Writer {
         if opened.is_none() {
             let position_path = self.position_path();
             let mut positions = open_file(&position_path, false).map_err(|error| self.trouble("open", &position_path, error))?;
+            // One writer at a time: one that was given up may still be at work on another thread, or in another process.
+            lock(&positions).map_err(|error| self.trouble("lock", &position_path, error))?;
             let position = read_position(&mut positions).map_err(|error| self.trouble("read", &position_path, error))?;
             let new = self.attach(positions, position).map_err(|error| self.trouble("open", path, error))?;
             *opened = Some(new);
@@ -389,6 +391,15 @@ fn regular(file: File) -> io::Result<File> {
     }
 }
 
+/// Until the file is closed.
+fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(ErrorKind::WouldBlock, "another writer is at work on it")),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn read_position(positions: &mut File) -> io::Result<Position> {
     let mut bytes = Vec::new();
     positions.take(2 * PLACE_BYTES as u64).read_to_end(&mut bytes)?;
@@ -515,6 +526,9 @@ mod tests {
         assert_eq!(deliver(&again, 5..12), Answer::Delivered);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(1..12));
         again.rewound().unwrap();
+        let other = FileSink::new(settings(&path, LINES));
+        assert!(matches!(deliver(&other, 12..13), Answer::Retry { why, .. } if why.contains("another writer")), "one writer at a time");
+        drop(again);
         assert_eq!(deliver(&FileSink::new(settings(&path, LINES)), 3..5), Answer::Delivered);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(1..12) + &lines(3..5), "a replay is wanted");
     }
