@@ -392,7 +392,10 @@ mod tests {
             ("[journal]\nxyzzy = 1", "h.toml:2:1: unknown key `xyzzy` in [journal]"),
             ("[journl]\nx = 1", "h.toml:1:2: unknown table `journl`; did you mean [journal]?"),
             ("[sources]", "h.toml:1:2: unknown table `sources`; did you mean [[source]]?"),
-            ("[kafka]", "h.toml:1:2: unknown table `kafka`; there are [admin], [[source]], [[format]], [journal], [limits], [supervision], [log]"),
+            (
+                "[kafka]",
+                "h.toml:1:2: unknown table `kafka`; there are [admin], [[source]], [[format]], [journal], [limits], [supervision], [log]",
+            ),
             ("[source]\nname = \"a\"", "h.toml:1:2: `source` can occur more than once: write [[source]]"),
             ("journal = 3", "h.toml:1:1: `journal` is a table: write [journal] on a line of its own and its keys below it"),
             (

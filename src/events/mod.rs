@@ -14,6 +14,7 @@ pub mod id;
 pub mod json;
 pub mod mapping;
 mod refusals;
+pub mod shape;
 mod tally;
 #[cfg(test)]
 mod tests;

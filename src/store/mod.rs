@@ -10,6 +10,7 @@ mod open;
 mod quarantine;
 mod rebuild;
 mod retention;
+mod schemas;
 mod seal;
 mod view;
 mod writer;
@@ -20,6 +21,7 @@ pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
 pub use quarantine::{Quarantine, QuarantineRecord};
 pub use rebuild::Rebuilt;
 pub use retention::{Removed, RetentionPlan};
+pub use schemas::{Drift, FIELDS_MAX, Key as SchemaKey, SCHEMAS_MAX, Schema, Schemas, Seen};
 pub use seal::{SEAL_AGAIN, SealError, SealedReport, Sealer};
 pub use view::{Known, Live, Sealed, View};
 pub use writer::{Durable, Fault, Ticket, Writer};
@@ -94,6 +96,7 @@ pub(crate) struct Shared {
     /// Held by whoever removes or replaces files of sealed segments.
     pub upkeep: Mutex<()>,
     pub probes: Arc<Probes>,
+    pub schemas: Schemas,
 }
 
 impl Probes {
@@ -188,6 +191,11 @@ impl Store {
         let mut ledger = self.0.ledger();
         ledger.append(&[record], now)?;
         ledger.enforce_limit().map(drop)
+    }
+
+    /// What events look like.
+    pub fn schemas(&self) -> &Schemas {
+        &self.0.schemas
     }
 
     /// The ledger, locked for the caller.
