@@ -15,7 +15,7 @@ use crate::journal::verify::{self, Verified};
 use crate::sources::archive::{Archive, ArchiveSettings};
 use crate::sources::reader;
 use crate::sources::{Chunk, Format, Origin, Reason, Source, SourceError};
-use crate::store::{QuarantineRecord, Store};
+use crate::store::{QuarantineRecord, Schema, SchemaKey, Store};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,12 @@ pub fn search(
     let page = Page { limit, newest_first: request.newest, after: None, last_seq: None };
     let outcome = search::search(&store.evidence(), &query, page, &mut store.terms(), &mut |hit| each(hit.line))?;
     Ok((outcome.hits as u64, outcome.more))
+}
+
+/// The schemas of an event id and of a sensor, or of all.
+pub fn schemas(store: &Store, eventid: Option<&str>, sensor: Option<&str>) -> Vec<(SchemaKey, Schema)> {
+    let wanted = |key: &SchemaKey| eventid.is_none_or(|eventid| eventid == key.eventid) && sensor.is_none_or(|sensor| sensor == key.sensor);
+    store.schemas().list(wanted)
 }
 
 /// The most frequent values of a field.

@@ -18,7 +18,8 @@ use crate::store::{
 };
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
-    BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, HeadAnchored, JournalFault, LinesRefused, SegmentRemoved, SegmentSealed,
+    BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, HeadAnchored, JournalFault, LinesRefused, SchemaDrifted, SchemaNotWritten,
+    SegmentRemoved, SegmentSealed,
 };
 use crate::telemetry::metrics::JournalOperation;
 use actix::{
@@ -391,6 +392,21 @@ impl JournalActor {
             sum.duplicates += committed.duplicates;
             sum.refused += committed.refused;
         }
+        for drift in durable.drifts {
+            let known: Vec<&str> = drift.known.iter().map(|kind| kind.name()).collect();
+            self.config.telemetry.emit(&SchemaDrifted {
+                format: &drift.key.format,
+                eventid: &drift.key.eventid,
+                sensor: &drift.key.sensor,
+                field: &drift.field,
+                known: &known.join(", "),
+                seen: drift.kind.name(),
+            });
+        }
+        if let Some(error) = durable.not_learnt {
+            self.config.telemetry.emit(&SchemaNotWritten { error: &error.to_string() });
+        }
+        self.config.telemetry.metrics.schemas(self.config.store.schemas().len() as u64, self.config.store.schemas().left_out());
         for (run, (chunks, input_bytes, committed)) in by_run {
             if let Some(known) = self.runs.get(&run) {
                 known.owner.do_send(RunEvent::Durable { run, chunks, input_bytes, committed });

@@ -24,6 +24,7 @@ pub fn routes(routes: &mut web::ServiceConfig) {
     routes
         .route("/events", web::get().to(events))
         .route("/terms/{field}", web::get().to(terms))
+        .route("/schemas", web::get().to(schemas))
         .route("/sessions/{id}", web::get().to(session))
         .route("/verify", web::post().to(verify))
         .route("/ingested", web::post().to(ingested));
@@ -70,6 +71,19 @@ async fn terms(admin: web::Data<Admin>, field: web::Path<String>, limit: web::Qu
     let (store, limit) = (admin.engine.store().clone(), limit.limit.min(TERMS_MAX));
     let rows = stream::one(&admin, move || Ok(answers::top(&store, field, limit)?)).await?;
     Ok(HttpResponse::Ok().json(rows))
+}
+
+#[derive(Deserialize)]
+struct Schemas {
+    eventid: Option<String>,
+    sensor: Option<String>,
+}
+
+/// What events look like.
+async fn schemas(admin: web::Data<Admin>, asked: web::Query<Schemas>) -> Result<HttpResponse, Problem> {
+    let (store, Schemas { eventid, sensor }) = (admin.engine.store().clone(), asked.into_inner());
+    let schemas = stream::one(&admin, move || Ok(answers::schemas(&store, eventid.as_deref(), sensor.as_deref()))).await?;
+    Ok(HttpResponse::Ok().json(schemas))
 }
 
 /// The original lines of one session.

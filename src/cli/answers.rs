@@ -1,7 +1,8 @@
 //! Fills the answers of [`super::format`] from the store: the one place where both a daemon that is asked over its socket and a
 //! command that opens the data directory itself get them.
 use super::format::{
-    Damage, IngestedFile, JournalStatus, QuarantineItem, QuarantineRow, QuarantineStatus, RebuildReport, Status, TopRow, VerifyReport,
+    Damage, IngestedFile, JournalStatus, QuarantineItem, QuarantineRow, QuarantineStatus, RebuildReport, Schema, SchemaField, SchemaType,
+    Status, TopRow, VerifyReport,
 };
 use crate::events::id::hex;
 use crate::events::{Field, Micros, time};
@@ -10,7 +11,7 @@ use crate::journal::verify::Verified;
 use crate::service::{self, Holdings, ServiceError};
 use crate::sources::{Format, Reason};
 use crate::state::{SegmentRecord, State};
-use crate::store::{QuarantineRecord, Rebuilt, Store};
+use crate::store::{QuarantineRecord, Rebuilt, SchemaKey, Store};
 use std::path::Path;
 use std::time::Instant;
 
@@ -26,6 +27,32 @@ pub fn top(store: &Store, field: Field, limit: u64) -> Result<Vec<TopRow>, Servi
             last_seen: time::format(row.last),
         })
         .collect())
+}
+
+/// What events look like.
+pub fn schemas(store: &Store, eventid: Option<&str>, sensor: Option<&str>) -> Vec<Schema> {
+    let schemas = service::schemas(store, eventid, sensor);
+    let row = |(key, schema): (SchemaKey, crate::store::Schema)| Schema {
+        format: key.format,
+        eventid: key.eventid,
+        sensor: key.sensor,
+        version: schema.version,
+        first_seen: time::format(schema.first_seen),
+        changed_at: time::format(schema.changed_at),
+        fields: schema
+            .fields
+            .into_iter()
+            .map(|(name, seen)| SchemaField {
+                name,
+                drifted: seen.iter().any(|type_| Some(type_.version) != seen.first().map(|first| first.version)),
+                types: seen
+                    .iter()
+                    .map(|seen| SchemaType { name: seen.kind.name().into(), version: seen.version, first_seen: time::format(seen.at) })
+                    .collect(),
+            })
+            .collect(),
+    };
+    schemas.into_iter().map(row).collect()
 }
 
 /// Checks everything on disk; `progress` is told (segments done, segments).

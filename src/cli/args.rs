@@ -91,6 +91,8 @@ Examples:
     Search(Search),
     /// Count the values of a field, most frequent first
     Top(Top),
+    /// Show the fields events were seen with, their types, and where those changed
+    Schema(Schema),
     /// Tell what happened in one session
     Session(SessionArgs),
     /// Show what one line is taken for: decoding, identity, time, terms
@@ -205,6 +207,25 @@ pub struct Top {
     /// Show at most this many values
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+For each format, event id and sensor: the members that events ever had, and the types of their values, by when they were first seen. Each \
+event that brings something new makes a new version. A field that came with another type than before is marked: that is drift, which also \
+stands in the ledger and counts in honeyguide_schema_drift_total.
+
+Examples:
+  honeyguide schema
+  honeyguide schema cowrie.session.closed
+  honeyguide schema --sensor berlin --json")]
+pub struct Schema {
+    /// Only this event id
+    #[arg(value_name = "EVENTID")]
+    pub eventid: Option<String>,
+    /// Only this sensor
+    #[arg(long, value_name = "NAME")]
+    pub sensor: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -75,6 +75,65 @@ pub struct TopRow {
     pub last_seen: String,
 }
 
+/// One kind of event and the members it was seen with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    pub format: String,
+    pub eventid: String,
+    pub sensor: String,
+    pub version: u32,
+    pub first_seen: String,
+    pub changed_at: String,
+    pub fields: Vec<SchemaField>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaField {
+    pub name: String,
+    /// It came with another type later on.
+    pub drifted: bool,
+    /// In the order of their appearance.
+    pub types: Vec<SchemaType>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaType {
+    pub name: String,
+    pub version: u32,
+    pub first_seen: String,
+}
+
+/// `schema` for people. Its JSON form is the array of schemas.
+pub fn schemas(schemas: &[Schema], output: &Output) -> String {
+    if schemas.is_empty() {
+        return "no such event was seen yet\n".into();
+    }
+    let mut text = String::new();
+    for schema in schemas {
+        let eventid = if schema.eventid.is_empty() { "(no eventid)" } else { &schema.eventid };
+        let sensor = if schema.sensor.is_empty() { "(no sensor)" } else { &schema.sensor };
+        let head = format!("{}  {}  {}", terminal::escape(eventid), terminal::escape(sensor), terminal::escape(&schema.format));
+        let gap = if text.is_empty() { "" } else { "\n" };
+        let _ = writeln!(
+            text,
+            "{gap}{}  version {}, first seen {}, changed {}",
+            output.paint(Colour::Strong, &head),
+            schema.version,
+            minute(&schema.first_seen),
+            minute(&schema.changed_at)
+        );
+        let mut table = Table::new(&[("field", Align::Left), ("types", Align::Left), ("first seen", Align::Left), ("", Align::Left)]);
+        for field in &schema.fields {
+            let types: Vec<&str> = field.types.iter().map(|seen| seen.name.as_str()).collect();
+            let first = field.types.first().map_or("", |seen| seen.first_seen.as_str());
+            let drift = if field.drifted { "drift" } else { "" };
+            table.row([terminal::escape(&field.name), types.join(", ").into(), minute(first).into(), drift.into()]);
+        }
+        text += &table.render(output);
+    }
+    text
+}
+
 /// `top` for people. Its JSON form is the array of rows.
 pub fn top(field: &'static str, rows: &[TopRow], output: &Output) -> String {
     if rows.is_empty() {

@@ -19,6 +19,7 @@ pub mod print;
 pub mod quarantine;
 pub mod rebuild;
 pub mod run;
+pub mod schema;
 pub mod search;
 pub mod session;
 pub mod simulate;
@@ -62,6 +63,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Load(args) => load::run(args, context),
         Command::Search(args) => search::run(args, context),
         Command::Top(args) => top::run(args, context),
+        Command::Schema(args) => schema::run(args, context),
         Command::Session(args) => session::run(args, context),
         Command::Explain(args) => explain::run(args, context),
         Command::Status => status::run(context),

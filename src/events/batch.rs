@@ -9,8 +9,9 @@ use super::array::{is_array, split_array};
 use super::decoder::{Decoder, Event, Identity, Span, Term};
 use super::id::InputId;
 use super::indicators::Indicators;
-use super::json::Flaw;
+use super::json::{self, Flaw};
 use super::refusals::{Refusals, reason};
+use super::shape::{self, SHAPES_PER_BATCH_MAX, Shape};
 use super::tally::{Events, Noted, Tally};
 use super::time::{EARLIEST, MICROS_PER_DAY, hour_of};
 use super::wrapping::Unwrapped;
@@ -18,7 +19,10 @@ use super::{EventId, Field, LINE_BYTES_MAX, Micros};
 use crate::extract::{self, Found, Indicator};
 use crate::index::{BlockTerms, HOUR_UNKNOWN, id_hash, session_key};
 use crate::sources::{Chunk, Format, Origin, Reason, Refused};
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
+use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -27,6 +31,11 @@ pub trait Known {
     /// Sets `known[i]` when event `ids[i]` is in the journal. `identity_hours[i]` is the hour of its own time
     /// ([`HOUR_UNKNOWN`] without one), by which segments are chosen. Entries which are true already need no look-up.
     fn mark(&self, ids: &[EventId], identity_hours: &[i32], known: &mut [bool]);
+
+    /// Whether events of this [shape](Shape::hash) were seen before: nothing is to be learnt of it.
+    fn knows_shape(&self, _shape: u64) -> bool {
+        true
+    }
 }
 
 /// An empty journal.
@@ -54,6 +63,8 @@ pub struct Batch {
     /// `lines` as one zstd frame; empty when there are none.
     pub frame: Vec<u8>,
     pub terms: BlockTerms,
+    /// Shapes of events that were not known.
+    pub shapes: Vec<Shape>,
     /// Events which the journal, or the chunk, had already.
     pub duplicates: u32,
     /// Events in `lines`.
@@ -194,6 +205,9 @@ impl Fault {
     }
 }
 
+/// Shapes a worker remembers; beyond, it asks again.
+const SHAPES_KEPT_MAX: usize = 1 << 16;
+
 /// What a worker needs to turn chunks into batches, reused from chunk to chunk.
 pub struct Batcher {
     compressor: zstd::bulk::Compressor<'static>,
@@ -210,6 +224,8 @@ pub struct Batcher {
     hours: Vec<i32>,
     known: Vec<bool>,
     seen: HashTable<u32>,
+    known_shapes: HashTable<u64>,
+    hasher: SeedableRandomState,
     tally: Tally,
     /// The candidate being decoded: the culprit, should its decoder panic.
     at: usize,
@@ -236,6 +252,8 @@ impl Batcher {
             hours: Vec::new(),
             known: Vec::new(),
             seen: HashTable::new(),
+            known_shapes: HashTable::new(),
+            hasher: SeedableRandomState::with_seed(1, SharedSeed::global_random()),
             tally: Tally::default(),
             at: 0,
         }
@@ -288,6 +306,7 @@ impl Batcher {
             }
         }
         let duplicates = self.drop_known(known);
+        let shapes = self.unknown_shapes(&data, origin.source.format, known);
         let terms = self.add_up(&data, |noted| {
             let (offset, bytes) = input_of(noted.line.clone());
             refusals.add(Reason::DecoderPanic, offset, bytes, Fault::Panic.detail());
@@ -311,6 +330,7 @@ impl Batcher {
             times,
             identity_hours,
             terms,
+            shapes,
             duplicates,
             detections: self.detections(),
             unread_texts: std::mem::take(&mut self.indicators.panics),
@@ -514,6 +534,7 @@ impl Batcher {
                 session: event.session.map(|session| session_key(session.of(line, &event.arena))),
                 time: indexed_by(event.time, received_at),
                 identity_hour: event.time.map_or(HOUR_UNKNOWN, hour_of),
+                shape: event.shape,
             });
             self.at += 1;
         }
@@ -561,6 +582,54 @@ impl Batcher {
             self.ids.retain(|_| at.next().is_some_and(|at: usize| !known[at]));
         }
         duplicates as u32
+    }
+
+    /// The shapes of the noted events that neither this batcher nor `known` has seen.
+    fn unknown_shapes(&mut self, data: &[u8], format: Format, known: &dyn Known) -> Vec<Shape> {
+        let mut unknown: Vec<Shape> = Vec::new();
+        if self.known_shapes.len() > SHAPES_KEPT_MAX {
+            self.known_shapes.clear();
+        }
+        for at in 0..self.noted.len() {
+            let noted = &self.noted[at];
+            let line = &data[noted.line.start as usize..noted.line.end as usize];
+            let arena = &self.event.arena;
+            let terms = &self.terms[noted.terms.start as usize..noted.terms.end as usize];
+            let eventid = terms.iter().find(|term| term.field == Field::Eventid).map_or(&[][..], |term| term.value.of(line, arena));
+            let sensor = noted.sensor.map_or(&[][..], |sensor| sensor.of(line, arena));
+            let mut hasher = self.hasher.build_hasher();
+            hasher.write(format.name().as_bytes());
+            hasher.write(eventid);
+            hasher.write(sensor);
+            hasher.write_u64(noted.shape);
+            let hash = hasher.finish();
+            if self.known_shapes.find(hash, |&seen| seen == hash).is_some() || unknown.iter().any(|shape| shape.hash == hash) {
+                continue;
+            }
+            if known.knows_shape(hash) {
+                self.known_shapes.insert_unique(hash, hash, |&seen| seen);
+            } else if unknown.len() < SHAPES_PER_BATCH_MAX {
+                let (eventid, sensor) = (shape::name(eventid), shape::name(sensor));
+                let members = self.members_of(format, line);
+                unknown.push(Shape { hash, format, eventid, sensor, members });
+            }
+        }
+        unknown
+    }
+
+    /// Decodes an accepted line once more, for the names and types of its members.
+    #[cold]
+    fn members_of(&mut self, format: Format, line: &[u8]) -> Vec<(String, json::Type)> {
+        self.event.begin();
+        self.event.members = Some(Vec::new());
+        // It was accepted a moment ago.
+        let _ = format.decoder().decode(line, &mut self.event);
+        let members = self.event.members.take().unwrap_or_default();
+        self.event.abandon();
+        let mut named: Vec<_> = members.iter().map(|(name, kind)| (shape::name(name), *kind)).collect();
+        named.sort_unstable();
+        named.dedup();
+        named
     }
 
     /// Adds up the noted events. One on which that panics is replaced by what `faulty` makes of it, and the rest added up anew.
@@ -654,7 +723,7 @@ fn hashes_of(lines: &[u8]) -> Vec<EventId> {
 }
 
 fn without_terms(line: Range<u32>, time: Micros) -> Noted {
-    Noted { line, terms: 0..0, own_terms: 0, sensor: None, session: None, time, identity_hour: HOUR_UNKNOWN }
+    Noted { line, terms: 0..0, own_terms: 0, sensor: None, session: None, time, identity_hour: HOUR_UNKNOWN, shape: 0 }
 }
 
 fn compressor() -> zstd::bulk::Compressor<'static> {

@@ -593,12 +593,8 @@ mod tests {
             .iter()
             .map(|(context, text)| (*context, String::from_utf8_lossy(text.of(line.as_bytes(), &event.arena)).into_owned()))
             .collect();
-        let expected = [
-            (Context::Command, "wget http://x"),
-            (Context::Other, "http://y"),
-            (Context::Other, "not base64!"),
-            (Context::Chat, "hi"),
-        ];
+        let expected =
+            [(Context::Command, "wget http://x"), (Context::Other, "http://y"), (Context::Other, "not base64!"), (Context::Chat, "hi")];
         assert_eq!(texts, expected.map(|(context, text)| (context, text.to_owned())));
     }
 

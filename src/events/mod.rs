@@ -15,6 +15,7 @@ mod indicators;
 pub mod json;
 pub mod mapping;
 mod refusals;
+pub mod shape;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,8 @@ pub(super) struct Noted {
     pub time: Micros,
     /// Hour of its own time, or [`HOUR_UNKNOWN`](crate::index::HOUR_UNKNOWN).
     pub identity_hour: i32,
+    /// [`Event::shape`](super::decoder::Event::shape).
+    pub shape: u64,
 }
 
 /// The events of a block and the memory their values stand in.

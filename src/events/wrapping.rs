@@ -431,10 +431,7 @@ mod tests {
             ),
             ("<0>1 - - - - - -", r#"{"syslog":{"priority":"0"},"message":""}"#),
             ("<0>1 - h - - - - \u{feff}text", r#"{"syslog":{"priority":"0","host":"h"},"message":"text"}"#),
-            (
-                "<13>Oct 11 22:14:15 h {\"a\":1}",
-                r#"{"syslog":{"priority":"13","timestamp":"Oct 11 22:14:15","host":"h"},"event":{"a":1}}"#,
-            ),
+            ("<13>Oct 11 22:14:15 h {\"a\":1}", r#"{"syslog":{"priority":"13","timestamp":"Oct 11 22:14:15","host":"h"},"event":{"a":1}}"#),
             // An object that is none: a text.
             (
                 "<13>Oct 11 22:14:15 h p: {\"a\":",
@@ -447,7 +444,9 @@ mod tests {
         ] {
             assert_eq!(unwrap(&Wrapping::Syslog, &(line.to_owned() + "\r\n\n")), (vec![expected.to_owned()], vec![]), "{line}");
         }
-        for line in ["{\"a\":1}", "<>x", "<1234>Oct 11 22:14:15 h x", "<13>1 a b", "<13>1 - - - - - [x", "<13>1 - - - - - x", "Oct 11", "\0\0"] {
+        for line in
+            ["{\"a\":1}", "<>x", "<1234>Oct 11 22:14:15 h x", "<13>1 a b", "<13>1 - - - - - [x", "<13>1 - - - - - x", "Oct 11", "\0\0"]
+        {
             let (lines, refused) = unwrap(&Wrapping::Syslog, line);
             assert!(lines.is_empty() && refused[0].0 == line, "{line}: {lines:?}");
         }

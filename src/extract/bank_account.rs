@@ -92,7 +92,9 @@ fn stands_alone(plain: &str, range: &Range<usize>) -> bool {
     let before = plain[..range.start].as_bytes();
     let after = &plain.as_bytes()[range.end..];
     let joined_before = matches!(before, [.., digit, b'-' | b'.' | b',' | b'/' | b':'] if digit.is_ascii_alphanumeric())
-        && !label::before(plain, range.start).next().is_some_and(|word| matches!(Label::of(word), Some(Label::Account)) || word.eq_ignore_ascii_case("no"));
+        && !label::before(plain, range.start)
+            .next()
+            .is_some_and(|word| matches!(Label::of(word), Some(Label::Account)) || word.eq_ignore_ascii_case("no"));
     let joined_after = matches!(after, [b'-' | b'.' | b',' | b'/' | b':', digit, ..] if digit.is_ascii_digit());
     !joined_before
         && !joined_after

@@ -220,9 +220,9 @@ fn starts_well(plain: &str, first: usize, free: usize) -> bool {
 
 /// Whether the dash before `first` follows a word that names a phone: `Call-98…`, not `TXN-98…`.
 fn is_word_dash(plain: &str, first: usize) -> bool {
-    label::before(plain, first).next().is_some_and(|word| {
-        Label::of(word) == Some(Label::Phone) || word.eq_ignore_ascii_case("no") || word.eq_ignore_ascii_case("number")
-    })
+    label::before(plain, first)
+        .next()
+        .is_some_and(|word| Label::of(word) == Some(Label::Phone) || word.eq_ignore_ascii_case("no") || word.eq_ignore_ascii_case("number"))
 }
 
 /// Whether a number may end at `end`.
@@ -233,7 +233,9 @@ fn ends_well(plain: &str, end: usize) -> bool {
     let mut next = plain[end..].bytes();
     match (next.next(), next.next()) {
         (Some(b'@' | b'_' | b'%'), _) => false,
-        (Some(b'-' | b'.' | b':' | b','), Some(digit)) => !digit.is_ascii_digit() || (plain.as_bytes()[end] == b',' && is_digits(plain, end + 1, 7)),
+        (Some(b'-' | b'.' | b':' | b','), Some(digit)) => {
+            !digit.is_ascii_digit() || (plain.as_bytes()[end] == b',' && is_digits(plain, end + 1, 7))
+        }
         (Some(b'/'), Some(b'-')) => false,
         _ => true,
     }

@@ -55,7 +55,7 @@ impl Committer {
             refused: refused.len() as u32,
         };
         let run = run_of(&mut batch);
-        let mut job = Job { refused, block: None, rolled: None, ticket: None };
+        let mut job = Job { refused, shapes: std::mem::take(&mut batch.shapes), block: None, rolled: None, ticket: None };
         if batch.events > 0 {
             self.roll_if_full(batch.lines.len() as u64, batch.times.first().copied().unwrap_or(now), now);
             committed.first_seq = self.head.next_seq();
@@ -123,7 +123,7 @@ impl Committer {
         let runs = std::mem::take(&mut self.moved);
         let block = NewBlock { line_hashes: &[], raw_len: 0, frame: &[], time_min: now, time_max: now, runs };
         let staged = self.stage_block(block, &BlockTerms::default());
-        self.send(Job { refused: Vec::new(), block: Some(staged), rolled: None, ticket: None });
+        self.send(Job { block: Some(staged), ..Job::default() });
     }
 
     fn roll_if_full(&mut self, raw_len: u64, time: Micros, now: Micros) {
@@ -151,7 +151,7 @@ impl Committer {
         let next = Arc::new(Live::new(rolled.segment, LiveIndex::new(), Arc::new(NotYet), self.head.next_seq()));
         with_live(&self.shared, next.clone());
         self.live = next.clone();
-        self.send(Job { refused: Vec::new(), block: None, rolled: Some(RolledSegment { rolled, ended, next }), ticket: None });
+        self.send(Job { rolled: Some(RolledSegment { rolled, ended, next }), ..Job::default() });
     }
 
     fn send(&self, job: Job) {

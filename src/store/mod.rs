@@ -11,6 +11,7 @@ mod quarantine;
 mod read;
 mod rebuild;
 mod retention;
+mod schemas;
 mod seal;
 mod view;
 mod writer;
@@ -22,6 +23,7 @@ pub use quarantine::{Quarantine, QuarantineRecord, Undelivered};
 pub use read::{Found, Gap, JournalReader, Missing, StoredEvent};
 pub use rebuild::Rebuilt;
 pub use retention::{Removed, RetentionPlan};
+pub use schemas::{Drift, FIELDS_MAX, Key as SchemaKey, SCHEMAS_MAX, Schema, Schemas, Seen};
 pub use seal::{SEAL_AGAIN, SealError, SealedReport, Sealer};
 pub use view::{Known, Live, Sealed, View};
 pub use writer::{Durable, Fault, Ticket, Writer};
@@ -105,6 +107,7 @@ pub(crate) struct Shared {
     pub holds: Mutex<BTreeMap<String, u64>>,
     /// Checkpoints of others than sources, for the next segment's opening; an empty value forgets one.
     pub carried: Mutex<Checkpoints>,
+    pub schemas: Schemas,
 }
 
 impl Probes {
@@ -211,6 +214,11 @@ impl Store {
     pub fn carried(&self, name: &str) -> Option<Vec<u8>> {
         let carried = self.0.carried.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         carried.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// What events look like.
+    pub fn schemas(&self) -> &Schemas {
+        &self.0.schemas
     }
 
     /// The ledger, locked for the caller.

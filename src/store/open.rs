@@ -1,6 +1,7 @@
 //! Opens the store: finds the segments, rebuilds what is missing, and continues where the last commit ended.
 use super::commit::Committer;
 use super::quarantine::{Quarantine, QuarantineRecord};
+use super::schemas::Schemas;
 use super::seal::{SealStep, SealTask, Sealer, open_sidecar, sidecar_head, write_sidecar};
 use super::view::{Live, Sealed, View};
 use super::writer::Writer;
@@ -74,6 +75,7 @@ pub fn open(
 ) -> Result<Parts, OpenError> {
     let quarantine = Quarantine::open(fs.clone(), &layout.quarantine, limits.quarantine_bytes, now)?;
     let ledger = Log::open(fs.clone(), &layout.ledger, "ledger", limits.ledger_bytes, now)?;
+    let schemas = Schemas::read(&ledger)?;
     let probes = Arc::<super::Probes>::default();
     let pool = Pool::new(fs.clone(), limits.open_files);
     let shared = Arc::new(Shared {
@@ -89,6 +91,7 @@ pub fn open(
         durable: tokio::sync::watch::channel(0).0,
         holds: Mutex::default(),
         carried: Mutex::default(),
+        schemas,
     });
     open_journal(shared, committed, now, progress)
 }

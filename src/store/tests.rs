@@ -607,3 +607,200 @@ fn a_feed_lets_through_what_its_filter_matches_and_the_cursor_passes_the_rest() 
     assert_eq!(take_all(Some("sensor:s1 src_ip:192.0.2.3"), wide).0, expected);
     assert_eq!(take_all(Some("sensor:nosuch"), wide).0, Vec::<String>::new());
 }
+
+/// Three logs whose events are told apart in three ways, in one journal.
+mod rules {
+    use super::*;
+    use crate::events::mapping::Description;
+
+    const LINES: u64 = 36;
+    const LINE_BYTES: u64 = 64;
+
+    fn formats() -> [Format; 3] {
+        let describe = |name: &str, identity: &str| -> Description {
+            toml::from_str(&format!("name = \"{name}\"\nidentity = {identity}\nfields = {{ url = \"u\" }}\nsensor = \"s\"")).unwrap()
+        };
+        let described = vec![describe("by-id", "[\"id\"]"), describe("by-place", "\"position\"")];
+        let mut made = Format::describe(described).into_iter().map(Result::unwrap);
+        let formats = [Format::COWRIE, made.next().unwrap(), made.next().unwrap()];
+        Format::configure(formats[1..].to_vec());
+        formats
+    }
+
+    /// Of all three, every line is there twice but for a note; of the second the id is the same, of the third all are equal.
+    fn line(log: usize, n: u64) -> String {
+        let line = match log {
+            0 => format!(r#"{{"eventid":"e","url":"u{}","sensor":"s""#, n / 2),
+            1 => format!(r#"{{"id":{},"note":{},"u":"u{}""#, n / 2, n % 2, n / 2),
+            _ => r#"{"u":"same","s":"s""#.to_owned(),
+        };
+        format!("{line:<width$}}}\n", width = LINE_BYTES as usize - 2)
+    }
+
+    fn expected(log: usize) -> Vec<String> {
+        let kept = (0..LINES).filter(|n| log == 2 || n % 2 == 0);
+        kept.map(|n| line(log, n).trim_end().to_owned()).collect()
+    }
+
+    fn chunk(formats: &[Format; 3], log: usize, from: u64, to: u64) -> Chunk {
+        let mut chunk = super::chunk(0, 0);
+        chunk.origin.source = Arc::new(Source { name: format!("log{log}"), format: formats[log] });
+        chunk.origin.stream = format!("log{log}/1-1").as_str().into();
+        chunk.origin.offset = from * LINE_BYTES;
+        chunk.origin.checkpoint = to.to_le_bytes().to_vec();
+        chunk.data = (from..to).flat_map(|n| line(log, n).into_bytes()).collect();
+        chunk
+    }
+
+    /// Commits what is behind the checkpoints (or all of it again), `step` lines a chunk.
+    fn drive(parts: &mut Parts, formats: &[Format; 3], step: u64, again: bool) -> Result<u64, String> {
+        let mut batcher = Batcher::new();
+        let mut new = 0;
+        for part in 0..LINES.div_ceil(step) {
+            for log in 0..formats.len() {
+                let position =
+                    parts.committer.checkpoint(&format!("log{log}/1-1")).map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()));
+                let from = if again { part * step } else { position };
+                if from >= LINES {
+                    continue;
+                }
+                let known = parts.store.known(IdCache::new());
+                let mut chunk = chunk(formats, log, from, (from + step).min(LINES));
+                if again {
+                    chunk.origin.checkpoint = LINES.to_le_bytes().to_vec();
+                }
+                let batch = batcher.extract(chunk, &known);
+                new += u64::from(parts.committer.commit(batch, known.generation(), 1).map_err(|error| error.to_string())?.events);
+            }
+            parts.committer.flush_checkpoints(1);
+            while parts.writer.step(Wait::Never).map_err(|fault| fault.to_string())?.is_some() {}
+            while let Some(sealed) = parts.sealer.step() {
+                sealed.map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(new)
+    }
+
+    fn assert_each_once(fs: &SimulatedFs, parts: &mut Parts, formats: &[Format; 3], what: &str) {
+        let all = contents(&parts.store);
+        let mut sorted = all.clone();
+        let mut wanted: Vec<String> = (0..3).flat_map(expected).collect();
+        sorted.sort();
+        wanted.sort();
+        assert_eq!(sorted, wanted, "{what}");
+        assert_eq!(verify::verify(fs, Path::new("/data/journal"), false, |_| {}).unwrap().damage, vec![], "{what}");
+        // However it is cut, the same input holds nothing new.
+        assert_eq!(drive(parts, formats, 5, true), Ok(0), "{what}");
+        assert_eq!(contents(&parts.store).len(), all.len(), "{what}");
+    }
+
+    #[test]
+    fn every_rule_keeps_each_event_once_through_sealing_and_rebuilding() {
+        let formats = formats();
+        let fs = SimulatedFs::default();
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        assert_eq!(drive(&mut parts, &formats, 4, false), Ok(LINES * 2));
+        assert_each_once(&fs, &mut parts, &formats, "written");
+        assert!(parts.store.view().sealed.len() > 2, "some segments were sealed, their blocks merged");
+        drop(parts);
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        assert_each_once(&fs, &mut parts, &formats, "opened again");
+        let numbers: Vec<u64> = parts.store.view().sealed.iter().map(|sealed| sealed.number).collect();
+        for number in numbers {
+            assert_eq!(parts.store.rebuild_sidecar(number).unwrap(), Rebuilt::Done);
+        }
+        assert_each_once(&fs, &mut parts, &formats, "sidecars rebuilt");
+        drop(parts);
+        for entry in fs.list(Path::new("/data/journal")).unwrap() {
+            if entry.name.ends_with(".idx") {
+                fs.remove(&Path::new("/data/journal").join(entry.name)).unwrap();
+            }
+        }
+        // Nobody describes the formats any more: their events are there, have no terms, and are still known.
+        Format::configure(Vec::new());
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        assert_each_once(&fs, &mut parts, &formats, "sidecars lost and formats forgotten");
+        let found = |parts: &Parts, query: &str| {
+            let request = crate::service::SearchRequest { query: query.into(), limit: 1_000, newest: false };
+            crate::service::search(&parts.store, &request, 1_774_138_242_000_001, &mut |_| std::ops::ControlFlow::Continue(())).unwrap().0
+        };
+        assert_eq!((found(&parts, "url:u1"), found(&parts, "url:same")), (1, 0));
+        Format::configure(formats[1..].to_vec());
+        let numbers: Vec<u64> = parts.store.view().sealed.iter().map(|sealed| sealed.number).collect();
+        for number in numbers {
+            parts.store.rebuild_sidecar(number).unwrap();
+        }
+        assert!(found(&parts, "url:same") > LINES / 2);
+        assert_each_once(&fs, &mut parts, &formats, "formats described again");
+    }
+
+    #[test]
+    fn a_crash_at_any_operation_repeats_and_loses_nothing_under_any_rule() {
+        let formats = formats();
+        let whole = SimulatedFs::default();
+        drive(&mut start(&whole, CommittedLen::default()).unwrap(), &formats, 6, false).unwrap();
+        for at in (0..whole.operations()).step_by(3) {
+            for unsynced in [Unsynced::Lost, Unsynced::Torn(at * 2 + 1)] {
+                let what = format!("crash after operation {at}, {unsynced:?}");
+                let fs = SimulatedFs::default();
+                fs.crash_after(at);
+                if let Ok(mut parts) = start(&fs, CommittedLen::default()) {
+                    let _ = drive(&mut parts, &formats, 6, false);
+                }
+                let fs = fs.after_crash(unsynced);
+                let mut parts = start(&fs, CommittedLen::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
+                drive(&mut parts, &formats, 6, false).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_each_once(&fs, &mut parts, &formats, &what);
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_are_what_the_ledger_says() {
+        let fs = SimulatedFs::default();
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        let mut batcher = Batcher::new();
+        let mut commit = |parts: &mut Parts, lines: &str| {
+            let known = parts.store.known(IdCache::new());
+            let mut chunk = super::chunk(0, 0);
+            chunk.data = lines.as_bytes().to_vec();
+            let batch = batcher.extract(chunk, &known);
+            let shapes = batch.shapes.len();
+            parts.committer.commit(batch, known.generation(), 1).unwrap();
+            let mut drifts = Vec::new();
+            while let Some(durable) = parts.writer.step(Wait::Never).unwrap() {
+                drifts.extend(durable.drifts);
+            }
+            (shapes, drifts)
+        };
+        let closed = |duration: &str, n: u32| format!("{{\"eventid\":\"closed\",\"sensor\":\"s\",\"duration\":{duration},\"n\":{n}}}\n");
+        assert_eq!(commit(&mut parts, &(closed("\"1\"", 1) + &closed("\"2\"", 2))), (1, vec![]));
+        assert_eq!(commit(&mut parts, &closed("\"3\"", 3)).0, 0, "known by now");
+        let (_, drifts) = commit(&mut parts, &closed("1.5", 4));
+        let told: Vec<_> = drifts.iter().map(|drift| (drift.field.as_str(), drift.known[0].name(), drift.kind.name())).collect();
+        assert_eq!(told, [("duration", "string", "float")]);
+        commit(&mut parts, "{\"duration\":7,\"eventid\":\"closed\",\"n\":5,\"sensor\":\"s\"}\n{\"eventid\":\"other\"}\n");
+        let before = parts.store.schemas().list(|_| true);
+        assert_eq!(before.len(), 2);
+        assert_eq!(before[0].1.version, 3);
+        drop(parts);
+        let parts = start(&fs, CommittedLen::default()).unwrap();
+        let strip = |schemas: Vec<(SchemaKey, Schema)>| format!("{schemas:?}");
+        assert_eq!(strip(parts.store.schemas().list(|_| true)), strip(before));
+    }
+
+    #[test]
+    fn what_the_ledger_did_not_take_is_learnt_with_the_next_batch() {
+        let fs = SimulatedFs::default();
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        let shared = parts.store.0.clone();
+        let known = parts.store.known(IdCache::new());
+        let batch = Batcher::new().extract(super::chunk(0, 2), &known);
+        assert!(!batch.shapes.is_empty());
+        fs.fail_next_write();
+        assert!(shared.learn(&batch.shapes, 1).is_err());
+        assert!(parts.store.schemas().is_empty() && !parts.store.schemas().knows(batch.shapes[0].hash));
+        super::drive(&mut parts, 4, 1, |_| {}).unwrap();
+        assert!(parts.store.schemas().knows(batch.shapes[0].hash) && !parts.store.schemas().is_empty());
+    }
+}

@@ -139,6 +139,7 @@ impl View {
 
 /// The view a worker asks about duplicates; it remembers which generation answered.
 pub struct Known {
+    shared: Arc<Shared>,
     view: Arc<View>,
     cache: Mutex<IdCache>,
     failed: AtomicBool,
@@ -159,7 +160,7 @@ impl Known {
 impl Store {
     /// What a worker checks a chunk against; `cache` is the worker's, kept from chunk to chunk.
     pub fn known(&self, cache: IdCache) -> Known {
-        Known { view: self.view(), cache: Mutex::new(cache), failed: AtomicBool::new(false) }
+        Known { shared: self.0.clone(), view: self.view(), cache: Mutex::new(cache), failed: AtomicBool::new(false) }
     }
 }
 
@@ -169,6 +170,10 @@ impl crate::events::batch::Known for Known {
         if self.view.mark_sealed(0, ids, identity_hours, known, &mut cache).is_err() {
             self.failed.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn knows_shape(&self, shape: u64) -> bool {
+        self.shared.schemas.knows(shape)
     }
 }
 

@@ -2,10 +2,13 @@
 use super::Shared;
 use super::commit::{Committed, RolledSegment, StagedBlock};
 use super::quarantine::QuarantineRecord;
+use super::schemas::Drift;
 use super::seal::{SealStep, SealTask};
+use crate::events::shape::Shape;
 use crate::events::time;
 use crate::journal::fs::File;
 use crate::journal::head;
+use crate::journal::log::LogError;
 use crate::sources::Origin;
 use std::io;
 use std::sync::{Arc, mpsc};
@@ -14,9 +17,12 @@ use std::time::Instant;
 /// At most so many bytes are written before a sync.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
+#[derive(Default)]
 pub(super) struct Job {
     /// Durable in quarantine before the block that passes over them.
     pub refused: Vec<QuarantineRecord>,
+    /// Learnt when the block is durable.
+    pub shapes: Vec<Shape>,
     pub block: Option<StagedBlock>,
     pub rolled: Option<RolledSegment>,
     pub ticket: Option<Ticket>,
@@ -40,6 +46,10 @@ pub struct Durable {
     pub len: u64,
     pub next_seq: u64,
     pub sync_seconds: f64,
+    /// Members of events that came with another type than before.
+    pub drifts: Vec<Drift>,
+    /// Why what the events look like could not be written down; it is tried again.
+    pub not_learnt: Option<LogError>,
 }
 
 /// A write or a sync failed: nothing behind `trusted_len` of `segment` was acknowledged, and this writer is done.
@@ -112,7 +122,14 @@ impl Writer {
         if let Err(source) = self.write(&mut group) {
             return Err(Fault { segment: self.segment, trusted_len: self.durable_len, in_sync: self.syncing, source });
         }
+        let shapes: Vec<Shape> = group.iter_mut().flat_map(|job| std::mem::take(&mut job.shapes)).collect();
+        let (drifts, not_learnt) = match self.shared.learn(&shapes, time::now()) {
+            Ok(drifts) => (drifts, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
         Ok(Some(Durable {
+            drifts,
+            not_learnt,
             tickets: group.into_iter().filter_map(|job| job.ticket).collect(),
             segment: self.segment,
             len: self.durable_len,

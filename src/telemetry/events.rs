@@ -211,6 +211,15 @@ events! {
     InputNoticed<'e> "input_noticed" "ingest" Info throttled, "input changed" { source: &'e str, notice: &'e str } |_, _| ();
     PhaseChanged "phase_changed" "ingest" Info, "phase changed" { phase: Phase, backlog_bytes: u64 } |event, metrics| metrics.set_phase(event.phase);
 
+    /// A member of an event came with another type than any before.
+    SchemaDrifted<'e> "schema_drift" "ingest" Warning throttled, "a field has a type it never had before" {
+        format: &'e str, eventid: &'e str, sensor: &'e str, field: &'e str, known: &'e str, seen: &'e str,
+    } |event, metrics| metrics.schema_drifted(event.format);
+    /// The ledger did not take what was learnt of events; it is tried with the next batch that has such an event.
+    SchemaNotWritten<'e> "schema_not_written" "ingest" Warning throttled, "what events look like could not be written to the ledger" {
+        error: &'e str,
+    } |_, _| ();
+
     SegmentSealed<'e> "segment_sealed" "journal" Info, "segment sealed" {
         segment: u64, events: u64, raw_bytes: u64, journal_bytes: u64, sidecar_bytes: u64, digest: &'e str, duration: Duration,
     } |_, metrics| metrics.segment_sealed();

@@ -86,6 +86,9 @@ pub struct Metrics {
     other: Arc<OfSource>,
     vecs: SourceVecs,
     rejected: IntCounterVec,
+    schema_drift: IntCounterVec,
+    schemas: IntGauge,
+    schemas_left_out: IntGauge,
     commit_seconds: Histogram,
     chunks_in_flight: IntGauge,
     queue_saturation: GaugeVec,
@@ -242,6 +245,9 @@ impl Metrics {
             by_source: RwLock::default(),
             other: Arc::new(vecs.of("other")),
             rejected: make.counters("rejected_total", "Stretches of input put into quarantine.", "reason"),
+            schema_drift: make.counters("schema_drift_total", "Fields of events that came with a type they never had before.", "format"),
+            schemas: make.gauge("schemas", "Kinds of events (by format, event id and sensor) whose fields are known."),
+            schemas_left_out: make.gauge("schemas_left_out", "Kinds of events and fields that no schema holds because there are too many."),
             commit_seconds: make.add(Histogram::with_opts(histogram.buckets(COMMIT_SECONDS.to_vec()))),
             chunks_in_flight: make.gauge("chunks_in_flight", "Chunks read and not yet durable."),
             queue_saturation: make
@@ -384,6 +390,16 @@ impl Metrics {
 
     pub fn observe_commit(&self, latency: Duration) {
         self.commit_seconds.observe(latency.as_secs_f64());
+    }
+
+    /// The name of a format is the operator's.
+    pub fn schema_drifted(&self, format: &str) {
+        self.schema_drift.with_label_values(&[format]).inc();
+    }
+
+    pub fn schemas(&self, count: u64, left_out: u64) {
+        self.schemas.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.schemas_left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
     }
 
     pub fn rejected(&self, source: &str, reason: Reason, count: u64) {
