@@ -19,7 +19,7 @@ use crate::store::{
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
     BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, HeadAnchored, JournalFault, LinesRefused, SchemaDrifted, SchemaNotWritten,
-    SegmentRemoved, SegmentSealed,
+    SegmentRemoved, SegmentSealed, TextsUnread,
 };
 use crate::telemetry::metrics::JournalOperation;
 use actix::{
@@ -385,6 +385,11 @@ impl JournalActor {
                 input_bytes: ticket.origin.input_bytes,
                 latency: ticket.committed_at.elapsed(),
             });
+            let metrics = &self.config.telemetry.metrics;
+            ticket.detections.iter().for_each(|&(kind, count)| metrics.detected(kind, u64::from(count)));
+            if ticket.unread_texts > 0 {
+                self.config.telemetry.emit(&TextsUnread { source: &ticket.origin.source.name, texts: ticket.unread_texts });
+            }
             let (chunks, bytes, sum) = by_run.entry(ticket.origin.run).or_default();
             *chunks += 1;
             *bytes += ticket.origin.input_bytes;

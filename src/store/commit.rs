@@ -65,7 +65,13 @@ impl Committer {
             self.moved.retain(|moved| moved.stream != run.stream);
             self.moved.push(run);
         }
-        job.ticket = Some(Ticket { origin: batch.origin, committed, committed_at: std::time::Instant::now() });
+        job.ticket = Some(Ticket {
+            origin: batch.origin,
+            committed,
+            detections: batch.detections,
+            unread_texts: batch.unread_texts,
+            committed_at: std::time::Instant::now(),
+        });
         self.send(job);
         Ok(committed)
     }

@@ -4,6 +4,7 @@ use super::commit::{Committed, RolledSegment, StagedBlock};
 use super::quarantine::QuarantineRecord;
 use super::schemas::Drift;
 use super::seal::{SealStep, SealTask};
+use crate::events::Field;
 use crate::events::shape::Shape;
 use crate::events::time;
 use crate::journal::fs::File;
@@ -34,6 +35,9 @@ pub struct Ticket {
     /// With the permit, to be given back.
     pub origin: Origin,
     pub committed: Committed,
+    /// Indicators in the events, by kind, and texts that could not be looked through.
+    pub detections: Vec<(Field, u32)>,
+    pub unread_texts: u64,
     pub committed_at: Instant,
 }
 

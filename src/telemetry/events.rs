@@ -199,6 +199,10 @@ events! {
     LinesRefused<'e> "lines_refused" "ingest" Warning throttled, "input refused and put into quarantine" {
         source: &'e str, path: &'e str, offset: u64, reason: Reason, count: u64, detail: &'e str,
     } |event, metrics| metrics.rejected(event.source, event.reason, event.count);
+    /// An extractor panicked: the events are kept, without what these texts name.
+    TextsUnread<'e> "texts_unread" "extract" Error throttled, "texts could not be looked through for indicators: this is a bug in honeyguide" {
+        source: &'e str, texts: u64,
+    } |event, metrics| metrics.failed(FailureStage::Extract, FailureClass::Permanent, event.texts);
     /// A file became shorter than what was read of it: what stood between may be lost.
     InputTruncated<'e> "input_truncated" "ingest" Warning throttled, "input file was truncated: reading it again from its beginning" {
         source: &'e str, path: &'e str, generation: u32, bytes_at_risk: u64,
@@ -258,12 +262,12 @@ events! {
             SendOutcome::Delivered | SendOutcome::Partial | SendOutcome::Retry | SendOutcome::TooLarge => FailureClass::Transient,
             SendOutcome::Refused => FailureClass::Permanent,
             SendOutcome::Unusable => FailureClass::Configuration,
-        });
+        }, 1);
     };
     /// Something else went wrong on the way to a receiver.
     SinkFailed<'e> "sink_failed" "delivery" Warning throttled, "delivery failed before or behind the request" {
         sink: &'e str, stage: FailureStage, class: FailureClass, error: &'e str,
-    } |event, metrics| metrics.failed(event.stage, event.class);
+    } |event, metrics| metrics.failed(event.stage, event.class, 1);
     /// Items their receiver refused for good are in quarantine.
     SinkRefused<'e> "sink_refused" "delivery" Warning throttled, "refused by the receiver and put into quarantine" {
         sink: &'e str, items: u64, first_sequence: u64, detail: &'e str,

@@ -63,8 +63,8 @@ labels! {
         /// The sink cannot work as it is configured.
         Unusable "unusable",
     }
-    /// Where something failed on its way to a receiver.
-    FailureStage { Read "read", Encode "encode", Send "send", Quarantine "quarantine", Cursor "cursor" }
+    /// Where something failed on its way from a text to a receiver.
+    FailureStage { Extract "extract", Read "read", Encode "encode", Send "send", Quarantine "quarantine", Cursor "cursor" }
     /// What kind of failure it was.
     FailureClass {
         /// Trying again helps.
@@ -270,7 +270,7 @@ impl Metrics {
             intake_paused: make.gauge("intake_paused", "1 while nothing is read because the disk is nearly full or the journal failed."),
             log_records_lost: make.counter("log_records_lost_total", "Log records dropped or not written."),
             detections: make.counters("detections_total", "Indicators found in events as they were stored.", "kind"),
-            failures: make.counters2("failures_total", "Failures on the way to receivers.", ["stage", "class"]),
+            failures: make.counters2("failures_total", "Failures in extraction and on the way to receivers.", ["stage", "class"]),
             sinks: SinkVecs {
                 attempts: make.counters2("outgoing_attempts_total", "Requests to receivers.", ["sink", "outcome"]),
                 seconds: make.add(HistogramVec::new(
@@ -363,9 +363,9 @@ impl Metrics {
         sink.in_flight.set(signed(snapshot.in_flight));
     }
 
-    /// Something on the way to a receiver failed.
-    pub fn failed(&self, stage: FailureStage, class: FailureClass) {
-        self.failures.with_label_values(&[stage.name(), class.name()]).inc();
+    /// Something on the way to a receiver failed, so many times.
+    pub fn failed(&self, stage: FailureStage, class: FailureClass, times: u64) {
+        self.failures.with_label_values(&[stage.name(), class.name()]).inc_by(times);
     }
 
     /// Indicators of this kind were found in events that are stored now.
