@@ -2,7 +2,11 @@
 //!
 //! A sink knows how to make a request of a batch and what an answer means. Everything else (cursor, filter, batching, backoff,
 //! circuit breaker, dead letters, pause and replay, rate limit) is the delivery's, once.
+pub mod elasticsearch;
 pub mod feed;
+pub mod guard;
+pub mod http;
+pub mod webhook;
 
 use crate::events::{EventId, Format, Micros};
 use futures_util::future::BoxFuture;
