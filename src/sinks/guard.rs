@@ -280,3 +280,197 @@ impl reqwest::dns::Resolve for Resolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(allowed: &[&str]) -> Guard {
+        Guard::new(allowed.iter().map(|text| text.parse().unwrap_or_else(|_| panic!("{text} is a network"))).collect())
+    }
+
+    /// What the guard finds in a URL; "" when it lets it through.
+    fn verdict(guard: &Guard, url: &str) -> &'static str {
+        match guard.check_url(&Url::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))) {
+            Ok(()) => "",
+            Err(Forbidden::Address { what, .. } | Forbidden::Name { what, .. }) => what,
+            Err(Forbidden::Url(_)) => "URL",
+        }
+    }
+
+    #[test]
+    fn only_public_addresses_are_let_through() {
+        let cases = [
+            ("http://8.8.8.8/", ""),
+            ("https://1.1.1.1:8443/x", ""),
+            ("http://9.255.255.255/", ""),
+            ("http://11.0.0.0/", ""),
+            ("http://100.63.255.255/", ""),
+            ("http://100.128.0.0/", ""),
+            ("http://126.255.255.255/", ""),
+            ("http://128.0.0.1/", ""),
+            ("http://169.253.255.255/", ""),
+            ("http://172.15.255.255/", ""),
+            ("http://172.32.0.0/", ""),
+            ("http://192.167.255.255/", ""),
+            ("http://192.169.0.0/", ""),
+            ("http://198.17.255.255/", ""),
+            ("http://198.20.0.0/", ""),
+            ("http://223.255.255.255/", ""),
+            ("http://receiver.example/", ""),
+            ("http://[2606:4700:4700::1111]/", ""),
+            ("http://[2a00:1450::1]:9200/", ""),
+            ("http://127.0.0.1/", "loopback"),
+            ("http://127.255.255.254/", "loopback"),
+            // How else a loopback address can be written.
+            ("http://2130706433/", "loopback"),
+            ("http://0x7f000001/", "loopback"),
+            ("http://0x7f.1/", "loopback"),
+            ("http://0177.0.0.1/", "loopback"),
+            ("http://127.1/", "loopback"),
+            ("http://127.0.0.1./", "loopback"),
+            ("http://①②⑦.0.0.1/", "loopback"),
+            ("http://127。0。0。1/", "loopback"),
+            ("http://%31%32%37.0.0.1/", "loopback"),
+            ("http://0/", "unspecified"),
+            ("http://0.0.0.0/", "unspecified"),
+            ("http://0.1.2.3/", "of this network"),
+            ("http://10.0.0.1/", "private"),
+            ("http://10.255.255.255/", "private"),
+            ("http://0xA.1/", "private"),
+            ("http://172.16.0.1/", "private"),
+            ("http://172.31.255.255/", "private"),
+            ("http://192.168.0.1/", "private"),
+            ("http://3232235777/", "private"),
+            ("http://100.64.0.1/", "of a carrier's network"),
+            ("http://100.127.255.255/", "of a carrier's network"),
+            ("http://169.254.0.1/", "link-local"),
+            ("http://169.254.169.254/latest/meta-data/", METADATA),
+            ("http://0xa9fea9fe/", METADATA),
+            ("http://169.254.170.2/v2/credentials", METADATA),
+            ("http://100.100.100.200/", METADATA),
+            ("http://192.0.0.192/", METADATA),
+            ("http://168.63.129.16/", METADATA),
+            ("http://192.0.0.1/", "reserved"),
+            ("http://192.88.99.1/", "reserved"),
+            ("http://192.0.2.1/", "for documentation"),
+            ("http://198.51.100.7/", "for documentation"),
+            ("http://203.0.113.255/", "for documentation"),
+            ("http://198.18.0.1/", "for benchmarks"),
+            ("http://198.19.255.255/", "for benchmarks"),
+            ("http://224.0.0.1/", "multicast"),
+            ("http://239.255.255.255/", "multicast"),
+            ("http://240.0.0.1/", "reserved"),
+            ("http://255.255.255.255/", "broadcast"),
+            ("http://[::1]/", "loopback"),
+            ("http://[::]/", "unspecified"),
+            ("http://[::2]/", "reserved"),
+            // IPv4-compatible, deprecated.
+            ("http://[::8.8.8.8]/", "reserved"),
+            ("http://[::127.0.0.1]/", "reserved"),
+            // IPv4-mapped.
+            ("http://[::ffff:127.0.0.1]/", "loopback"),
+            ("http://[::ffff:a9fe:a9fe]/", METADATA),
+            ("http://[::ffff:10.1.2.3]/", "private"),
+            ("http://[::ffff:8.8.8.8]/", ""),
+            // NAT64.
+            ("http://[64:ff9b::8.8.8.8]/", ""),
+            ("http://[64:ff9b::127.0.0.1]/", "loopback"),
+            ("http://[64:ff9b::a9fe:a9fe]/", METADATA),
+            ("http://[64:ff9b::192.168.1.1]/", "private"),
+            ("http://[64:ff9b:1::8.8.8.8]/", "private"),
+            ("http://[64:ff9b:2::1]/", "reserved"),
+            // 6to4.
+            ("http://[2002:808:808::1]/", ""),
+            ("http://[2002:7f00:1::1]/", "loopback"),
+            ("http://[2002:a00:1::]/", "private"),
+            // Teredo: the server's address, and the client's inverted.
+            ("http://[2001:0:808:808:0:0:f7f7:f7f7]/", ""),
+            ("http://[2001:0:a00:1:0:0:f7f7:f7f7]/", "private"),
+            ("http://[2001:0:808:808:0:0:80ff:fffe]/", "loopback"),
+            // ISATAP.
+            ("http://[2a00::5efe:192.168.1.1]/", "private"),
+            ("http://[2a00::200:5efe:127.0.0.1]/", "loopback"),
+            ("http://[fe80::1]/", "link-local"),
+            ("http://[febf:ffff::1]/", "link-local"),
+            ("http://[fec0::1]/", "private (site-local)"),
+            ("http://[fc00::1]/", "private (unique local)"),
+            ("http://[fdff::1]/", "private (unique local)"),
+            ("http://[fd00:ec2::254]/", METADATA),
+            ("http://[fd20:ce::254]/", METADATA),
+            ("http://[ff02::1]/", "multicast"),
+            ("http://[2001:db8::1]/", "for documentation"),
+            ("http://[3fff::1]/", "for documentation"),
+            ("http://[2001:2::1]/", "for benchmarks"),
+            ("http://[2001:10::1]/", "reserved"),
+            ("http://[2001:20::1]/", "reserved"),
+            ("http://[100::1]/", "reserved"),
+            ("http://[5f00::1]/", "reserved"),
+            ("http://[4000::1]/", "reserved"),
+            ("ftp://8.8.8.8/", "URL"),
+            ("file:///etc/passwd", "URL"),
+            ("http://user@8.8.8.8/", "URL"),
+            ("http://:password@8.8.8.8/", "URL"),
+            ("http://8.8.8.8:0/", "URL"),
+            ("http://./", "URL"),
+        ];
+        let guard = guard(&[]);
+        for (url, expected) in cases {
+            assert_eq!(verdict(&guard, url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_listed_is_let_through_and_nothing_beside_it() {
+        let cases = [
+            ("10.0.0.0/8", "http://10.255.0.1/", ""),
+            ("10.0.0.0/8", "http://11.0.0.1/", ""),
+            ("10.0.0.0/8", "http://192.168.0.1/", "private"),
+            ("10.0.0.0/8", "http://[::ffff:10.0.0.1]/", ""),
+            ("10.0.0.0/8", "http://[64:ff9b::10.0.0.1]/", ""),
+            ("::ffff:10.0.0.0/104", "http://10.1.2.3/", ""),
+            ("10.0.0.7", "http://10.0.0.7/", ""),
+            ("10.0.0.7", "http://10.0.0.8/", "private"),
+            ("127.0.0.1", "http://127.0.0.2/", "loopback"),
+            ("::1", "http://[::1]/", ""),
+            ("::1", "http://127.0.0.1/", "loopback"),
+            ("fd00::/8", "http://[fd12::1]/", ""),
+            ("2002:a00:1::/128", "http://[2002:a00:1::]/", ""),
+            // A metadata service must be listed itself.
+            ("169.254.0.0/16", "http://169.254.1.1/", ""),
+            ("169.254.0.0/16", "http://169.254.169.254/", METADATA),
+            ("169.254.169.254", "http://169.254.169.254/", ""),
+            ("0.0.0.0/0", "http://127.0.0.1/", ""),
+            ("0.0.0.0/0", "http://[::1]/", "loopback"),
+            ("::/0", "http://127.0.0.1/", "loopback"),
+        ];
+        for (allowed, url, expected) in cases {
+            assert_eq!(verdict(&guard(&[allowed]), url), expected, "{allowed}: {url}");
+        }
+    }
+
+    #[test]
+    fn reads_networks_and_nothing_else() {
+        for text in ["10.0.0.0/8", "10.1.2.3/32", "0.0.0.0/0", "::/0", "fd00::/8", "::1/128"] {
+            assert_eq!(text.parse::<Network>().map(|network| network.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["", "10", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/-1", "10.0.0.0/8/8", "localhost", " 10.0.0.1"] {
+            assert_eq!(text.parse::<Network>(), Err(NotANetwork), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_the_addresses_of_a_name_only_the_allowed_ones_are_connected_to() {
+        let resolver = Resolver(Arc::new(guard(&["10.0.0.1"])));
+        let socket = |text: &str| SocketAddr::new(text.parse().expect("an address"), 0);
+        let select = |addresses: &[&str]| resolver.select("r.example", addresses.iter().map(|text| socket(text)));
+        assert_eq!(select(&["8.8.8.8", "127.0.0.1", "::1", "10.0.0.1"]), Ok(vec![socket("8.8.8.8"), socket("10.0.0.1")]));
+        let error = select(&["169.254.169.254", "::1"]).expect_err("none is allowed");
+        let expected = "the name r.example leads to 169.254.169.254, which is the address of a cloud's metadata service: \
+                        if it is meant, list it in allow_private";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(select(&[]), Ok(vec![]), "the client says itself that there is none");
+        let many: Vec<String> = (0..100).map(|last| format!("8.8.8.{last}")).collect();
+        assert_eq!(select(&many.iter().map(String::as_str).collect::<Vec<_>>()).map(|found| found.len()), Ok(ADDRESSES_MAX));
+    }
+}

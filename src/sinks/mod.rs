@@ -6,6 +6,7 @@ pub mod elasticsearch;
 pub mod feed;
 pub mod guard;
 pub mod http;
+pub mod json;
 pub mod webhook;
 
 use crate::events::{EventId, Format, Micros};
@@ -50,6 +51,22 @@ impl Batch {
         self.items.iter().for_each(|item| ids.extend_from_slice(&item.id.0));
         EventId::of_line(&ids)
     }
+
+    /// Some of its items, in their order, with their payloads.
+    pub fn part(&self, items: impl Iterator<Item = usize>) -> Batch {
+        let mut part = Batch::default();
+        for index in items {
+            part.push(self.items[index].clone(), self.payload(&self.items[index]));
+        }
+        part
+    }
+
+    /// Adds an item; where its payload lies is noted here.
+    pub fn push(&mut self, item: Item, payload: &[u8]) {
+        let start = self.payload.len() as u32;
+        self.payload.extend_from_slice(payload);
+        self.items.push(Item { payload: start..self.payload.len() as u32, ..item });
+    }
 }
 
 /// A request made of a batch, ready to be sent as often as needed.
@@ -60,6 +77,8 @@ pub struct Request {
     pub id: EventId,
     /// How many items it carries.
     pub items: usize,
+    /// Sequence number of the last of them.
+    pub last_seq: u64,
     /// Header fields that depend on the body, such as its encoding.
     pub headers: Vec<(&'static str, String)>,
 }
