@@ -11,7 +11,7 @@
 //!
 //! What an item is refused for is either the item's (a dead letter) or the receiver's state (no right to write, no index may be
 //! created, disk full): then nothing is lost, the sink counts as unusable until that is mended.
-use super::http::{Http, HttpError, HttpSettings, Reply, compress, header_map};
+use super::http::{Compression, Http, HttpError, HttpSettings, Reply, compress, header_map};
 use super::json::{write_hex, write_number, write_string};
 use super::webhook::Received;
 use super::{Answer, Batch, Item, Outcome, Request, Sink, Verdict};
@@ -58,6 +58,9 @@ pub struct Elasticsearch {
 impl Elasticsearch {
     pub fn new(settings: ElasticsearchSettings) -> Result<Elasticsearch, HttpError> {
         let ElasticsearchSettings { http, prefix } = settings;
+        if http.compression == Compression::Zstd {
+            return Err(HttpError::Encoding);
+        }
         let mut root = http.url.clone();
         root.set_fragment(None);
         if root.query().is_some() || root.cannot_be_a_base() {

@@ -129,6 +129,8 @@ pub enum HttpError {
     Url { url: String, source: Forbidden },
     #[error("{url} cannot be the beginning of other URLs: leave out its query")]
     Base { url: String },
+    #[error("Elasticsearch takes bodies that are compressed by gzip or not at all: set compression to \"gzip\"")]
+    Encoding,
     #[error("the header field {name} cannot be sent: remove characters that are not printable")]
     Header { name: String },
     #[error("the credential cannot be sent: the file must hold one line of printable characters")]
