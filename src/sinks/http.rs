@@ -460,3 +460,68 @@ fn unusable(why: String) -> Answer {
 
 /// `content-type` of what the sinks send.
 pub const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_never_longer_than_an_hour() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let cases = [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("3601", Some(3600)),
+            ("99999999999999999999999", Some(3600)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
+            ("Sunday, 06-Nov-94 08:49:57 GMT", Some(20)),
+            ("Sun Nov  6 08:49:47 1994", Some(10)),
+            ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(3600)),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("１", None),
+            ("tomorrow", None),
+        ];
+        for (value, seconds) in cases {
+            assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn redirects_keep_the_request_and_never_leave_https() {
+        let follow = |status: u16, from: &str, to: &str| {
+            let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(to).expect("printable"))]);
+            redirect(status, &Url::parse(from).expect("a URL"), &headers).map(|url| url.to_string())
+        };
+        assert_eq!(follow(307, "https://a.example/x/y", "../z?k=1#f").as_deref(), Ok("https://a.example/z?k=1"));
+        assert_eq!(follow(308, "http://a.example/", "https://b.example/").as_deref(), Ok("https://b.example/"));
+        assert_eq!(follow(308, "https://a.example/", "//b.example/").as_deref(), Ok("https://b.example/"));
+        let refused = "it leads from https to http://a.example/?...: not followed";
+        assert_eq!(follow(307, "https://a.example/", "http://a.example/?token=1").unwrap_err(), refused);
+        assert_eq!(follow(302, "https://a.example/", "/b").unwrap_err(), "only 307 and 308 keep the request: set url to https://a.example/b");
+        assert!(redirect(307, &Url::parse("https://a.example/").expect("a URL"), &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn compressed_bodies_come_back_as_they_were() {
+        let body = "a line of a log\n".repeat(1000).into_bytes();
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let (sent, encoding) = compress(body.clone(), compression);
+            let plain = match encoding {
+                None => sent.clone(),
+                Some("gzip") => {
+                    let mut plain = Vec::new();
+                    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(sent.as_slice()), &mut plain).expect("gzip");
+                    plain
+                }
+                Some("zstd") => zstd::bulk::decompress(&sent, 1 << 20).expect("zstd"),
+                Some(other) => panic!("{other}"),
+            };
+            assert!(plain == body && (compression == Compression::None || sent.len() < body.len() / 10), "{compression:?}");
+        }
+    }
+}

@@ -61,12 +61,9 @@ pub struct Document {
 /// Starts a double on a free port.
 pub fn start() -> Arc<Double> {
     let state = Arc::new(State::default());
-    let shared = state.clone();
-    let server = Server::start(move || {
-        let data = Data::from(shared.clone());
-        Box::new(move |config: &mut ServiceConfig| {
-            config.app_data(data.clone()).app_data(PayloadConfig::new(100 << 20)).default_service(web::to(answer));
-        })
+    let data = Data::from(state.clone());
+    let server = Server::start(move |config: &mut ServiceConfig| {
+        config.app_data(data.clone()).app_data(PayloadConfig::new(100 << 20)).default_service(web::to(answer));
     });
     Arc::new(Double { server, state })
 }

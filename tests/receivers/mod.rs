@@ -10,7 +10,7 @@ use actix_web::http::header::{LOCATION, RETRY_AFTER};
 use actix_web::web::{Bytes, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpResponseBuilder, HttpServer};
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -105,25 +105,30 @@ fn finish(mut builder: HttpResponseBuilder, body: Vec<u8>, fault: &Fault) -> Htt
     if *fault != Fault::DieMidBody {
         return builder.body(body);
     }
-    let len = body.len().max(2) as u64;
-    let half = Bytes::from(body[..body.len() / 2].to_vec());
-    let broken = futures_util::stream::iter([Ok(half), Err(std::io::Error::other("died"))]);
+    // White space, which JSON may have anywhere: the server holds back what is shorter than its buffer, and senders need not read
+    // more than 64 KiB.
+    let mut half = body[..body.len() / 2].to_vec();
+    half.resize(40 << 10, b' ');
+    let len = half.len() as u64 + 1024;
+    let broken = futures_util::stream::iter([Ok(Bytes::from(half)), Err(std::io::Error::other("died"))]);
     builder.body(SizedStream::new(len, broken))
 }
+
+/// Sets up a worker.
+type Configure = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
 /// A server that can be taken away and brought back on the same port.
 pub struct Server {
     port: u16,
-    configure: Box<dyn Fn() -> Box<dyn Fn(&mut ServiceConfig) + Send> + Send + Sync>,
+    configure: Configure,
     running: Mutex<Option<(ServerHandle, JoinHandle<()>)>>,
 }
 
 impl Server {
-    /// `configure` makes what sets up one worker.
-    fn start(configure: impl Fn() -> Box<dyn Fn(&mut ServiceConfig) + Send> + Send + Sync + 'static) -> Server {
+    fn start(configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let server = Server { port, configure: Box::new(configure), running: Mutex::default() };
+        let server = Server { port, configure: Arc::new(configure), running: Mutex::default() };
         server.serve(listener);
         server
     }
@@ -157,11 +162,11 @@ impl Server {
     }
 
     fn serve(&self, listener: TcpListener) {
-        let configure = Mutex::new((self.configure)());
+        let configure = self.configure.clone();
         let (started, handle) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let serving = async move {
-                let server = HttpServer::new(move || App::new().configure(|config| lock(&configure)(config)))
+                let server = HttpServer::new(move || App::new().configure(|config| configure(config)))
                     .workers(1)
                     .disable_signals()
                     .shutdown_timeout(0)

@@ -55,12 +55,9 @@ pub struct Request {
 /// Starts a receiver on a free port.
 pub fn start() -> Arc<Receiver> {
     let state = Arc::new(State::default());
-    let shared = state.clone();
-    let server = Server::start(move || {
-        let data = Data::from(shared.clone());
-        Box::new(move |config: &mut ServiceConfig| {
-            config.app_data(data.clone()).app_data(PayloadConfig::new(256 << 20)).default_service(web::to(receive));
-        })
+    let data = Data::from(state.clone());
+    let server = Server::start(move |config: &mut ServiceConfig| {
+        config.app_data(data.clone()).app_data(PayloadConfig::new(256 << 20)).default_service(web::to(receive));
     });
     Arc::new(Receiver { server, state })
 }
