@@ -162,6 +162,9 @@ fn the_double_refuses_what_is_malformed() {
         assert_eq!(post(content_type, &body), expected, "{content_type}: {body}");
         assert_eq!(double.count(), 0, "nothing is done of a request that is refused");
     }
-    assert_eq!(post(ndjson, &format!("{action}\n{{}}\n{}\n[]\n{}\n{{\n", action.replace("\"1\"", "\"2\""), action.replace("\"1\"", "\"3\""))), 200);
+    assert_eq!(
+        post(ndjson, &format!("{action}\n{{}}\n{}\n[]\n{}\n{{\n", action.replace("\"1\"", "\"2\""), action.replace("\"1\"", "\"3\""))),
+        200
+    );
     assert_eq!(double.count(), 1, "a document that is no object is refused alone");
 }

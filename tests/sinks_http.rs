@@ -119,7 +119,9 @@ async fn every_fault_has_its_answer(sink: &dyn Sink, batch: &Batch, faults: &Fau
         assert_eq!((kind, seen), (expected, Some(status)), "{answer:?}");
         assert!(why.starts_with(&format!("status {status}")), "{why}");
     }
-    for (value, seconds) in [("7", Some(7)), ("99999999999999999999", Some(3600)), ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)), ("soon", None)] {
+    for (value, seconds) in
+        [("7", Some(7)), ("99999999999999999999", Some(3600)), ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)), ("soon", None)]
+    {
         faults.set(Fault::RetryAfter(429, value.into()));
         let outcome = deliver(sink, batch, 1).await;
         assert_eq!(retry(&outcome.answer).map(|(after, _)| after), Some(seconds.map(Duration::from_secs)), "{value}");
@@ -184,7 +186,8 @@ async fn webhook_signature_is_what_another_implementation_computes() {
         let request = receiver.last();
         let signature = &request.headers["x-honeyguide-signature"];
         let (time, v1) = signature.strip_prefix("t=").and_then(|rest| rest.split_once(",v1=")).expect("t and v1");
-        let script = "import hmac,sys;print(hmac.new(sys.argv[1].encode(),sys.argv[2].encode()+b'.'+sys.stdin.buffer.read(),'sha256').hexdigest())";
+        let script =
+            "import hmac,sys;print(hmac.new(sys.argv[1].encode(),sys.argv[2].encode()+b'.'+sys.stdin.buffer.read(),'sha256').hexdigest())";
         let spawned = Command::new("python3")
             .args(["-c", script, receivers::webhook::SECRET, time])
             .stdin(Stdio::piped())
@@ -430,7 +433,11 @@ async fn elasticsearch_says_what_became_of_each_item() {
     };
     let fine = r#"{"create":{"status":201}}"#.to_owned();
     let forbidden = item(403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/12/index read-only / allow delete (api)];");
-    let shards = item(400, "validation_exception", "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;");
+    let shards = item(
+        400,
+        "validation_exception",
+        "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;",
+    );
     let no_index = item(404, "index_not_found_exception", "no such index [x] and [action.auto_create_index] is [false]");
     let cases = [
         (vec![fine.clone(), item(500, "x", "y")], Answer::Items(vec![Verdict::Delivered, Verdict::Retry])),

@@ -156,7 +156,8 @@ const PROTOCOLS_V6: ([u16; 8], u8) = ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23);
 fn special(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) => {
-            let within = |&&(net, bits, _): &&([u8; 4], u8, &str)| Network { address: Ipv4Addr::from(net).into(), bits }.contains(v4.into());
+            let within =
+                |&&(net, bits, _): &&([u8; 4], u8, &str)| Network { address: Ipv4Addr::from(net).into(), bits }.contains(v4.into());
             SPECIAL_V4.iter().find(within).map(|&(_, _, what)| what)
         }
         IpAddr::V6(v6) => {
@@ -454,7 +455,8 @@ mod tests {
         for text in ["10.0.0.0/8", "10.1.2.3/32", "0.0.0.0/0", "::/0", "fd00::/8", "::1/128"] {
             assert_eq!(text.parse::<Network>().map(|network| network.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", "10", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/-1", "10.0.0.0/8/8", "localhost", " 10.0.0.1"] {
+        for text in ["", "10", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/-1", "10.0.0.0/8/8", "localhost", " 10.0.0.1"]
+        {
             assert_eq!(text.parse::<Network>(), Err(NotANetwork), "{text}");
         }
     }

@@ -342,7 +342,9 @@ pub fn compress(body: Vec<u8>, compression: Compression) -> (Vec<u8>, Option<&'s
             encoder.write_all(&body).expect(never);
             (encoder.finish().expect(never), Some("gzip"))
         }
-        Compression::Zstd => (zstd::bulk::compress(&body, 1).expect("level 1 exists, and the buffer is as large as zstd asks for"), Some("zstd")),
+        Compression::Zstd => {
+            (zstd::bulk::compress(&body, 1).expect("level 1 exists, and the buffer is as large as zstd asks for"), Some("zstd"))
+        }
     }
 }
 
@@ -502,7 +504,10 @@ mod tests {
         assert_eq!(follow(308, "https://a.example/", "//b.example/").as_deref(), Ok("https://b.example/"));
         let refused = "it leads from https to http://a.example/?...: not followed";
         assert_eq!(follow(307, "https://a.example/", "http://a.example/?token=1").unwrap_err(), refused);
-        assert_eq!(follow(302, "https://a.example/", "/b").unwrap_err(), "only 307 and 308 keep the request: set url to https://a.example/b");
+        assert_eq!(
+            follow(302, "https://a.example/", "/b").unwrap_err(),
+            "only 307 and 308 keep the request: set url to https://a.example/b"
+        );
         assert!(redirect(307, &Url::parse("https://a.example/").expect("a URL"), &HeaderMap::new()).is_err());
     }
 

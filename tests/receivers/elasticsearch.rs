@@ -228,16 +228,7 @@ impl Cluster {
     fn put_template(&mut self, name: &str, body: &[u8]) -> Answered {
         let whole: Value = serde_json::from_slice(body).map_err(|error| refusal(400, "x_content_parse_exception", error.to_string()))?;
         let members = whole.as_object().ok_or_else(|| refusal(400, "x_content_parse_exception", "a template is an object"))?;
-        let known = [
-            "index_patterns",
-            "template",
-            "priority",
-            "version",
-            "_meta",
-            "composed_of",
-            "data_stream",
-            "allow_auto_create",
-        ];
+        let known = ["index_patterns", "template", "priority", "version", "_meta", "composed_of", "data_stream", "allow_auto_create"];
         if let Some(unknown) = members.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(refusal(400, "x_content_parse_exception", format!("[index_template] unknown field [{unknown}]")));
         }
@@ -249,9 +240,10 @@ impl Cluster {
         if patterns.is_empty() {
             return Err(refusal(400, "x_content_parse_exception", "Required [index_patterns]"));
         }
-        if let Some(unknown) = whole["template"].as_object().and_then(|members| {
-            members.keys().find(|key| !["settings", "mappings", "aliases"].contains(&key.as_str()))
-        }) {
+        if let Some(unknown) = whole["template"]
+            .as_object()
+            .and_then(|members| members.keys().find(|key| !["settings", "mappings", "aliases"].contains(&key.as_str())))
+        {
             return Err(refusal(400, "x_content_parse_exception", format!("[template] unknown field [{unknown}]")));
         }
         if let Some(mappings) = whole["template"].get("mappings") {
@@ -281,9 +273,11 @@ impl Cluster {
             let action = parse_action(number + 1, line, default_index)?;
             let source = match action.name {
                 "delete" => &[][..],
-                _ => lines.next().map(|(_, line)| line).filter(|line| !line.is_empty()).ok_or_else(|| {
-                    refusal(400, "action_request_validation_exception", "Validation Failed: 1: source is missing;")
-                })?,
+                _ => lines
+                    .next()
+                    .map(|(_, line)| line)
+                    .filter(|line| !line.is_empty())
+                    .ok_or_else(|| refusal(400, "action_request_validation_exception", "Validation Failed: 1: source is missing;"))?,
             };
             actions.push((action, source));
         }
@@ -294,7 +288,9 @@ impl Cluster {
                 format!("generated-{}", self.generated)
             });
             let refused = match fault {
-                Fault::Partial { every, status } if at % every == 0 => Err(refusal(*status, "es_rejected_execution_exception", "queue full")),
+                Fault::Partial { every, status } if at % every == 0 => {
+                    Err(refusal(*status, "es_rejected_execution_exception", "queue full"))
+                }
                 _ if faults.is_poisoned(source) => Err(refusal(400, "document_parsing_exception", "poison")),
                 _ => self.act(&action, &id, source),
             };

@@ -211,4 +211,3 @@ pub fn verify(signature: &str, secret: &str, body: &[u8], now: u64) -> Result<()
     let expected: String = outer.iter().map(|byte| format!("{byte:02x}")).collect();
     if v1 == expected { Ok(()) } else { Err("the signature is not that of the body".into()) }
 }
-
