@@ -10,11 +10,9 @@ use crate::events::id::hex;
 use crate::events::time;
 use crate::sinks::Sink;
 use crate::sinks::delivery::{Attempt, Command, DeadLetter, Delivery, DeliveryPorts, Keeper, SinkSnapshot, SinkState};
-use crate::sinks::elasticsearch::Elasticsearch;
 use crate::sinks::events_feed::EventsFeed;
 use crate::sinks::feed::Feed;
-use crate::sinks::file::FileSink;
-use crate::sinks::webhook::Webhook;
+use crate::sinks::open::open;
 use crate::sources::{Reason, Refused};
 use crate::state::{SinkCursor, State};
 use crate::store::{Gap, QuarantineRecord, Store, Undelivered};
@@ -67,7 +65,7 @@ impl ExporterActor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let config = self.config.clone();
         let made = tokio::task::spawn_blocking(move || {
-            let sink = make_sink(&config.settings, &config.telemetry)?;
+            let sink = open(&config.settings)?;
             let cursor = cursor(&config.settings, &config.state, &config.store);
             Ok::<_, String>((sink, cursor))
         });
@@ -159,16 +157,6 @@ pub fn hold_for(sinks: &[SinkSettings], state: &State, store: &Store) {
         let needs = (!settings.may_lose).then(|| cursor(settings, state, store).seq);
         store.hold(settings.name.as_str(), needs);
     }
-}
-
-/// The receiver's side.
-pub fn make_sink(settings: &SinkSettings, _telemetry: &Telemetry) -> Result<Arc<dyn Sink>, String> {
-    Ok(match &settings.receiver {
-        Receiver::File(file) => Arc::new(FileSink::new(file.clone())),
-        Receiver::Webhook { http, secret_file } => Arc::new(Webhook::new(http, secret_file.as_deref()).map_err(|error| error.to_string())?),
-        Receiver::Elasticsearch { http, index } => Arc::new(Elasticsearch::new(http, index).map_err(|error| error.to_string())?),
-        other => return Err(format!("receivers of type {} are not part of this build", other.kind())),
-    })
 }
 
 /// The journal's side.

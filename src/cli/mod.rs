@@ -153,7 +153,10 @@ mod tests {
     #[test]
     fn a_wrong_command_line_is_told_in_one_line() {
         let cases = [
-            ("honeyguide searhc x", "unrecognized subcommand 'searhc'; tip: a similar subcommand exists: 'search' (see `honeyguide --help`)"),
+            (
+                "honeyguide searhc x",
+                "unrecognized subcommand 'searhc'; tip: a similar subcommand exists: 'search' (see `honeyguide --help`)",
+            ),
             ("honeyguide search", "the following required arguments were not provided: <QUERY>... (see `honeyguide search --help`)"),
             (
                 "honeyguide quarantine list --limit x",

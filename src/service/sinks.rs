@@ -9,7 +9,6 @@ use crate::sinks::delivery::{Command, SinkSnapshot, SinkState};
 use crate::sinks::{Answer, Batch, Item, Outcome};
 use crate::state::{SinkCursor, State};
 use crate::store::{QuarantineRecord, Store};
-use crate::telemetry::Telemetry;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -252,7 +251,7 @@ pub fn order_stopped(
         Order::ReplaySince(at) => cursor.seq = store.seq_at(at)?,
     }
     if matches!(order, Order::ReplayFrom(_) | Order::ReplaySince(_)) {
-        let made = exporter::make_sink(sink, &Telemetry::unlogged()).map_err(ServiceError::Sink)?;
+        let made = crate::sinks::open::open(sink).map_err(ServiceError::Sink)?;
         made.rewound().map_err(ServiceError::Sink)?;
     }
     state.save_cursor(name, cursor).map_err(|error| ServiceError::Sink(error.to_string()))?;
@@ -266,7 +265,7 @@ pub async fn test(settings: &Settings, name: &str) -> Result<TestReport, Service
     let sink = known(&settings.sinks, name)?.clone();
     let (timeout, begun) = (sink.policy.timeout, tokio::time::Instant::now());
     // Made anew, so that it can be asked while the running one waits, is paused, or could not be made.
-    let made = tokio::task::spawn_blocking(move || exporter::make_sink(&sink, &Telemetry::unlogged())).await;
+    let made = tokio::task::spawn_blocking(move || crate::sinks::open::open(&sink)).await;
     let outcome = match made.unwrap_or_else(|panic| Err(panic.to_string())) {
         Ok(made) => tokio::time::timeout(timeout, made.probe()).await.unwrap_or_else(|_| Outcome {
             answer: Answer::Retry { after: None, why: format!("no answer within {} s", timeout.as_secs()) },

@@ -1,396 +1,532 @@
-//! Requests to receivers that speak HTTP: one client for a sink, every connection admitted by the [guard](super::guard).
+//! What all sinks that speak HTTP have in common: one guarded client, and what a status means.
 //!
-//! Redirects are followed by hand and only where the same request may be repeated (307, 308), at most [`REDIRECTS_MAX`] times,
-//! each target judged anew; credentials stay with the origin they were meant for. Answers are read up to a limit. What a status
-//! means is the same for all sinks ([`answer_of`]) unless one knows better.
-use super::guard::{Guard, Network, Refusal};
-use super::{Answer, Outcome, Request};
-use crate::config::{Compression, Credential, HttpReceiver};
-use crate::telemetry::printable::printable;
-use base64::Engine;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, StatusCode};
-use std::error::Error as _;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+//! The client follows no proxy from the environment and no redirect by itself. A redirect is followed here when it keeps method
+//! and body (307, 308), at most [`REDIRECTS_MAX`] in a row, each target checked by the [guard](super::guard); credentials and
+//! configured header fields go to the configured origin only, and nothing goes from https to http.
+//!
+//! Why-texts end up in logs and on terminals: they are short, printable, and hold neither a credential nor a query.
+use super::guard::{Forbidden, Guard, Network, Resolver};
+use super::{Answer, Outcome};
+use crate::telemetry::printable::{prefix, printable};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use reqwest::{Certificate, Client, Method, Response};
+use std::error::Error;
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use url::Url;
 
-const REDIRECTS_MAX: usize = 3;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections that nobody uses are closed before the receiver's own patience ends.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A receiver cannot send a sink to sleep for longer.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// Most that is read of an answer that only its status matters of, bytes.
-pub const ANSWER_BYTES_MAX: usize = 64 << 10;
-/// Of an answer's text that is shown, characters.
-const EXCERPT_CHARS: usize = 200;
-/// Largest secret's file, bytes.
-const SECRET_BYTES_MAX: u64 = 64 << 10;
+/// In a row.
+pub const REDIRECTS_MAX: usize = 3;
+/// Of an answer whose body is only looked at by people.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// A receiver that asks for more patience than this gets this much.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+const IDLE_MAX: Duration = Duration::from_secs(30);
+const WHY_BYTES_MAX: usize = 400;
+const EXCERPT_BYTES_MAX: usize = 160;
+const CA_BYTES_MAX: u64 = 4 << 20;
 
-/// Why a sink cannot be made; each says what to do.
+/// How to reach a receiver.
+#[derive(Clone)]
+pub struct HttpSettings {
+    pub url: Url,
+    /// For one request with its redirects and its answer.
+    pub timeout: Duration,
+    pub compression: Compression,
+    /// Further header fields; their values may be secret.
+    pub headers: Vec<(String, String)>,
+    pub credentials: Option<Credentials>,
+    /// Certificates (PEM) that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// What the guard lets through though it is not public.
+    pub allow_private: Vec<Network>,
+    /// Requests under way at once.
+    pub concurrency: usize,
+}
+
+impl HttpSettings {
+    pub fn new(url: Url) -> HttpSettings {
+        HttpSettings {
+            url,
+            timeout: Duration::from_secs(30),
+            compression: Compression::None,
+            headers: Vec::new(),
+            credentials: None,
+            ca_file: None,
+            allow_private: Vec::new(),
+            concurrency: 4,
+        }
+    }
+}
+
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("HttpSettings")
+            .field("url", &shown(&self.url))
+            .field("timeout", &self.timeout)
+            .field("compression", &self.compression)
+            .field("headers", &headers)
+            .field("credentials", &self.credentials)
+            .field("ca_file", &self.ca_file)
+            .field("allow_private", &self.allow_private)
+            .field("concurrency", &self.concurrency)
+            .finish()
+    }
+}
+
+/// Of bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    #[default]
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// How the daemon shows who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// `Authorization: Bearer …`
+    Bearer(Secret),
+    /// `Authorization: Basic …`
+    Basic { user: String, password: Secret },
+    /// `Authorization: ApiKey …`, Elasticsearch's own: the key as it is given out, base64 of id and key.
+    ApiKey(Secret),
+    /// A header field of its own: `x-api-key: …`
+    Header { name: &'static str, value: Secret },
+}
+
+/// A text that nothing prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    pub fn new(text: impl Into<Box<str>>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, to be sent or to make signatures with.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Why a sink cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    #[error("cannot read the secret in {path}: {error}", path = printable(&path.to_string_lossy()))]
-    Secret { path: PathBuf, error: std::io::Error },
-    #[error("the secret in {path} is empty, or has characters that a header field cannot carry", path = printable(&path.to_string_lossy()))]
-    BadSecret { path: PathBuf },
-    #[error("cannot read the certificates in {path}: {error}", path = printable(&path.to_string_lossy()))]
-    Certificates { path: PathBuf, error: String },
-    #[error("cannot set up HTTP: {0}")]
+    #[error("{url} cannot be a receiver: {source}")]
+    Url { url: String, source: Forbidden },
+    #[error("{url} cannot be the beginning of other URLs: leave out its query")]
+    Base { url: String },
+    #[error("Elasticsearch takes bodies that are compressed by gzip or not at all: set compression to \"gzip\"")]
+    Encoding,
+    #[error("the header field {name} cannot be sent: remove characters that are not printable")]
+    Header { name: String },
+    #[error("the credential cannot be sent: the file must hold one line of printable characters")]
+    Credential,
+    #[error("cannot read {}: {source}", path.display())]
+    CaRead { path: PathBuf, source: std::io::Error },
+    #[error("{} holds no certificates: give it in PEM form", path.display())]
+    CaParse { path: PathBuf },
+    #[error("cannot start the HTTP client: {0}")]
     Client(String),
 }
 
-/// A secret's file without the newline at its end.
-pub fn read_secret(path: &Path) -> Result<Vec<u8>, HttpError> {
-    let failed = |error| HttpError::Secret { path: path.into(), error };
-    let mut secret = Vec::new();
-    std::fs::File::open(path).map_err(failed)?.take(SECRET_BYTES_MAX).read_to_end(&mut secret).map_err(failed)?;
-    while secret.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        secret.pop();
+/// A client for one receiver.
+pub struct Http {
+    client: Client,
+    guard: Arc<Guard>,
+    settings: HttpSettings,
+    /// Sent to the configured origin only.
+    private_headers: HeaderMap,
+    /// What no text may show.
+    secrets: Vec<String>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Http").field(&self.settings).finish()
     }
-    if secret.is_empty() { Err(HttpError::BadSecret { path: path.into() }) } else { Ok(secret) }
-}
-
-/// Sends to one receiver.
-pub struct Client {
-    http: reqwest::Client,
-    guard: Guard,
-    /// Where requests go.
-    pub url: Url,
-    headers: HeaderMap,
-    /// Only for the origin of `url`.
-    credential: Option<(HeaderName, HeaderValue)>,
-    compression: Compression,
-}
-
-/// How an API key is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiKeyHeader {
-    /// `Authorization: ApiKey …`
-    Authorization,
-    /// `x-api-key: …`
-    XApiKey,
 }
 
 /// What came back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reply {
-    pub status: StatusCode,
-    pub retry_after: Option<Duration>,
-    /// At most as long as was asked for.
+    pub status: u16,
+    /// At most as long as was asked for; what is longer is cut.
     pub body: Vec<u8>,
-    /// The answer was longer.
-    pub cut: bool,
+    pub retry_after: Option<Duration>,
+    /// Where a redirect that was not followed leads to, and why it was not.
+    redirect: Option<String>,
 }
 
-/// Why nothing came back.
-#[derive(Debug)]
-pub enum Failure {
-    /// The guard, or a redirect that is not followed.
-    Refused(String),
-    /// No connection, or it broke.
-    Transport(String),
+impl Http {
+    pub fn new(settings: HttpSettings) -> Result<Http, HttpError> {
+        let guard = Arc::new(Guard::new(settings.allow_private.clone()));
+        // A literal address that the guard refuses can never work; better to say so before anything waits for it.
+        guard.check_url(&settings.url).map_err(|source| HttpError::Url { url: shown(&settings.url), source })?;
+        let mut private_headers = HeaderMap::new();
+        let mut secrets = Vec::new();
+        for (name, value) in &settings.headers {
+            let error = || HttpError::Header { name: printable(prefix(name, 64)).into_owned() };
+            let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| error())?;
+            private_headers.append(parsed, HeaderValue::from_str(value).map_err(|_| error())?);
+            secrets.push(value.clone());
+        }
+        if let Some(credentials) = &settings.credentials {
+            let (name, value) = authorization(credentials, &mut secrets);
+            let mut value = HeaderValue::from_str(&value).map_err(|_| HttpError::Credential)?;
+            value.set_sensitive(true);
+            private_headers.insert(name, value);
+        }
+        secrets.extend(settings.url.query().map(str::to_owned));
+        secrets.extend(settings.url.query_pairs().map(|(_, value)| value.into_owned()));
+        secrets.retain(|secret| !secret.is_empty());
+        // The longest first: one may contain another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let client = client(&settings, &guard)?;
+        Ok(Http { client, guard, settings, private_headers, secrets })
+    }
+
+    pub fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// Asks once, following redirects; reads at most `body_bytes_max` of what comes back. An error is what the failure means.
+    pub async fn ask(&self, method: Method, url: &Url, headers: HeaderMap, body: &[u8], body_bytes_max: usize) -> Result<Reply, Answer> {
+        let asked = self.follow(method, url.clone(), headers, body, body_bytes_max);
+        match tokio::time::timeout(self.settings.timeout, asked).await {
+            Ok(result) => result,
+            Err(_) => Err(retry(format!("no answer within {} s", self.settings.timeout.as_secs_f64()))),
+        }
+    }
+
+    /// What a reply means, judged by its status alone.
+    pub fn judge(&self, reply: &Reply) -> Answer {
+        let why = match &reply.redirect {
+            Some(redirect) => format!("status {}: {redirect}", reply.status),
+            None => self.why(reply),
+        };
+        classify(reply.status, reply.retry_after, why)
+    }
+
+    /// [`Http::ask`] and [`Http::judge`].
+    pub async fn outcome(&self, method: Method, url: &Url, headers: HeaderMap, body: &[u8]) -> Outcome {
+        match self.ask(method, url, headers, body, BODY_BYTES_MAX).await {
+            Ok(reply) => Outcome { answer: self.judge(&reply), status: Some(reply.status) },
+            Err(answer) => Outcome { answer, status: None },
+        }
+    }
+
+    /// `status 400: …` with the beginning of the body.
+    pub fn why(&self, reply: &Reply) -> String {
+        let excerpt = self.excerpt(&reply.body);
+        if excerpt.is_empty() { format!("status {}", reply.status) } else { format!("status {}: {excerpt}", reply.status) }
+    }
+
+    /// The beginning of what a receiver wrote, made harmless.
+    pub fn excerpt(&self, text: &[u8]) -> String {
+        let mut text = String::from_utf8_lossy(&text[..text.len().min(4096)]).into_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret.as_str(), "…");
+        }
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        prefix(&printable(&words.join(" ")), EXCERPT_BYTES_MAX).to_owned()
+    }
+
+    async fn follow(&self, method: Method, mut url: Url, headers: HeaderMap, body: &[u8], bytes_max: usize) -> Result<Reply, Answer> {
+        let origin = self.settings.url.origin();
+        let mut trusted = url.origin() == origin;
+        for hop in 0.. {
+            self.guard.check_url(&url).map_err(|forbidden| unusable(forbidden.to_string()))?;
+            let mut request = self.client.request(method.clone(), url.clone()).headers(headers.clone()).body(body.to_vec());
+            if trusted {
+                request = request.headers(self.private_headers.clone());
+            }
+            let response = request.send().await.map_err(|error| self.failure(&url, error))?;
+            let status = response.status().as_u16();
+            if !response.status().is_redirection() {
+                return self.read(response, bytes_max, None, &url).await;
+            }
+            let next = match redirect(status, &url, response.headers()) {
+                Ok(_) if hop == REDIRECTS_MAX => Err(format!("more than {REDIRECTS_MAX} redirects: set url to where they lead")),
+                next => next,
+            };
+            match next {
+                Ok(next) => {
+                    trusted &= next.origin() == origin;
+                    url = next;
+                }
+                Err(why) => return self.read(response, bytes_max, Some(why), &url).await,
+            }
+        }
+        unreachable!("the loop returns at the last hop")
+    }
+
+    async fn read(&self, mut response: Response, bytes_max: usize, redirect: Option<String>, url: &Url) -> Result<Reply, Answer> {
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
+        let mut body = Vec::new();
+        while body.len() < bytes_max {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(bytes_max - body.len())]),
+                Ok(None) => break,
+                Err(error) => return Err(self.failure(url, error)),
+            }
+        }
+        Ok(Reply { status, body, retry_after, redirect })
+    }
+
+    /// What an error of the client means.
+    fn failure(&self, url: &Url, error: reqwest::Error) -> Answer {
+        let error = error.without_url();
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+        while let Some(error) = cause {
+            if let Some(forbidden) = error.downcast_ref::<Forbidden>() {
+                return unusable(bounded(&forbidden.to_string()));
+            }
+            cause = error.source();
+        }
+        let innermost = innermost(&error);
+        let place = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let doing = match &error {
+            error if error.is_builder() => return unusable(bounded(&format!("cannot ask {place}: {innermost}"))),
+            error if error.is_connect() => "cannot connect to",
+            error if error.is_body() || error.is_decode() => "the answer broke off from",
+            _ => "no answer from",
+        };
+        retry(bounded(&format!("{doing} {place}: {innermost}")))
+    }
 }
 
-impl Client {
-    /// Reads secrets and certificates: on a thread that may block.
-    pub fn new(receiver: &HttpReceiver, api_key: ApiKeyHeader) -> Result<Client, HttpError> {
-        let allowed: Vec<Network> = receiver.allow_private.iter().filter_map(|text| text.parse().ok()).collect();
-        let guard = Guard::new(allowed);
-        let mut builder = reqwest::Client::builder()
+/// Meaning of a status; see the field's conventions: what is wrong with the receiver must not cost events.
+pub fn classify(status: u16, retry_after: Option<Duration>, why: String) -> Answer {
+    match status {
+        200..=299 => Answer::Delivered,
+        408 | 425 | 429 | 500..=599 => Answer::Retry { after: retry_after, why },
+        413 => Answer::TooLarge { why },
+        400 | 409 | 415 | 422 => Answer::Refused { why },
+        _ => Answer::Unusable { why },
+    }
+}
+
+/// Reads `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    let after = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        value.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs)
+    } else {
+        httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default()
+    };
+    Some(after.min(RETRY_AFTER_MAX))
+}
+
+/// A body as it is sent, and the encoding's name.
+pub fn compress(body: Vec<u8>, compression: Compression) -> (Vec<u8>, Option<&'static str>) {
+    let never = "writing to memory cannot fail";
+    match compression {
+        Compression::None => (body, None),
+        Compression::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 4), flate2::Compression::fast());
+            encoder.write_all(&body).expect(never);
+            (encoder.finish().expect(never), Some("gzip"))
+        }
+        Compression::Zstd => {
+            (zstd::bulk::compress(&body, 1).expect("level 1 exists, and the buffer is as large as zstd asks for"), Some("zstd"))
+        }
+    }
+}
+
+/// Header fields of a request from what does not change and what [`Request`](super::Request) says.
+pub fn header_map<'a>(fields: impl IntoIterator<Item = (&'static str, &'a str)>) -> HeaderMap {
+    let value = |text: &str| HeaderValue::from_str(text).expect("made by this program of printable characters");
+    fields.into_iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
+}
+
+/// A URL without what may be secret in it.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_fragment(None);
+    // Both fail for URLs that cannot have them, which then have none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    if url.query().is_some() {
+        url.set_query(Some("..."));
+    }
+    bounded(url.as_str())
+}
+
+fn client(settings: &HttpSettings, guard: &Arc<Guard>) -> Result<Client, HttpError> {
+    let certificates = match &settings.ca_file {
+        Some(path) => read_certificates(path)?,
+        None => Vec::new(),
+    };
+    let agent = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(concat!("honeyguide/", env!("CARGO_PKG_VERSION"))))]);
+    let builder = || {
+        Client::builder()
+            .default_headers(agent.clone())
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .user_agent(concat!("honeyguide/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .dns_resolver(guard.clone());
-        if let Some(path) = &receiver.ca_file {
-            let failed = |error: String| HttpError::Certificates { path: path.clone(), error };
-            let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.to_string()))?;
-            if certificates.is_empty() {
-                return Err(failed("there is none in it (PEM is expected)".into()));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let http = builder.build().map_err(|error| HttpError::Client(error.to_string()))?;
-        let mut headers = HeaderMap::new();
-        for (name, value) in &receiver.headers {
-            // Both were checked with the configuration.
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-                headers.insert(name, value);
-            }
-        }
-        let credential = receiver.credential.as_ref().map(|credential| credential_header(credential, api_key)).transpose()?;
-        Ok(Client { http, guard, url: receiver.url.clone(), headers, credential, compression: receiver.compression })
-    }
-
-    /// Compresses a body as configured; the encoding's name goes into [`Request::headers`].
-    pub fn compress(&self, body: Vec<u8>) -> (Vec<u8>, Option<&'static str>) {
-        match self.compression {
-            Compression::None => (body, None),
-            Compression::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::fast());
-                let compressed = encoder.write_all(&body).and_then(|()| encoder.finish());
-                (compressed.expect("memory takes what is written"), Some("gzip"))
-            }
-            Compression::Zstd => (zstd::bulk::compress(&body, 1).expect("memory takes what is written"), Some("zstd")),
-        }
-    }
-
-    /// Sends a request made by the sink's `encode`.
-    pub async fn send(
-        &self,
-        url: &Url,
-        request: &Request,
-        attempt: u32,
-        content_type: &'static str,
-        limit: usize,
-    ) -> Result<Reply, Failure> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let id = request.id.to_string();
-        for (name, value) in request
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .chain([("idempotency-key", id.as_str()), ("x-correlation-id", &format!("{id}-{attempt}"))])
-        {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
-        self.exchange(Method::POST, url, headers, request.body.clone(), limit).await
-    }
-
-    /// One exchange, redirects included.
-    pub async fn exchange(&self, method: Method, url: &Url, headers: HeaderMap, body: Vec<u8>, limit: usize) -> Result<Reply, Failure> {
-        // Shared by the hops instead of copied for each.
-        let body = bytes::Bytes::from(body);
-        let mut url = url.clone();
-        for _ in 0..=REDIRECTS_MAX {
-            self.guard.admit_url(&url).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
-            let mut request = self.http.request(method.clone(), url.clone()).headers(self.headers.clone()).headers(headers.clone());
-            if let Some((name, value)) = self.credential.as_ref().filter(|_| url.origin() == self.url.origin()) {
-                request = request.header(name, value);
-            }
-            let response = request.body(body.clone()).send().await.map_err(failure)?;
-            let status = response.status();
-            if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
-                return read(response, limit).await;
-            }
-            url = redirected(&url, status, response.headers().get(LOCATION))?;
-        }
-        Err(Failure::Refused(format!("redirected more than {REDIRECTS_MAX} times: give the last address as `url`")))
-    }
-}
-
-/// Where a redirect leads, if it may be followed.
-fn redirected(from: &Url, status: StatusCode, location: Option<&HeaderValue>) -> Result<Url, Failure> {
-    let refuse = |why: String| Err(Failure::Refused(why));
-    let target = location.and_then(|location| location.to_str().ok()).and_then(|location| from.join(location).ok());
-    let Some(target) = target else { return refuse(format!("status {} without an address to go to", status.as_u16())) };
-    let shown = printable(&excerpt(target.as_str())).into_owned();
-    if !matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
-        return refuse(format!(
-            "status {} to {shown} would change the request: give that address as `url` if it is right",
-            status.as_u16()
-        ));
-    }
-    if from.scheme() == "https" && target.scheme() != "https" {
-        return refuse(format!("a redirect from https to {shown}, which is not encrypted"));
-    }
-    Ok(target)
-}
-
-async fn read(mut response: reqwest::Response, limit: usize) -> Result<Reply, Failure> {
-    let status = response.status();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
-    let (mut body, mut cut) = (Vec::new(), false);
-    while let Some(part) = response.chunk().await.map_err(failure)? {
-        let room = limit - body.len();
-        body.extend_from_slice(&part[..part.len().min(room)]);
-        if part.len() > room {
-            cut = true;
-            break;
-        }
-    }
-    Ok(Reply { status, retry_after, body, cut })
-}
-
-/// Seconds or a date, bounded (RFC 9110, 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    let text = text.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default(),
+            // Every attempt is the delivery's, which counts and logs it.
+            .retry(reqwest::retry::never())
+            .dns_resolver(Resolver(guard.clone()))
+            .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(settings.concurrency.max(1))
     };
-    Some(wait.min(RETRY_AFTER_MAX))
+    let whole = builder().tls_certs_merge(certificates.clone()).build();
+    // On a system without any certificates, which plain HTTP does not need.
+    let made = if settings.url.scheme() == "http" { whole.or_else(|_| builder().tls_certs_only(certificates).build()) } else { whole };
+    made.map_err(|error| HttpError::Client(bounded(&innermost(&error))))
 }
 
-fn failure(error: reqwest::Error) -> Failure {
-    let error = error.without_url();
-    let mut cause = error.source();
-    let mut last = error.to_string();
-    while let Some(inner) = cause {
-        if let Some(refusal) = inner.downcast_ref::<Refusal>() {
-            return Failure::Refused(refusal.to_string());
+fn read_certificates(path: &PathBuf) -> Result<Vec<Certificate>, HttpError> {
+    use std::io::Read;
+    let failed = |source| HttpError::CaRead { path: path.clone(), source };
+    let mut pem = Vec::new();
+    std::fs::File::open(path).map_err(failed)?.take(CA_BYTES_MAX).read_to_end(&mut pem).map_err(failed)?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(HttpError::CaParse { path: path.clone() }),
+    }
+}
+
+fn authorization(credentials: &Credentials, secrets: &mut Vec<String>) -> (HeaderName, String) {
+    use base64::Engine;
+    let mut note = |secret: &Secret| secrets.push(secret.expose().to_owned());
+    match credentials {
+        Credentials::Bearer(token) => {
+            note(token);
+            (AUTHORIZATION, format!("Bearer {}", token.expose()))
         }
-        last = inner.to_string();
-        cause = inner.source();
-    }
-    Failure::Transport(printable(&excerpt(&last)).into_owned())
-}
-
-fn credential_header(credential: &Credential, api_key: ApiKeyHeader) -> Result<(HeaderName, HeaderValue), HttpError> {
-    let header = |path: &Path, name: HeaderName, bytes: Vec<u8>| {
-        let mut value = HeaderValue::from_bytes(&bytes).map_err(|_| HttpError::BadSecret { path: path.into() })?;
-        value.set_sensitive(true);
-        Ok((name, value))
-    };
-    match credential {
-        Credential::Bearer(path) => header(path, AUTHORIZATION, [b"Bearer ", &read_secret(path)?[..]].concat()),
-        Credential::Basic { user, password_file } => {
-            let pair = [user.as_bytes(), b":", &read_secret(password_file)?].concat();
-            let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-            header(password_file, AUTHORIZATION, format!("Basic {encoded}").into_bytes())
+        Credentials::ApiKey(key) => {
+            note(key);
+            (AUTHORIZATION, format!("ApiKey {}", key.expose()))
         }
-        Credential::ApiKey(path) => match api_key {
-            ApiKeyHeader::Authorization => header(path, AUTHORIZATION, [b"ApiKey ", &read_secret(path)?[..]].concat()),
-            ApiKeyHeader::XApiKey => header(path, HeaderName::from_static("x-api-key"), read_secret(path)?),
-        },
+        Credentials::Basic { user, password } => {
+            note(password);
+            let both = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.expose()));
+            note(&Secret::new(both.as_str()));
+            (AUTHORIZATION, format!("Basic {both}"))
+        }
+        Credentials::Header { name, value } => {
+            note(value);
+            (HeaderName::from_static(name), value.expose().to_owned())
+        }
     }
 }
 
-/// The encoding as a header field of a [`Request`].
-pub fn encoding_header(encoding: Option<&'static str>) -> Option<(&'static str, String)> {
-    encoding.map(|encoding| ("content-encoding", encoding.to_owned()))
-}
-
-/// What an exchange means where only its status counts.
-pub fn outcome_of(exchanged: &Result<Reply, Failure>) -> Outcome {
-    match exchanged {
-        Ok(reply) => Outcome { answer: answer_of(reply), status: Some(reply.status.as_u16()) },
-        Err(failure) => Outcome { answer: failed(failure), status: None },
+/// Where a redirect leads to, or why it is not followed.
+fn redirect(status: u16, from: &Url, headers: &HeaderMap) -> Result<Url, String> {
+    let location = headers.get(LOCATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).ok_or("no usable Location")?;
+    let mut to = from.join(location).map_err(|_| "its Location is no URL")?;
+    to.set_fragment(None);
+    if !matches!(status, 307 | 308) {
+        return Err(format!("only 307 and 308 keep the request: set url to {}", shown(&to)));
     }
-}
-
-/// What it means that nothing came back.
-pub fn failed(failure: &Failure) -> Answer {
-    match failure {
-        Failure::Refused(why) => Answer::Unusable { why: why.clone() },
-        Failure::Transport(why) => Answer::Retry { after: None, why: why.clone() },
+    if from.scheme() == "https" && to.scheme() != "https" {
+        return Err(format!("it leads from https to {}: not followed", shown(&to)));
     }
+    Ok(to)
 }
 
-/// What a status means.
-pub fn answer_of(reply: &Reply) -> Answer {
-    let why = || told(reply);
-    match reply.status.as_u16() {
-        200..=299 => Answer::Delivered,
-        408 | 425 | 429 | 500..=599 => Answer::Retry { after: reply.retry_after, why: why() },
-        413 => Answer::TooLarge { why: why() },
-        400 | 409 | 415 | 422 => Answer::Refused { why: why() },
-        _ => Answer::Unusable { why: why() },
+fn innermost(mut error: &dyn Error) -> String {
+    while let Some(source) = error.source() {
+        error = source;
     }
+    error.to_string()
 }
 
-/// Status and beginning of an answer, fit for a log.
-pub fn told(reply: &Reply) -> String {
-    let text = String::from_utf8_lossy(&reply.body);
-    let text = excerpt(text.trim());
-    let status = format!("status {}", reply.status);
-    if text.is_empty() { status } else { format!("{status}: {}", printable(&text)) }
+fn bounded(text: &str) -> String {
+    prefix(&printable(text), WHY_BYTES_MAX).to_owned()
 }
 
-fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(EXCERPT_CHARS).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
+fn retry(why: String) -> Answer {
+    Answer::Retry { after: None, why }
 }
+
+fn unusable(why: String) -> Answer {
+    Answer::Unusable { why }
+}
+
+/// `content-type` of what the sinks send.
+pub const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_receiver_says_how_long_to_wait_in_seconds_or_by_a_date() {
-        let now = httpdate::parse_http_date("Sat, 21 Nov 2026 10:00:00 GMT").expect("a date");
+    fn retry_after_is_seconds_or_a_date_and_never_longer_than_an_hour() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let cases = [
             ("0", Some(0)),
-            ("120", Some(120)),
-            (" 7 ", Some(7)),
-            ("99999999999", Some(3600)),
-            ("Sat, 21 Nov 2026 10:00:30 GMT", Some(30)),
-            ("Sat, 21 Nov 2026 09:00:00 GMT", Some(0)),
-            ("Sat, 21 Nov 2076 09:00:00 GMT", Some(3600)),
-            ("-1", None),
-            ("soon", None),
+            (" 120 ", Some(120)),
+            ("3601", Some(3600)),
+            ("99999999999999999999999", Some(3600)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
+            ("Sunday, 06-Nov-94 08:49:57 GMT", Some(20)),
+            ("Sun Nov  6 08:49:47 1994", Some(10)),
+            ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(3600)),
             ("", None),
-            ("184467440737095516160", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("１", None),
+            ("tomorrow", None),
         ];
-        for (text, expected) in cases {
-            assert_eq!(retry_after(text, now).map(|wait| wait.as_secs()), expected, "{text}");
+        for (value, seconds) in cases {
+            assert_eq!(retry_after(value, now), seconds.map(Duration::from_secs), "{value:?}");
         }
     }
 
     #[test]
-    fn redirects_are_followed_only_where_the_request_stays_what_it_is() {
-        let from = Url::parse("https://a.example/x").expect("a URL");
-        let to = |status: u16, location: &'static str| {
-            redirected(&from, StatusCode::from_u16(status).expect("a status"), Some(&HeaderValue::from_static(location)))
+    fn redirects_keep_the_request_and_never_leave_https() {
+        let follow = |status: u16, from: &str, to: &str| {
+            let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(to).expect("printable"))]);
+            redirect(status, &Url::parse(from).expect("a URL"), &headers).map(|url| url.to_string())
         };
-        assert_eq!(to(307, "/y").expect("followed").as_str(), "https://a.example/y");
-        assert_eq!(to(308, "https://b.example/").expect("followed").as_str(), "https://b.example/");
-        for (status, location) in
-            [(301, "/y"), (302, "/y"), (303, "/y"), (300, "/y"), (307, "http://a.example/y"), (307, "http://["), (308, "ftp://a/")]
-        {
-            assert!(matches!(to(status, location), Err(Failure::Refused(_))), "{status} {location}");
-        }
-        assert!(matches!(redirected(&from, StatusCode::TEMPORARY_REDIRECT, None), Err(Failure::Refused(_))));
+        assert_eq!(follow(307, "https://a.example/x/y", "../z?k=1#f").as_deref(), Ok("https://a.example/z?k=1"));
+        assert_eq!(follow(308, "http://a.example/", "https://b.example/").as_deref(), Ok("https://b.example/"));
+        assert_eq!(follow(308, "https://a.example/", "//b.example/").as_deref(), Ok("https://b.example/"));
+        let refused = "it leads from https to http://a.example/?...: not followed";
+        assert_eq!(follow(307, "https://a.example/", "http://a.example/?token=1").unwrap_err(), refused);
+        assert_eq!(
+            follow(302, "https://a.example/", "/b").unwrap_err(),
+            "only 307 and 308 keep the request: set url to https://a.example/b"
+        );
+        assert!(redirect(307, &Url::parse("https://a.example/").expect("a URL"), &HeaderMap::new()).is_err());
     }
 
     #[test]
-    fn a_status_means_the_same_everywhere() {
-        let answer = |status: u16| {
-            let reply = Reply {
-                status: StatusCode::from_u16(status).expect("a status"),
-                retry_after: None,
-                body: b"no \x1b[2J".to_vec(),
-                cut: false,
+    fn compressed_bodies_come_back_as_they_were() {
+        let body = "a line of a log\n".repeat(1000).into_bytes();
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let (sent, encoding) = compress(body.clone(), compression);
+            let plain = match encoding {
+                None => sent.clone(),
+                Some("gzip") => {
+                    let mut plain = Vec::new();
+                    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(sent.as_slice()), &mut plain).expect("gzip");
+                    plain
+                }
+                Some("zstd") => zstd::bulk::decompress(&sent, 1 << 20).expect("zstd"),
+                Some(other) => panic!("{other}"),
             };
-            answer_of(&reply)
-        };
-        for status in [200, 201, 202, 204] {
-            assert_eq!(answer(status), Answer::Delivered);
+            assert!(plain == body && (compression == Compression::None || sent.len() < body.len() / 10), "{compression:?}");
         }
-        for status in [408, 425, 429, 500, 502, 503, 504, 599] {
-            assert!(matches!(answer(status), Answer::Retry { .. }), "{status}");
-        }
-        for status in [401, 403, 404, 405, 410, 402, 451] {
-            assert!(matches!(answer(status), Answer::Unusable { .. }), "{status}");
-        }
-        for status in [400, 409, 415, 422] {
-            assert!(matches!(answer(status), Answer::Refused { .. }), "{status}");
-        }
-        assert!(matches!(answer(413), Answer::TooLarge { .. }));
-        let Answer::Refused { why } = answer(400) else { panic!("refused") };
-        assert!(why.starts_with("status 400 Bad Request: no ") && !why.contains('\x1b'), "{why}");
-    }
-
-    #[test]
-    fn secrets_are_read_without_their_newline_and_never_empty() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("secret");
-        std::fs::write(&path, "s3cret\r\n").expect("written");
-        assert_eq!(read_secret(&path).expect("read"), b"s3cret");
-        std::fs::write(&path, "\n\n").expect("written");
-        assert!(matches!(read_secret(&path), Err(HttpError::BadSecret { .. })));
-        assert!(matches!(read_secret(&dir.path().join("none")), Err(HttpError::Secret { .. })));
     }
 }

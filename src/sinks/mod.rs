@@ -9,6 +9,8 @@ pub mod feed;
 pub mod file;
 pub mod guard;
 pub mod http;
+pub mod json;
+pub mod open;
 pub mod policy;
 pub mod webhook;
 
@@ -141,10 +143,4 @@ pub trait Sink: Send + Sync {
     fn concurrency_max(&self) -> usize {
         1
     }
-}
-
-/// Appends an id in lower-case hexadecimal.
-fn put_hex(id: EventId, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(id.0.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }

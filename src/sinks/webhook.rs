@@ -1,194 +1,176 @@
-//! Batches of events by `POST` to a URL.
+//! Batches of events by `POST`, signed, to whoever understands them.
 //!
-//! The body is one JSON object:
+//! # What a receiver gets
 //!
-//! ```json
-//! {"batch": "<id>", "events": [{"id": "<id>", "sequence": 7, "source": "cowrie", "format": "cowrie",
-//!                               "received_at": "2026-11-21T10:00:00.000000Z", "event": { … as it was logged … }}]}
+//! ```text
+//! POST /path
+//! content-type: application/json
+//! content-encoding: gzip                      (or zstd, or absent: as configured)
+//! idempotency-key: 5f0c…                      32 hexadecimal digits: the batch's id
+//! x-correlation-id: 5f0c…-3                   the batch's id and the number of the attempt
+//! x-honeyguide-signature: t=1774138242,v1=9a…  (when there is a secret)
+//!
+//! {"batch":"5f0c…","events":[
+//!   {"id":"…","sequence":17,"source":"cowrie","format":"cowrie","received_at":"2026-03-22T00:10:42.831494Z","event":{…}}]}
 //! ```
 //!
-//! Every event is delivered at least once. The same event always has the same `id`, so a receiver that remembers ids (or upserts
-//! by them) has each once; the header `Idempotency-Key` is a hash of the ids of the batch, the same for every repetition of it.
+//! `event` is the line as it stands in the journal; only bytes that are not UTF-8 and halves of surrogate pairs become U+FFFD. `honeyguide sinks test` sends the same with no events.
 //!
-//! With a key (`secret_file`) the header `X-Honeyguide-Signature: t=<seconds since 1970>,v1=<hex>` carries HMAC-SHA-256 of
-//! `<t>.<body>`, over the body as it was sent, compressed or not. Compute the same, compare in constant time, and refuse a `t` that is
-//! more than five minutes off, so that nobody can send an old request again.
+//! # Verifying
 //!
-//! Answers: 2xx takes the batch; 408, 425, 429 and 5xx ask for it again; 400, 409, 415, 422 say that something in it will never be taken
-//! (the delivery finds out what); 413 asks for smaller ones; anything else says that the sink is not set up right.
-use super::http::{ANSWER_BYTES_MAX, ApiKeyHeader, Client, HttpError, encoding_header, outcome_of, read_secret};
-use super::{Batch, Outcome, Request, Sink, put_hex};
-use crate::config::HttpReceiver;
-use crate::events::id::hex;
-use crate::events::time::{self, MICROS_PER_SECOND};
+//! 1. Take the body as it came, before decoding its content-encoding.
+//! 2. Compute HMAC-SHA256 with the secret over the value of `t`, a dot, and the body; compare its hexadecimal form with `v1` in
+//!    constant time. Ignore parts of the header field that have other names.
+//! 3. Refuse when `t` (seconds since 1970, when this attempt was sent) is more than five minutes off: a recorded request cannot
+//!    be played back later.
+//!
+//! # Deduplicating
+//!
+//! A request that was not answered is sent again, so a receiver may see one twice. It is the same batch, byte for byte, under the
+//! same `idempotency-key`: answering 2xx to a key that is known already is enough. Behind a restart or a split, events may come
+//! again in another batch, with another key: so a receiver to whom a repeated event matters remembers the events' `id`s, which
+//! never change. An event is never left out.
+//!
+//! # Answering
+//!
+//! 2xx: all of it is kept. 408, 425, 429, 5xx: send it again (`retry-after` is respected). 413: send it in smaller pieces. 400,
+//! 409, 415, 422: an event in it cannot be accepted; the batch is divided until that one is found. Anything else: the sink is
+//! set up wrongly, and tried again slowly.
+use super::http::{Http, HttpError, HttpSettings, Secret, compress, header_map};
+use super::json::{write_hex, write_number, write_string, write_value};
+use super::{Batch, Outcome, Request, Sink};
+use crate::events::{EventId, Micros, time};
 use futures_util::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Method;
 use sha2::Sha256;
-use std::path::Path;
-use std::sync::Arc;
 
-/// Bytes around each event in a body.
-const ENVELOPE_BYTES: usize = 192;
+/// A larger body is hashed on a thread that may block.
+const SIGNED_IN_PLACE_MAX: usize = 64 << 10;
 
+/// A receiver of batches by `POST`.
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    pub http: HttpSettings,
+    /// Key of the signature; none, no signature.
+    pub secret: Option<Secret>,
+}
+
+/// Posts batches of events.
+#[derive(Debug)]
 pub struct Webhook {
-    client: Client,
-    key: Option<Hmac<Sha256>>,
+    http: Http,
+    secret: Option<Secret>,
 }
 
 impl Webhook {
-    /// Reads secrets: on a thread that may block.
-    pub fn new(receiver: &HttpReceiver, secret_file: Option<&Path>) -> Result<Webhook, HttpError> {
-        let client = Client::new(receiver, ApiKeyHeader::XApiKey)?;
-        let key = secret_file.map(read_secret).transpose()?;
-        let key = key.map(|key| Hmac::new_from_slice(&key).expect("HMAC takes a key of any length"));
-        Ok(Webhook { client, key })
+    pub fn new(settings: WebhookSettings) -> Result<Webhook, HttpError> {
+        Ok(Webhook { http: Http::new(settings.http)?, secret: settings.secret })
     }
 
-    /// Of a body, sent at `seconds` since 1970.
-    fn signature(key: &Hmac<Sha256>, seconds: i64, body: &[u8]) -> String {
-        let mut mac = key.clone();
-        mac.update(format!("{seconds}.").as_bytes());
-        mac.update(body);
-        format!("t={seconds},v1={}", hex(&mac.finalize().into_bytes()))
-    }
-}
-
-/// The body of a batch, not compressed.
-pub fn body(batch: &Batch) -> Vec<u8> {
-    let mut body = Vec::with_capacity(batch.payload.len() + batch.items.len() * ENVELOPE_BYTES + 64);
-    body.extend_from_slice(b"{\"batch\":\"");
-    put_hex(batch.id(), &mut body);
-    body.extend_from_slice(b"\",\"events\":[");
-    // Neighbours share source, format and time of receipt: that part is written once and copied.
-    let mut shared: Option<(Arc<str>, &'static str, i64)> = None;
-    let mut shared_text = Vec::new();
-    for (at, item) in batch.items.iter().enumerate() {
-        if at > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(b"{\"id\":\"");
-        put_hex(item.id, &mut body);
-        body.extend_from_slice(b"\",\"sequence\":");
-        body.extend_from_slice(item.seq.to_string().as_bytes());
-        let same = |(source, format, received): &(Arc<str>, &str, i64)| {
-            Arc::ptr_eq(source, &item.source) && *format == item.format.name() && *received == item.received_at
+    async fn post(&self, request: &Request, attempt: u32) -> Outcome {
+        let signature = match &self.secret {
+            Some(secret) => Some(sign(secret.clone(), time::now() / time::MICROS_PER_SECOND, &request.body).await),
+            None => None,
         };
-        if !shared.as_ref().is_some_and(same) {
-            let quoted = |text: &str| serde_json::to_string(text).expect("a string is JSON");
-            let (source, format) = (quoted(&item.source), quoted(item.format.name()));
-            shared_text =
-                format!(r#","source":{source},"format":{format},"received_at":"{}","event":"#, time::format(item.received_at)).into();
-            shared = Some((item.source.clone(), item.format.name(), item.received_at));
-        }
-        body.extend_from_slice(&shared_text);
-        put_event(batch.payload(item), &mut body);
-        body.push(b'}');
-    }
-    body.extend_from_slice(b"]}");
-    body
-}
-
-/// A payload is a JSON object. The journal keeps what was logged to the byte, also where that is not UTF-8; JSON must be.
-fn put_event(payload: &[u8], out: &mut Vec<u8>) {
-    match simdutf8::basic::from_utf8(payload) {
-        Ok(_) => out.extend_from_slice(payload),
-        Err(_) => out.extend_from_slice(String::from_utf8_lossy(payload).as_bytes()),
+        let key = request.id.to_string();
+        let correlation = format!("{key}-{attempt}");
+        let fields = [("content-type", "application/json"), ("idempotency-key", &key), ("x-correlation-id", &correlation)];
+        let signature = signature.iter().map(|value| ("x-honeyguide-signature", value.as_str()));
+        let further = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers = header_map(fields.into_iter().chain(signature).chain(further));
+        self.http.outcome(Method::POST, &self.http.settings().url, headers, &request.body).await
     }
 }
 
 impl Sink for Webhook {
     fn encode(&self, batch: &Batch) -> Result<Request, String> {
-        let (body, encoding) = self.client.compress(body(batch));
-        let headers = encoding_header(encoding).into_iter().collect();
-        Ok(Request { body, id: batch.id(), items: batch.items.len(), last_seq: batch.items.last().map_or(0, |item| item.seq), headers })
-    }
-
-    fn send<'a>(&'a self, request: &'a Request, attempt: u32) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let signed;
-            let mut request = request;
-            if let Some(key) = &self.key {
-                // Signed anew each time: a repetition an hour later is not an old request.
-                let signature = Webhook::signature(key, time::now() / MICROS_PER_SECOND, &request.body);
-                let mut with = request.clone();
-                with.headers.push(("x-honeyguide-signature", signature));
-                signed = with;
-                request = &signed;
-            }
-            outcome_of(&self.client.send(&self.client.url, request, attempt, "application/json", ANSWER_BYTES_MAX).await)
+        let id = batch.id();
+        let (body, encoding) = compress(body(batch, id), self.http.settings().compression);
+        Ok(Request {
+            body,
+            id,
+            items: batch.items.len(),
+            last_seq: batch.items.last().map_or(0, |item| item.seq),
+            headers: encoding.map(|encoding| ("content-encoding", encoding.to_owned())).into_iter().collect(),
         })
     }
 
-    /// An empty batch, which a receiver takes like any other.
+    fn send<'a>(&'a self, request: &'a Request, attempt: u32) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.post(request, attempt))
+    }
+
+    /// A batch without events: whether address, credentials and signature are right, and nothing is delivered.
     fn probe(&self) -> BoxFuture<'_, Outcome> {
-        Box::pin(async move {
-            match self.encode(&Batch::default()) {
-                Ok(request) => self.send(&request, 1).await,
-                Err(why) => Outcome { answer: super::Answer::Refused { why }, status: None },
-            }
+        Box::pin(async {
+            let request = self.encode(&Batch::default()).expect("a batch without events can be written");
+            self.post(&request, 1).await
         })
     }
 
     fn concurrency_max(&self) -> usize {
-        64
+        self.http.settings().concurrency
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::Item;
-    use super::*;
-    use crate::events::{EventId, Format};
-
-    fn batch(payloads: &[&[u8]]) -> Batch {
-        let mut batch = Batch::default();
-        for (at, payload) in payloads.iter().enumerate() {
-            let item = Item {
-                seq: at as u64 + 7,
-                id: EventId::of_line(payload),
-                time: 0,
-                received_at: 1_795_255_200_000_000 + at as i64 / 2,
-                source: "cowrie".into(),
-                format: Format::COWRIE,
-                payload: 0..0,
-            };
-            batch.push(item, payload);
+/// The body, before compression.
+fn body(batch: &Batch, id: EventId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(batch.payload.len() + 192 * batch.items.len() + 64);
+    let mut received = Received::default();
+    out.extend_from_slice(b"{\"batch\":\"");
+    write_hex(&id.0, &mut out);
+    out.extend_from_slice(b"\",\"events\":[");
+    for (at, item) in batch.items.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
         }
-        batch
+        out.extend_from_slice(b"{\"id\":\"");
+        write_hex(&item.id.0, &mut out);
+        out.extend_from_slice(b"\",\"sequence\":");
+        write_number(item.seq, &mut out);
+        out.extend_from_slice(b",\"source\":");
+        write_string(item.source.as_bytes(), &mut out);
+        out.extend_from_slice(b",\"format\":");
+        write_string(item.format.name().as_bytes(), &mut out);
+        out.extend_from_slice(b",\"received_at\":\"");
+        out.extend_from_slice(received.text(item.received_at).as_bytes());
+        out.extend_from_slice(b"\",\"event\":");
+        write_value(batch.payload(item), &mut out);
+        out.push(b'}');
     }
+    out.extend_from_slice(b"]}");
+    out
+}
 
-    #[test]
-    fn a_body_is_json_with_every_event_as_it_was_logged() {
-        let payloads: [&[u8]; 4] = [br#"{"eventid":"a","n":1.50}"#, b"{\"username\":\"\\u0000\\ud800\"}", b"{\"a\":\"\xff\"}", b"{}"];
-        let batch = batch(&payloads);
-        let text = String::from_utf8(body(&batch)).expect("UTF-8");
-        // Lone surrogates are valid JSON text, but not for serde_json.
-        let value: serde_json::Value = serde_json::from_str(&text.replace("\\ud800", "")).expect("JSON");
-        assert_eq!(value["batch"], batch.id().to_string());
-        let events = value["events"].as_array().expect("an array");
-        assert_eq!(events.len(), 4);
-        for (at, event) in events.iter().enumerate() {
-            assert_eq!((event["sequence"].as_u64(), event["source"].as_str()), (Some(at as u64 + 7), Some("cowrie")));
-            assert_eq!(event["id"], EventId::of_line(payloads[at]).to_string());
-            assert_eq!(event["received_at"], time::format(1_795_255_200_000_000 + at as i64 / 2));
+/// The text of the time an event was received, which neighbours mostly share.
+#[derive(Default)]
+pub(super) struct Received {
+    time: Micros,
+    text: String,
+}
+
+impl Received {
+    pub(super) fn text(&mut self, time: Micros) -> &str {
+        if self.text.is_empty() || self.time != time {
+            (self.time, self.text) = (time, time::format(time));
         }
-        assert!(text.contains(r#""event":{"eventid":"a","n":1.50}"#), "numbers keep their digits");
-        assert_eq!(events[2]["event"]["a"], "\u{FFFD}");
-        assert_eq!(
-            String::from_utf8(body(&Batch::default())).expect("UTF-8"),
-            format!(r#"{{"batch":"{}","events":[]}}"#, Batch::default().id())
-        );
+        &self.text
     }
+}
 
-    /// RFC 4231, test case 2, and the form of the header.
-    #[test]
-    fn a_signature_is_hmac_sha_256_of_time_and_body() {
-        let mut mac = Hmac::<Sha256>::new_from_slice(b"Jefe").expect("a key");
-        mac.update(b"what do ya want for nothing?");
-        assert_eq!(hex(&mac.finalize().into_bytes()), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-        let key = Hmac::<Sha256>::new_from_slice(b"k").expect("a key");
-        let mut expected = key.clone();
-        expected.update(b"12.{}");
-        assert_eq!(Webhook::signature(&key, 12, b"{}"), format!("t=12,v1={}", hex(&expected.finalize().into_bytes())));
+/// The value of the signature's header field.
+async fn sign(secret: Secret, now_seconds: i64, body: &[u8]) -> String {
+    if body.len() <= SIGNED_IN_PLACE_MAX {
+        return signature(&secret, now_seconds, body);
     }
+    let body = body.to_vec();
+    let signed = tokio::task::spawn_blocking(move || signature(&secret, now_seconds, &body));
+    signed.await.expect("hashing does not panic, and nobody cancels it")
+}
+
+fn signature(secret: &Secret, now_seconds: i64, body: &[u8]) -> String {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(format!("{now_seconds}.").as_bytes());
+    mac.update(body);
+    format!("t={now_seconds},v1={}", crate::events::id::hex(&mac.finalize().into_bytes()))
 }
