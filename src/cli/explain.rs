@@ -3,18 +3,23 @@ use super::context::{Context, Exit, Usage};
 use super::terminal::{Colour, Output, escape};
 use super::{args, format, print};
 use crate::events::batch::{Batcher, Explained, Explanation};
+use crate::config::{Receiver, SinkSettings};
 use crate::events::decoder::Identity;
-use crate::events::{DOCUMENT_BYTES_MAX, Micros, time};
+use crate::events::{DOCUMENT_BYTES_MAX, Field, Micros, time};
+use crate::extract::Indicator;
+use crate::index::query::Clause;
 use crate::sources::Format;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Read};
 
 pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
-    if args.format.is_some() {
-        // Read for the formats it describes.
-        context.settings()?;
-    }
+    // For the formats and the sinks it describes. A configuration that cannot be read is in the way only of who asks for them.
+    let settings = match context.settings() {
+        Err(error) if args.format.is_some() || context.global.config.is_some() => return Err(error),
+        settings => settings.ok(),
+    };
+    let sinks = settings.as_ref().map_or(&[][..], |settings| &settings.sinks);
     let named = context.format(args.format.as_deref())?;
     let mut batcher = Batcher::new();
     let (mut lines, mut refused) = (0u64, 0u64);
@@ -26,7 +31,7 @@ pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
         for explanation in batcher.explain(format, line, time::now()) {
             lines += 1;
             refused += u64::from(explanation.event.is_err());
-            let answer = Answer::of(&explanation, format);
+            let answer = Answer::of(&explanation, format, sinks);
             if context.global.json {
                 print::text(format::json(&answer, &context.output)? + "\n")?;
             } else {
@@ -101,6 +106,7 @@ enum Outcome {
         because: &'static str,
         terms: Vec<Term>,
         indicators: Vec<Term>,
+        sinks: Vec<Sends>,
     },
     Refused {
         reason: &'static str,
@@ -117,10 +123,44 @@ struct Term {
     verbatim: Option<String>,
 }
 
+/// What a configured sink would do with the event.
+#[derive(Debug, Serialize)]
+struct Sends {
+    sink: String,
+    r#type: &'static str,
+    sends: bool,
+    because: String,
+}
+
+impl Sends {
+    fn of(sink: &SinkSettings, event: &Explained, format: Format) -> Sends {
+        let has = |clause: &Clause| {
+            let own = event.terms.iter().any(|(field, value)| *field == clause.field && clause.pattern.matches(value));
+            let found = |found: &Indicator| {
+                let written = found.verbatim.as_ref().filter(|_| found.field == Field::Phone);
+                found.field == clause.field
+                    && (clause.pattern.matches(found.value.as_bytes())
+                        || written.is_some_and(|written| clause.pattern.matches(written.as_bytes())))
+            };
+            own || event.indicators.iter().any(found)
+        };
+        let (sends, because) = match (&sink.receiver, &sink.filter) {
+            (Receiver::Guvi { .. }, _) if format == Format::CHAT => (true, "as part of its chat's result, once that is confirmed and over".into()),
+            (Receiver::Guvi { .. }, _) => (false, "it sends the results of chats only".into()),
+            (_, None) => (true, "it has no filter".into()),
+            (_, Some((text, query))) => match query.clauses.iter().all(has) {
+                true => (true, format!("its filter {text} matches")),
+                false => (false, format!("its filter {text} does not match")),
+            },
+        };
+        Sends { sink: sink.name.to_string(), r#type: sink.receiver.kind(), sends, because }
+    }
+}
+
 impl Answer {
-    fn of(explanation: &Explanation, format: Format) -> Answer {
+    fn of(explanation: &Explanation, format: Format, sinks: &[SinkSettings]) -> Answer {
         let outcome = match &explanation.event {
-            Ok(event) => accepted(event),
+            Ok(event) => accepted(event, sinks.iter().map(|sink| Sends::of(sink, event, format)).collect()),
             Err(refusal) => Outcome::Refused { reason: refusal.reason.name(), detail: refusal.detail.clone() },
         };
         let range = explanation.range.clone();
@@ -138,7 +178,7 @@ impl Answer {
                 row("refused", &output.paint(Colour::Bad, &format!("{reason}: {}", escape(detail))));
                 row("bytes", &format!("{} to {} of the line; the daemon would put them into quarantine", self.from, self.to));
             }
-            Outcome::Accepted { id, identity, time, indexed_by, because, terms, indicators } => {
+            Outcome::Accepted { id, identity, time, indexed_by, because, terms, indicators, sinks } => {
                 row(
                     "decoded",
                     &output.paint(Colour::Good, &format!("an event of {}, bytes {} to {} of the line", self.format, self.from, self.to)),
@@ -157,6 +197,11 @@ impl Answer {
                 };
                 list("terms", terms);
                 list("found", indicators);
+                for (at, sends) in sinks.iter().enumerate() {
+                    let (verb, colour) = if sends.sends { ("sends it", Colour::Good) } else { ("does not", Colour::Quiet) };
+                    let name = output.paint(Colour::Strong, &sends.sink);
+                    row(if at == 0 { "sinks" } else { "" }, &format!("{name} ({}) {}: {}", sends.r#type, output.paint(colour, verb), escape(&sends.because)));
+                }
                 if terms.is_empty() {
                     row("terms", "none: kept, but only its time finds it");
                 }
@@ -166,7 +211,7 @@ impl Answer {
     }
 }
 
-fn accepted(event: &Explained) -> Outcome {
+fn accepted(event: &Explained, sinks: Vec<Sends>) -> Outcome {
     let stamp = |time: Micros| time::format(time);
     let because = match event.time {
         Some(own) if own == event.indexed_by => "its own time",
@@ -196,6 +241,7 @@ fn accepted(event: &Explained) -> Outcome {
         because,
         terms: terms.collect(),
         indicators: indicators.collect(),
+        sinks,
     }
 }
 
@@ -224,7 +270,7 @@ mod tests {
         let line =
             b"{\"eventid\":\"cowrie.login.failed\",\"username\":\"\\u001b]0;owned\\u0007\",\"timestamp\":\"2026-03-22T00:00:00.000001Z\"}";
         let explanation = &Batcher::new().explain(Format::COWRIE, line, 0)[0];
-        let text = Answer::of(explanation, Format::COWRIE).render(&Output::plain());
+        let text = Answer::of(explanation, Format::COWRIE, &[]).render(&Output::plain());
         assert!(text.contains("\\x1b]0;owned\\x07") && !text.contains('\x1b'), "{text}");
     }
 }
