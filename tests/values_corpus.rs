@@ -219,3 +219,25 @@ fn time_per_byte_on_adversarial_texts() {
         }
     }
 }
+
+#[test]
+#[ignore = "prints figures and judges nothing"]
+fn memory_and_time_of_validating_phone_numbers() {
+    let anonymous = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        status.lines().find(|line| line.starts_with("RssAnon")).unwrap().to_owned()
+    };
+    let before = anonymous();
+    let is_valid = honeyguide::extract::phone::is_valid;
+    assert!(is_valid("919876543210"));
+    println!("before the first number {before}, after it {}", anonymous());
+    for (name, numbers) in [
+        ("of India", (0..20_000u64).map(|at| format!("9198{:08}", at * 7919 % 100_000_000)).collect::<Vec<_>>()),
+        ("of all countries", (0..20_000u64).map(|at| format!("{}{:07}", 20 + at % 900, 1_234_567 + at * 7919)).collect()),
+    ] {
+        let started = processor_time();
+        let valid = numbers.iter().filter(|number| is_valid(number)).count();
+        let each = (processor_time() - started).as_nanos() as usize / numbers.len();
+        println!("{} numbers {name}, {valid} of them valid: {each} ns each, {}", numbers.len(), anonymous());
+    }
+}

@@ -13,8 +13,8 @@ pub struct BankAccount;
 
 const DIGITS_MIN: usize = 9;
 const DIGITS_MAX: usize = 18;
-/// Most groups an account number is written in.
-const GROUPS_MAX: usize = 6;
+/// Most digits in one group of an account number that is written in groups.
+const GROUP_MAX: usize = 8;
 /// How near a word must be that calls the number an account, and one that merely speaks of banks, words.
 const ACCOUNT_WORDS: usize = 8;
 const BANK_WORDS: usize = 5;
@@ -49,7 +49,11 @@ fn accounts(text: &Text<'_>, found: &mut Found) {
         if run.start < end {
             continue;
         }
-        let Some(range) = whole(bytes, &run) else { continue };
+        let (range, count) = whole(bytes, &run);
+        if !(DIGITS_MIN..=DIGITS_MAX).contains(&count) {
+            end = range.end;
+            continue;
+        }
         let mut digits = [0; DIGITS_MAX];
         let mut len = 0;
         for &byte in bytes[range.clone()].iter().filter(|byte| byte.is_ascii_digit()) {
@@ -64,24 +68,19 @@ fn accounts(text: &Text<'_>, found: &mut Found) {
     }
 }
 
-/// The digits of an account that start with `run`: that run, or equally separated groups of which it is the first.
-fn whole(bytes: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
-    if (DIGITS_MIN..=DIGITS_MAX).contains(&run.len()) {
-        return Some(run.clone());
-    }
-    if run.len() > DIGITS_MAX {
-        return None;
-    }
-    let separator = *bytes.get(run.end).filter(|byte| matches!(byte, b' ' | b'-'))?;
-    let (mut end, mut count, mut groups) = (run.end, run.len(), 1);
-    while bytes.get(end) == Some(&separator) {
-        let len = bytes[end + 1..].iter().take(DIGITS_MAX + 1).take_while(|&&byte| DIGIT.has(byte)).count();
-        if len < 2 || count + len > DIGITS_MAX || groups == GROUPS_MAX {
+/// The digits that belong together with `run`, and how many they are: that run, or a row of equally separated groups of which it
+/// is the first. A row that is too long is no account as a whole, and no part of it is one.
+fn whole(bytes: &[u8], run: &Range<usize>) -> (Range<usize>, usize) {
+    let (mut end, mut count) = (run.end, run.len());
+    let Some(&separator) = bytes.get(end).filter(|byte| matches!(byte, b' ' | b'-')) else { return (run.clone(), count) };
+    while count < DIGITS_MIN || end > run.end {
+        let len = bytes[end..].iter().skip(1).take(GROUP_MAX + 1).take_while(|&&byte| DIGIT.has(byte)).count();
+        if bytes.get(end) != Some(&separator) || !(2..=GROUP_MAX).contains(&len) {
             break;
         }
-        (end, count, groups) = (end + 1 + len, count + len, groups + 1);
+        (end, count) = (end + 1 + len, count + len);
     }
-    (count >= DIGITS_MIN).then_some(run.start..end)
+    (run.start..end, count)
 }
 
 /// Whether nothing beside the digits makes them a piece of something else, or money.
@@ -89,10 +88,12 @@ fn stands_alone(plain: &str, range: &Range<usize>) -> bool {
     if glued_before(plain, range.start) || glued_after(plain, range.end) {
         return false;
     }
-    let before = plain[..range.start].as_bytes();
+    let before = &plain.as_bytes()[..range.start];
     let after = &plain.as_bytes()[range.end..];
     let joined_before = matches!(before, [.., digit, b'-' | b'.' | b',' | b'/' | b':'] if digit.is_ascii_alphanumeric())
-        && !label::before(plain, range.start).next().is_some_and(|word| matches!(Label::of(word), Some(Label::Account)) || word.eq_ignore_ascii_case("no"));
+        && !label::before(plain, range.start)
+            .next()
+            .is_some_and(|word| matches!(Label::of(word), Some(Label::Account)) || word.eq_ignore_ascii_case("no"));
     let joined_after = matches!(after, [b'-' | b'.' | b',' | b'/' | b':', digit, ..] if digit.is_ascii_digit());
     !joined_before
         && !joined_after

@@ -100,7 +100,8 @@ mod tests {
     const MD5: &str = "5d41402abc4b2a76b9719d911017c592";
     const SHA1: &str = "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d";
     const SHA256: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-    const SHA512: &str = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043";
+    const SHA512: &str =
+        "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043";
 
     /// Every text is tried with a hash of each length in the place of `#`; `true` when it is found there.
     const AROUND: &[(&str, bool)] = &[
@@ -223,11 +224,7 @@ mod tests {
             (Other, "5d41402abc4b2a76\nb9719d911017c592", &[]),
             (Other, "5d:41:40:2a:bc:4b:2a:76:b9:71:9d:91:10:17:c5:92", &[]),
             (Other, "d14a028c2a3a2bc9476102bb288234c415a2b01f828ea62ac5b3e42f", &[]),
-            (
-                Other,
-                "ca737f1014a48f4c0b6dd43cb177b0afd9e5169367544c494011e3317dbf9a509cb1e5dc1e85a941bbee3d7f2afbc9b1",
-                &[],
-            ),
+            (Other, "ca737f1014a48f4c0b6dd43cb177b0afd9e5169367544c494011e3317dbf9a509cb1e5dc1e85a941bbee3d7f2afbc9b1", &[]),
             // Neighbours.
             (Other, "x5d41402abc4b2a76b9719d911017c592", &[]),
             (Other, "5d41402abc4b2a76b9719d911017c592x", &[]),

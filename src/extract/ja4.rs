@@ -73,7 +73,7 @@ fn stands_alone(plain: &str, start: usize, end: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Context::{Other};
+    use super::super::Context::Other;
     use super::super::table::{Row, check};
     use super::*;
 
@@ -102,17 +102,49 @@ mod tests {
             (Other, " ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c ", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
             (Other, "(ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c)", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
             (Other, "[ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c]", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "\"ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\"", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "'ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c',", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (
+                Other,
+                "\"ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\"",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "'ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c',",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
             (Other, "<ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c>", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
             (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c.", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "ja4=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "ja4:ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "{\"f\":\"ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\"}", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "/x/ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c/y", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (
+                Other,
+                "ja4=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "ja4:ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "{\"f\":\"ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\"}",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "/x/ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c/y",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
             (Other, "是ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "\\nge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\\n", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "\tge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\n", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (
+                Other,
+                "\\nge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\\n",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "\tge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\n",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
             (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c;", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
             (Other, "-ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c-", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
             (Other, "`ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c`", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
@@ -134,8 +166,16 @@ mod tests {
             (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c７", &[]),
             (Other, "７ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
             (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c_8daaf6152771", &[]),
-            (Other, "t13d1516h2_8daaf6152771_b186095e22b6 ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6", "ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
-            (Other, "t13d1516h2_8daaf6152771_b186095e22b6,t13d1516h2_8daaf6152771_b186095e22b6", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (
+                Other,
+                "t13d1516h2_8daaf6152771_b186095e22b6 ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c",
+                &["ja4=t13d1516h2_8daaf6152771_b186095e22b6", "ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "t13d1516h2_8daaf6152771_b186095e22b6,t13d1516h2_8daaf6152771_b186095e22b6",
+                &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"],
+            ),
             (Other, "q13i0310h3_55b375c5d22e_cd85d2d88918", &["ja4=q13i0310h3_55b375c5d22e_cd85d2d88918"]),
             (Other, "t13i190900_9dc949149365_97f8aa674fd9", &["ja4=t13i190900_9dc949149365_97f8aa674fd9"]),
             (Other, "dd2d110600_55b375c5d22e_cd85d2d88918", &["ja4=dd2d110600_55b375c5d22e_cd85d2d88918"]),

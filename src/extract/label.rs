@@ -33,13 +33,59 @@ impl Label {
         lower.copy_from_slice(word.as_bytes());
         lower.make_ascii_lowercase();
         Some(match std::str::from_utf8(lower).ok()? {
-            "call" | "calls" | "calling" | "contact" | "contacts" | "phone" | "ph" | "phn" | "fone" | "mobile" | "mob" | "cell" | "tel"
-            | "telephone" | "whatsapp" | "whatsap" | "watsapp" | "wa" | "wapp" | "dial" | "helpline" | "hotline" | "helpdesk" | "sms"
-            | "msg" | "message" | "text" | "ring" | "reach" | "tollfree" | "toll" | "landline" | "fax" | "viber" | "imo" | "signal"
-            | "missedcall" | "phonenumber" | "mobilenumber" | "phoneno" | "mobileno" | "gpay" | "phonepe" | "कॉल" | "फोन" | "फ़ोन"
-            | "मोबाइल" | "व्हाट्सएप" | "संपर्क" | "டயல்" | "ফোন" => Label::Phone,
-            "account" | "accounts" | "acct" | "acc" | "ac" | "a/c" | "accno" | "acno" | "acctno" | "accountno" | "accountnumber" | "khata"
-            | "khaata" | "khate" | "खाता" | "खाते" | "iban" => Label::Account,
+            "call"
+            | "calls"
+            | "calling"
+            | "contact"
+            | "contacts"
+            | "phone"
+            | "ph"
+            | "phn"
+            | "fone"
+            | "mobile"
+            | "mob"
+            | "cell"
+            | "tel"
+            | "telephone"
+            | "whatsapp"
+            | "whatsap"
+            | "watsapp"
+            | "wa"
+            | "wapp"
+            | "dial"
+            | "helpline"
+            | "hotline"
+            | "helpdesk"
+            | "sms"
+            | "msg"
+            | "message"
+            | "text"
+            | "ring"
+            | "reach"
+            | "tollfree"
+            | "toll"
+            | "landline"
+            | "fax"
+            | "viber"
+            | "imo"
+            | "signal"
+            | "missedcall"
+            | "phonenumber"
+            | "mobilenumber"
+            | "phoneno"
+            | "mobileno"
+            | "gpay"
+            | "phonepe"
+            | "कॉल"
+            | "फोन"
+            | "फ़ोन"
+            | "मोबाइल"
+            | "व्हाट्सएप"
+            | "संपर्क"
+            | "டயல்"
+            | "ফোন" => Label::Phone,
+            "account" | "accounts" | "acct" | "acc" | "ac" | "a/c" | "accno" | "acno" | "acctno" | "accountno" | "accountnumber"
+            | "khata" | "khaata" | "khate" | "खाता" | "खाते" | "iban" => Label::Account,
             "bank" | "transfer" | "transferred" | "deposit" | "deposited" | "beneficiary" | "neft" | "rtgs" | "imps" | "ifsc" | "ifs"
             | "micr" | "swift" | "remit" | "remittance" | "wire" | "branch" | "savings" | "saving" | "बैंक" | "sbi" | "hdfc" | "icici"
             | "axis" | "pnb" | "kotak" | "canara" | "boi" | "bob" | "idfc" | "payee" => Label::Bank,
@@ -52,8 +98,8 @@ impl Label {
             | "roll" | "registration" | "application" | "enrollment" | "enrolment" | "license" | "licence" | "vehicle" | "challan"
             | "gst" | "gstin" | "cin" | "hash" | "isbn" | "barcode" | "sku" | "voucher" | "coupon" | "lottery" | "batch" | "lot"
             | "ticketid" | "orderid" | "date" | "dob" | "आधार" => Label::Other,
-            "rs" | "inr" | "rupees" | "rupee" | "usd" | "eur" | "amount" | "amt" | "balance" | "price" | "cost" | "fee" | "fees" | "fine"
-            | "₹" | "रुपये" => Label::Amount,
+            "rs" | "inr" | "rupees" | "rupee" | "usd" | "eur" | "amount" | "amt" | "balance" | "price" | "cost" | "fee" | "fees"
+            | "fine" | "₹" | "रुपये" => Label::Amount,
             "upi" | "upiid" | "vpa" | "bhim" | "paytm" => Label::Upi,
             _ => return None,
         })
@@ -72,7 +118,7 @@ pub fn before(text: &str, at: usize) -> impl Iterator<Item = &str> {
         let mut start = rest.trim_end_matches(is_of_word).len();
         // `a/c` is one word.
         if rest[start..].eq_ignore_ascii_case("c") {
-            let head = rest[..start].as_bytes();
+            let head = &rest.as_bytes()[..start];
             if head.len() >= 2 && head.ends_with(b"/") && head[head.len() - 2].eq_ignore_ascii_case(&b'a') {
                 start -= 2;
             }

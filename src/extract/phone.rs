@@ -25,7 +25,7 @@ const LEN_MAX: usize = 40;
 /// Most groups of digits in a number.
 const GROUPS_MAX: usize = 8;
 /// Most numbers of one text that are compared with the patterns.
-const CHECKS_MAX: usize = 1024;
+const CHECKS_MAX: usize = 256;
 /// What may stand between two groups of digits.
 const SEPARATORS: [&str; 13] = [" ", "-", ".", "  ", " - ", ")", ") ", ")-", " (", "-(", "(", ") (", "\u{a0}"];
 /// The calling code of numbers that have none.
@@ -117,6 +117,11 @@ fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, check
     if (groups.len < 10 && !is_free_of_charge) || !starts_well(plain, first, free) {
         return None;
     }
+    // Most digits in texts have no number's shape, and that is seen before any word is read.
+    let is_shaped = |(digits, end): (&str, usize)| Shape::of(digits, &groups, end).is_some();
+    if !is_free_of_charge && !groups.longest_first().any(is_shaped) {
+        return None;
+    }
     let words = || label::before(plain, first);
     let label = label::nearest(words());
     let is_called = matches!(label, Some((Label::Phone, distance)) if distance < CALL_WORDS);
@@ -141,24 +146,61 @@ fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, check
         }
         let count = groups.count_until(end);
         let is_grouped = count > 1;
-        let number = match (digits.len(), digits.as_bytes()[0]) {
-            (10, b'6'..=b'9') if count <= 3 => known(&format!("{HOME}{digits}"), checks),
+        let number = match Shape::of(digits, &groups, end) {
+            Some(Shape::Mobile) => known(&format!("{HOME}{digits}"), checks),
             // Eighteen hundred million seconds after 1970 are near: digits alone are not enough.
-            (10 | 11, b'1') if is_called || is_grouped => known(&format!("{HOME}{digits}"), checks),
-            (11, b'0') if is_called || is_grouped || digits.as_bytes()[1] >= b'6' => known(&format!("{HOME}{}", &digits[1..]), checks),
-            // Not in fours: Aadhaar numbers are written so.
-            (12, b'9') if digits.starts_with(HOME) && digits.as_bytes()[2] >= b'6' && groups.ends[0].0 != 4 => known(digits, checks),
-            (11.., b'0') if digits.starts_with("00") => known(&digits[2..], checks),
+            Some(Shape::FreeOfCharge) if is_called || is_grouped => known(&format!("{HOME}{digits}"), checks),
+            Some(Shape::Trunk) if is_called || is_grouped || digits.as_bytes()[1] >= b'6' => {
+                known(&format!("{HOME}{}", &digits[1..]), checks)
+            }
+            Some(Shape::WithCode) => known(digits, checks),
+            Some(Shape::Abroad) => known(&digits[2..], checks),
             _ => None,
         };
         // Said to be called, but not given to anyone: criminals make numbers up, and who reads this looks for what they wrote.
         let is_whole = count == 1 || (count == 2 && groups.ends[0].0 == 5);
-        let said = || (is_called && is_whole && digits.len() == 10 && digits.as_bytes()[0] >= b'2').then(|| format!("{HOME}{digits}"));
+        let is_ten = matches!(Shape::of(digits, &groups, end), Some(Shape::Mobile | Shape::Ten));
+        let said = || (is_called && is_whole && is_ten).then(|| format!("{HOME}{digits}"));
         if let Some(number) = number.or_else(said) {
             return Some(add(text, first..end, &number, found));
         }
     }
     None
+}
+
+/// What a number without `+` may be, by its digits and groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Ten digits of a mobile telephone.
+    Mobile,
+    /// Any other ten digits.
+    Ten,
+    /// `1800…`, `1860…`.
+    FreeOfCharge,
+    /// A zero and ten digits.
+    Trunk,
+    /// `91` and ten digits of a mobile telephone.
+    WithCode,
+    /// `00` and a calling code.
+    Abroad,
+}
+
+impl Shape {
+    fn of(digits: &str, groups: &Groups, end: usize) -> Option<Shape> {
+        let count = groups.count_until(end);
+        match (digits.len(), digits.as_bytes().first()?) {
+            (10, b'6'..=b'9') if count <= 3 => Some(Shape::Mobile),
+            (10, b'2'..=b'5') if count <= 2 => Some(Shape::Ten),
+            (10 | 11, b'1') => Some(Shape::FreeOfCharge),
+            (11.., b'0') if digits.starts_with("00") => Some(Shape::Abroad),
+            (11, b'0') if count <= 4 => Some(Shape::Trunk),
+            // Not in fours: Aadhaar numbers are written so.
+            (12, b'9') if digits.starts_with(HOME) && digits.as_bytes()[2] >= b'6' && groups.ends[0].0 != 4 && count <= 4 => {
+                Some(Shape::WithCode)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A toll-free number whose last digits are crosses: `1800-XXX-XXXX`.
@@ -209,7 +251,7 @@ fn starts_well(plain: &str, first: usize, free: usize) -> bool {
     if glued_before(plain, first) {
         return false;
     }
-    let before = plain[..first].as_bytes();
+    let before = &plain.as_bytes()[..first];
     match before {
         [.., digit, b'-' | b'.' | b':' | b',' | b'/'] if digit.is_ascii_digit() => first == free + 1,
         [.., b'@' | b'$' | b'_' | b'+'] => false,
@@ -220,9 +262,9 @@ fn starts_well(plain: &str, first: usize, free: usize) -> bool {
 
 /// Whether the dash before `first` follows a word that names a phone: `Call-98…`, not `TXN-98…`.
 fn is_word_dash(plain: &str, first: usize) -> bool {
-    label::before(plain, first).next().is_some_and(|word| {
-        Label::of(word) == Some(Label::Phone) || word.eq_ignore_ascii_case("no") || word.eq_ignore_ascii_case("number")
-    })
+    label::before(plain, first)
+        .next()
+        .is_some_and(|word| Label::of(word) == Some(Label::Phone) || word.eq_ignore_ascii_case("no") || word.eq_ignore_ascii_case("number"))
 }
 
 /// Whether a number may end at `end`.
@@ -233,7 +275,9 @@ fn ends_well(plain: &str, end: usize) -> bool {
     let mut next = plain[end..].bytes();
     match (next.next(), next.next()) {
         (Some(b'@' | b'_' | b'%'), _) => false,
-        (Some(b'-' | b'.' | b':' | b','), Some(digit)) => !digit.is_ascii_digit() || (plain.as_bytes()[end] == b',' && is_digits(plain, end + 1, 7)),
+        (Some(b'-' | b'.' | b':' | b','), Some(digit)) => {
+            !digit.is_ascii_digit() || (plain.as_bytes()[end] == b',' && is_digits(plain, end + 1, 7))
+        }
         (Some(b'/'), Some(b'-')) => false,
         _ => true,
     }
@@ -349,11 +393,29 @@ impl Matcher<'_> {
         loop {
             let mut one = from;
             while !matches!(self.next(), None | Some(b'|' | b')')) {
+                if one == 0 {
+                    self.skip();
+                    break;
+                }
                 one = self.repeated(one);
             }
             to |= one;
             if self.next() != Some(b'|') {
                 return to;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Goes to the end of an alternative that nothing matches any more.
+    fn skip(&mut self) {
+        let mut depth = 0usize;
+        while let Some(byte) = self.next() {
+            match byte {
+                b'|' | b')' if depth == 0 => return,
+                b'(' => depth += 1,
+                b')' => depth -= 1,
+                _ => {}
             }
             self.at += 1;
         }
@@ -381,6 +443,9 @@ impl Matcher<'_> {
                 let mut to = if least == 0 { from } else { 0 };
                 let mut reached = once;
                 for times in 1..=most {
+                    if reached == 0 {
+                        break;
+                    }
                     if times > 1 {
                         self.at = start;
                         reached = self.one(reached);

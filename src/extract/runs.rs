@@ -105,7 +105,9 @@ mod tests {
 
     #[test]
     fn letters_and_digits_glue_and_written_out_line_ends_do_not() {
-        for (before, glued) in [("", false), ("a", true), ("7", true), ("７", true), ("_", false), ("é", false), ("\\n", false), ("n", true)] {
+        for (before, glued) in
+            [("", false), ("a", true), ("7", true), ("７", true), ("_", false), ("é", false), ("\\n", false), ("n", true)]
+        {
             assert_eq!(glued_before(&format!("{before}x"), before.len()), glued, "{before:?}");
         }
         assert!(glued_after("xy", 1) && !glued_after("x", 1) && !glued_after("x-", 1) && glued_after("x５", 1));

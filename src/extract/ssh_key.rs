@@ -124,7 +124,8 @@ fn sha256_fingerprints(text: &Text<'_>, found: &mut Found) {
         let Some(written) = text.plain.get(from..end).filter(|written| written.bytes().all(is_base64)) else { continue };
         let is_whole = !text.plain.as_bytes().get(end).is_some_and(|&next| is_base64(next) && next != b'/');
         // The last character has two bits to spare; they are zero, and of 32 random bytes some are not letters and digits of hex.
-        if is_whole && !glued_before(text.plain, start) && BASE64.decode(written).is_ok_and(|bytes| bytes.len() == 32) && is_varied(written) {
+        if is_whole && !glued_before(text.plain, start) && BASE64.decode(written).is_ok_and(|bytes| bytes.len() == 32) && is_varied(written)
+        {
             found.add(Field::Fingerprint, &text.plain[start..end], text, start..end);
         }
     }
@@ -159,8 +160,9 @@ fn md5_fingerprints(text: &Text<'_>, found: &mut Found) {
         if is_named {
             before -= 4;
         }
-        let is_joined = (!is_named && bytes[..start].ends_with(b":") && bytes.get(start.wrapping_sub(2)).is_some_and(|&byte| HEX.has(byte)))
-            || matches!(bytes[end..], [b':', next, ..] if HEX.has(next));
+        let is_joined =
+            (!is_named && bytes[..start].ends_with(b":") && bytes.get(start.wrapping_sub(2)).is_some_and(|&byte| HEX.has(byte)))
+                || matches!(bytes[end..], [b':', next, ..] if HEX.has(next));
         let value = text.plain[start..end].to_ascii_lowercase();
         let is_pattern = value.as_bytes().chunks(3).all(|chunk| chunk[..2] == value.as_bytes()[..2]);
         if !is_joined && !is_pattern && !glued_before(text.plain, before) && !glued_after(text.plain, end) {

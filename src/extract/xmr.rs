@@ -154,8 +154,7 @@ mod tests {
                 .replace("{8x1000}", &"8".repeat(1000))
         };
         let texts: Vec<String> = TEXTS.iter().map(|row| with(row.1)).collect();
-        let values: Vec<Vec<String>> =
-            TEXTS.iter().map(|row| row.2.iter().map(|value| format!("xmr={}", with(value))).collect()).collect();
+        let values: Vec<Vec<String>> = TEXTS.iter().map(|row| row.2.iter().map(|value| format!("xmr={}", with(value))).collect()).collect();
         let values: Vec<Vec<&str>> = values.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
         let rows: Vec<Row> = TEXTS.iter().enumerate().map(|(at, row)| (row.0, texts[at].as_str(), values[at].as_slice())).collect();
         check(&Xmr, 60, &rows);
