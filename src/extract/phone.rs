@@ -24,8 +24,8 @@ const DIGITS_MAX: usize = 15;
 const LEN_MAX: usize = 40;
 /// Most groups of digits in a number.
 const GROUPS_MAX: usize = 8;
-/// Most numbers of one text that are compared with the patterns.
-const CHECKS_MAX: usize = 256;
+/// Most numbers of one text that are looked at closely.
+const CANDIDATES_MAX: usize = 512;
 /// What may stand between two groups of digits.
 const SEPARATORS: [&str; 13] = [" ", "-", ".", "  ", " - ", ")", ") ", ")-", " (", "-(", "(", ") (", "\u{a0}"];
 /// The calling code of numbers that have none.
@@ -45,7 +45,7 @@ impl Extractor for Phone {
         if bytes.len() < DIGITS_MIN {
             return;
         }
-        let mut checks = CHECKS_MAX;
+        let mut candidates = CANDIDATES_MAX;
         let mut end = 0;
         if text.context == Context::Chat {
             let mut at = 0;
@@ -56,8 +56,8 @@ impl Extractor for Phone {
                     _ => None,
                 };
                 let range = match plus {
-                    Some(plus) => international(text, plus, found, &mut checks),
-                    None => national(text, digit, end, found, &mut checks),
+                    Some(plus) => international(text, plus, found, &mut candidates),
+                    None => national(text, digit, end, found, &mut candidates),
                 };
                 at = match range {
                     Some(range) => {
@@ -70,7 +70,7 @@ impl Extractor for Phone {
         } else {
             for plus in memchr::memchr_iter(b'+', bytes) {
                 if plus >= end
-                    && let Some(range) = international(text, plus, found, &mut checks)
+                    && let Some(range) = international(text, plus, found, &mut candidates)
                 {
                     end = range.end;
                 }
@@ -80,21 +80,25 @@ impl Extractor for Phone {
 }
 
 /// The number whose `+` stands at `plus`.
-fn international(text: &Text<'_>, plus: usize, found: &mut Found, checks: &mut usize) -> Option<Range<usize>> {
+fn international(text: &Text<'_>, plus: usize, found: &mut Found, candidates: &mut usize) -> Option<Range<usize>> {
     let plain = text.plain;
     if glued_before(plain, plus) || plain[..plus].ends_with('+') {
         return None;
     }
     let groups = Groups::at(plain, plus + 1);
+    if groups.len < DIGITS_MIN {
+        return None;
+    }
+    *candidates = candidates.checked_sub(1)?;
     for (digits, end) in groups.longest_first().filter(|(digits, _)| digits.len() >= DIGITS_MIN) {
         if !ends_well(plain, end) {
             continue;
         }
-        let number = known(digits, checks).or_else(|| {
+        let number = known(digits).or_else(|| {
             // `+91 (0)98…`: the zero is for those who dial inside the country.
             let code = calling_code(digits)?;
             let national = digits[code.len()..].strip_prefix('0')?;
-            known(&format!("{code}{national}"), checks)
+            known(&format!("{code}{national}"))
         });
         let said = || (text.context == Context::Chat && is_written_as_indian(digits)).then(|| digits.to_owned());
         if let Some(number) = number.or_else(said) {
@@ -105,7 +109,7 @@ fn international(text: &Text<'_>, plus: usize, found: &mut Found, checks: &mut u
 }
 
 /// The number without `+` whose first digit stands at `first`, in a chat; `free` is where the number before it ended.
-fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, checks: &mut usize) -> Option<Range<usize>> {
+fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, candidates: &mut usize) -> Option<Range<usize>> {
     let plain = text.plain;
     let bytes = plain.as_bytes();
     // Quickly past years, amounts, times: what starts here has at least ten digits, or is `1800` and crosses.
@@ -122,6 +126,7 @@ fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, check
     if !is_free_of_charge && !groups.longest_first().any(is_shaped) {
         return None;
     }
+    *candidates = candidates.checked_sub(1)?;
     let words = || label::before(plain, first);
     let label = label::nearest(words());
     let is_called = matches!(label, Some((Label::Phone, distance)) if distance < CALL_WORDS);
@@ -147,14 +152,12 @@ fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, check
         let count = groups.count_until(end);
         let is_grouped = count > 1;
         let number = match Shape::of(digits, &groups, end) {
-            Some(Shape::Mobile) => known(&format!("{HOME}{digits}"), checks),
+            Some(Shape::Mobile) => known(&format!("{HOME}{digits}")),
             // Eighteen hundred million seconds after 1970 are near: digits alone are not enough.
-            Some(Shape::FreeOfCharge) if is_called || is_grouped => known(&format!("{HOME}{digits}"), checks),
-            Some(Shape::Trunk) if is_called || is_grouped || digits.as_bytes()[1] >= b'6' => {
-                known(&format!("{HOME}{}", &digits[1..]), checks)
-            }
-            Some(Shape::WithCode) => known(digits, checks),
-            Some(Shape::Abroad) => known(&digits[2..], checks),
+            Some(Shape::FreeOfCharge) if is_called || is_grouped => known(&format!("{HOME}{digits}")),
+            Some(Shape::Trunk) if is_called || is_grouped || digits.as_bytes()[1] >= b'6' => known(&format!("{HOME}{}", &digits[1..])),
+            Some(Shape::WithCode) => known(digits),
+            Some(Shape::Abroad) => known(&digits[2..]),
             _ => None,
         };
         // Said to be called, but not given to anyone: criminals make numbers up, and who reads this looks for what they wrote.
@@ -237,8 +240,7 @@ fn add(text: &Text<'_>, mut range: Range<usize>, digits: &str, found: &mut Found
 }
 
 /// The digits, if they are a valid number with its calling code.
-fn known(digits: &str, checks: &mut usize) -> Option<String> {
-    *checks = checks.checked_sub(1)?;
+fn known(digits: &str) -> Option<String> {
     is_valid(digits).then(|| digits.to_owned())
 }
 
