@@ -25,7 +25,7 @@ const LEN_MAX: usize = 40;
 /// Most groups of digits in a number.
 const GROUPS_MAX: usize = 8;
 /// Most numbers of one text that are looked at closely.
-const CANDIDATES_MAX: usize = 512;
+const CANDIDATES_MAX: usize = 256;
 /// What may stand between two groups of digits.
 const SEPARATORS: [&str; 13] = [" ", "-", ".", "  ", " - ", ")", ") ", ")-", " (", "-(", "(", ") (", "\u{a0}"];
 /// The calling code of numbers that have none.
@@ -149,6 +149,10 @@ fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, candi
         if !ends_well(plain, end) {
             continue;
         }
+        // Three dots are an IPv4 address's.
+        if plain[first..end].bytes().filter(|&byte| byte == b'.').count() > 2 {
+            continue;
+        }
         let count = groups.count_until(end);
         let is_grouped = count > 1;
         let number = match Shape::of(digits, &groups, end) {
@@ -194,7 +198,7 @@ impl Shape {
         match (digits.len(), digits.as_bytes().first()?) {
             (10, b'6'..=b'9') if count <= 3 => Some(Shape::Mobile),
             (10, b'2'..=b'5') if count <= 2 => Some(Shape::Ten),
-            (10 | 11, b'1') => Some(Shape::FreeOfCharge),
+            (10 | 11, b'1') if digits.starts_with("1800") || digits.starts_with("1860") => Some(Shape::FreeOfCharge),
             (11.., b'0') if digits.starts_with("00") => Some(Shape::Abroad),
             (11, b'0') if count <= 4 => Some(Shape::Trunk),
             // Not in fours: Aadhaar numbers are written so.
@@ -364,6 +368,10 @@ pub fn is_valid(digits: &str) -> bool {
     let patterns = patterns();
     let first = patterns.partition_point(|known| known.0 < code);
     let national = &digits.as_bytes()[code.len()..];
+    // Most patterns are North America's, and all numbers there have ten digits, but for some of Canada's companies.
+    if code == "1" && !matches!(national.len(), 7 | 10) {
+        return false;
+    }
     patterns[first..].iter().take_while(|known| known.0 == code).any(|known| Matcher::matches(known.1.as_bytes(), national))
 }
 
@@ -621,6 +629,11 @@ mod tests {
             (Chat, "call 2026-01-21 10:30", &[]),
             (Chat, "21-01-2026 9:30", &[]),
             (Chat, "192.168.100.100", &[]),
+            (Chat, "180.54.241.30", &[]),
+            (Chat, "call 185.35.62.155", &[]),
+            (Chat, "180.0.123.4567", &[]),
+            (Chat, "91.98.765.43210", &[]),
+            (Chat, "1805424130", &[]),
             (Chat, "98.76.54.32", &[]),
             (Chat, "version 9.8.76543210", &[]),
             (Chat, "http://a.example/9876543210/x", &[]),
