@@ -13,8 +13,8 @@ pub struct BankAccount;
 
 const DIGITS_MIN: usize = 9;
 const DIGITS_MAX: usize = 18;
-/// Most groups an account number is written in.
-const GROUPS_MAX: usize = 6;
+/// Most digits in one group of an account number that is written in groups.
+const GROUP_MAX: usize = 8;
 /// How near a word must be that calls the number an account, and one that merely speaks of banks, words.
 const ACCOUNT_WORDS: usize = 8;
 const BANK_WORDS: usize = 5;
@@ -49,7 +49,11 @@ fn accounts(text: &Text<'_>, found: &mut Found) {
         if run.start < end {
             continue;
         }
-        let Some(range) = whole(bytes, &run) else { continue };
+        let (range, count) = whole(bytes, &run);
+        if !(DIGITS_MIN..=DIGITS_MAX).contains(&count) {
+            end = range.end;
+            continue;
+        }
         let mut digits = [0; DIGITS_MAX];
         let mut len = 0;
         for &byte in bytes[range.clone()].iter().filter(|byte| byte.is_ascii_digit()) {
@@ -64,24 +68,19 @@ fn accounts(text: &Text<'_>, found: &mut Found) {
     }
 }
 
-/// The digits of an account that start with `run`: that run, or equally separated groups of which it is the first.
-fn whole(bytes: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
-    if (DIGITS_MIN..=DIGITS_MAX).contains(&run.len()) {
-        return Some(run.clone());
-    }
-    if run.len() > DIGITS_MAX {
-        return None;
-    }
-    let separator = *bytes.get(run.end).filter(|byte| matches!(byte, b' ' | b'-'))?;
-    let (mut end, mut count, mut groups) = (run.end, run.len(), 1);
-    while bytes.get(end) == Some(&separator) {
-        let len = bytes[end + 1..].iter().take(DIGITS_MAX + 1).take_while(|&&byte| DIGIT.has(byte)).count();
-        if len < 2 || count + len > DIGITS_MAX || groups == GROUPS_MAX {
+/// The digits that belong together with `run`, and how many they are: that run, or a row of equally separated groups of which it
+/// is the first. A row that is too long is no account as a whole, and no part of it is one.
+fn whole(bytes: &[u8], run: &Range<usize>) -> (Range<usize>, usize) {
+    let (mut end, mut count) = (run.end, run.len());
+    let Some(&separator) = bytes.get(end).filter(|byte| matches!(byte, b' ' | b'-')) else { return (run.clone(), count) };
+    while count < DIGITS_MIN || end > run.end {
+        let len = bytes[end..].iter().skip(1).take(GROUP_MAX + 1).take_while(|&&byte| DIGIT.has(byte)).count();
+        if bytes.get(end) != Some(&separator) || !(2..=GROUP_MAX).contains(&len) {
             break;
         }
-        (end, count, groups) = (end + 1 + len, count + len, groups + 1);
+        (end, count) = (end + 1 + len, count + len);
     }
-    (count >= DIGITS_MIN).then_some(run.start..end)
+    (run.start..end, count)
 }
 
 /// Whether nothing beside the digits makes them a piece of something else, or money.
@@ -89,7 +88,7 @@ fn stands_alone(plain: &str, range: &Range<usize>) -> bool {
     if glued_before(plain, range.start) || glued_after(plain, range.end) {
         return false;
     }
-    let before = plain[..range.start].as_bytes();
+    let before = &plain.as_bytes()[..range.start];
     let after = &plain.as_bytes()[range.end..];
     let joined_before = matches!(before, [.., digit, b'-' | b'.' | b',' | b'/' | b':'] if digit.is_ascii_alphanumeric())
         && !label::before(plain, range.start)
@@ -280,4 +279,113 @@ fn is_iban(iban: &[u8]) -> bool {
         _ => (rest * 100 + u32::from(byte - b'A') + 10) % 97,
     });
     rest == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context::{Address, Chat, Command, Hash, Other};
+    use super::super::table::{Row, check};
+    use super::*;
+
+    #[test]
+    fn a_table_of_tricky_texts() {
+        let rows: &[Row] = &[
+            (Chat, "your account number 1234567890123456. If you", &["bank_account=1234567890123456"]),
+            (Chat, "Your SBI account 1234567890123456 will be BLOCKED", &["bank_account=1234567890123456"]),
+            (Chat, "transfer to our official account 5566778899001122 at HDFC Bank", &["bank_account=5566778899001122"]),
+            (Chat, "Pay immediately to account 123456789012", &["bank_account=123456789012"]),
+            (Chat, "bank account 9876543210987654.", &["bank_account=9876543210987654"]),
+            (Chat, "A/C 123456789012", &["bank_account=123456789012"]),
+            (Chat, "a/c no. 123456789012", &["bank_account=123456789012"]),
+            (Chat, "A/C:123456789012", &["bank_account=123456789012"]),
+            (Chat, "acct: 123456789012", &["bank_account=123456789012"]),
+            (Chat, "Acc No-123456789012", &["bank_account=123456789012"]),
+            (Chat, "ac no 123456789", &["bank_account=123456789"]),
+            (Chat, "Account Number : 123456789012345678", &["bank_account=123456789012345678"]),
+            (Chat, "account no is 001234567890", &["bank_account=001234567890"]),
+            (Chat, "account 1234 5678 9012 3456", &["bank_account=1234567890123456 «1234 5678 9012 3456»"]),
+            (Chat, "account 1234-5678-9012", &["bank_account=123456789012"]),
+            (Chat, "account 50100 1234 56789", &["bank_account=50100123456789"]),
+            (Chat, "खाता संख्या 123456789012", &["bank_account=123456789012"]),
+            (Chat, "khata number 123456789012", &["bank_account=123456789012"]),
+            (Chat, "123456789012 account mein bhejo", &["bank_account=123456789012"]),
+            (Chat, "123456789012 (A/C)", &["bank_account=123456789012"]),
+            (Chat, "transfer the fee to 123456789012", &["bank_account=123456789012"]),
+            (Chat, "deposit in SBI 20123456789", &["bank_account=20123456789"]),
+            (Chat, "NEFT 123456789012", &["bank_account=123456789012"]),
+            (Chat, "account 9876543210", &["bank_account=9876543210"]),
+            (Chat, "account number: 9876543210", &["bank_account=9876543210"]),
+            (Chat, "account 4111111111111111", &["bank_account=4111111111111111"]),
+            (Chat, "{\"account\":\"123456789012\"}", &["bank_account=123456789012"]),
+            (Chat, "<b>Account:</b> 123456789012<br>", &["bank_account=123456789012"]),
+            (Chat, "*A/C* 123456789012!", &["bank_account=123456789012"]),
+            (Chat, "(account 123456789012)", &["bank_account=123456789012"]),
+            (Chat, "account 123456789012, IFSC SBIN0001234", &["bank_account=123456789012"]),
+            (Chat, "account 123456789012 account 123456789013", &["bank_account=123456789012", "bank_account=123456789013"]),
+            (Chat, "accounts 123456789012, 123456789013", &["bank_account=123456789012", "bank_account=123456789013"]),
+            (Chat, "account 123456789012 or 123456789012", &["bank_account=123456789012"]),
+            (Chat, "Pay Rs.500 to account 123456789012 now", &["bank_account=123456789012"]),
+            (Other, "account 123456789012", &["bank_account=123456789012"]),
+            (Chat, "GB29NWBK60161331926819", &["bank_account=GB29NWBK60161331926819"]),
+            (Chat, "GB29 NWBK 6016 1331 9268 19", &["bank_account=GB29NWBK60161331926819 «GB29 NWBK 6016 1331 9268 19»"]),
+            (Chat, "IBAN DE89370400440532013000.", &["bank_account=DE89370400440532013000"]),
+            (Chat, "DE89 3704 0044 0532 0130 00", &["bank_account=DE89370400440532013000"]),
+            (Other, "FR1420041010050500013M02606", &["bank_account=FR1420041010050500013M02606"]),
+            (Command, "echo NL91ABNA0417164300", &["bank_account=NL91ABNA0417164300"]),
+            (Chat, "IBAN:GB29-NWBK-6016-1331-9268-19", &["bank_account=GB29NWBK60161331926819"]),
+            (Chat, "NO9386011117947", &["bank_account=NO9386011117947"]),
+            (Chat, "123456789012", &[]),
+            (Chat, "GB29NWBK60161331926818", &[]),
+            (Chat, "GB28NWBK60161331926819", &[]),
+            (Chat, "GB29NWBK6016133192681", &[]),
+            (Chat, "GB29NWBK601613319268199", &[]),
+            (Chat, "gb29nwbk60161331926819", &[]),
+            (Chat, "ZZ29NWBK60161331926819", &[]),
+            (Chat, "xGB29NWBK60161331926819", &[]),
+            (Chat, "GB29 NWBK 6016\n1331 9268 19", &[]),
+            (Chat, "account 12345678", &[]),
+            (Chat, "account 1234567890123456789", &[]),
+            (Chat, "account 000000000000", &[]),
+            (Chat, "account Rs.123456789012", &[]),
+            (Chat, "account ₹123456789012", &[]),
+            (Chat, "account 123456789.50", &[]),
+            (Chat, "account +919876543210", &[]),
+            (Chat, "your account, call 9876543210", &[]),
+            (Chat, "transfer to 9876543210", &[]),
+            (Chat, "bank 919876543210", &[]),
+            (Chat, "transfer 4111111111111111", &[]),
+            (Chat, "bank at 1769000000", &[]),
+            (Chat, "bank at 1769000000000", &[]),
+            (Chat, "bank at 20260121103000", &[]),
+            (Chat, "Aadhaar 123456789012", &[]),
+            (Chat, "account blocked, Aadhaar 123456789012", &[]),
+            (Chat, "bank order id 123456789012", &[]),
+            (Chat, "transaction ref 123456789012", &[]),
+            (Chat, "UTR 123456789012", &[]),
+            (Chat, "card 4111111111111111", &[]),
+            (Chat, "account 123456789012@ybl", &[]),
+            (Chat, "account x123456789012", &[]),
+            (Chat, "account 123456789012x", &[]),
+            (Chat, "account XXXXXX1234", &[]),
+            (Chat, "account 12-01-2026 10:30:00", &[]),
+            (Chat, "account 2026", &[]),
+            (Chat, "account 25,00,00,000", &[]),
+            (Chat, "account 123456789012_1", &[]),
+            (Chat, "account 192.168.100.100", &[]),
+            (Chat, "account 123456789012/-", &[]),
+            (Chat, "the account is one thing and quite another thing is this long long number here: 123456789012", &[]),
+            (Command, "echo account 123456789012", &[]),
+            (Address, "/account/123456789012", &[]),
+            (Hash, "account 123456789012", &[]),
+            (Chat, "account 123456\u{200b}789012", &[]),
+            (Chat, "account", &[]),
+            (Chat, "", &[]),
+        ];
+        check(&BankAccount, 60, rows);
+    }
+
+    #[test]
+    fn countries_are_sorted_and_their_ibans_fit() {
+        assert!(IBAN_LENGTHS.is_sorted() && IBAN_LENGTHS.iter().all(|country| country.1 <= IBAN_MAX));
+    }
 }

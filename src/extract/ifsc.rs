@@ -63,3 +63,91 @@ fn is_called_so(plain: &str, start: usize, end: usize, is_known: bool) -> bool {
     };
     label::before(plain, start).take(5).any(names) || label::after(plain, end).take(3).any(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context::{Chat, Command, Other};
+    use super::super::table::{Row, check};
+    use super::*;
+
+    #[test]
+    fn a_table_of_tricky_texts() {
+        let rows: &[Row] = &[
+            (Chat, "SBIN0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "IFSC: SBIN0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "IFSC Code-HDFC0000123.", &["ifsc=HDFC0000123"]),
+            (Chat, "sbin0001234", &["ifsc=SBIN0001234 «sbin0001234»"]),
+            (Chat, "Sbin0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "(SBIN0001234)", &["ifsc=SBIN0001234"]),
+            (Chat, "\"SBIN0001234\",", &["ifsc=SBIN0001234"]),
+            (Chat, "[SBIN0001234]", &["ifsc=SBIN0001234"]),
+            (Chat, "<td>SBIN0001234</td>", &["ifsc=SBIN0001234"]),
+            (Chat, "{\"ifsc\":\"SBIN0001234\"}", &["ifsc=SBIN0001234"]),
+            (Chat, "IFSC=SBIN0001234&x", &["ifsc=SBIN0001234"]),
+            (Chat, "IFSC-SBIN0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "IFSC_SBIN0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "*SBIN0001234*", &["ifsc=SBIN0001234"]),
+            (Chat, "SBIN0001234!", &["ifsc=SBIN0001234"]),
+            (Chat, "a/c 123456789012 ifsc sbin0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "SBIN0001234/HDFC0000123", &["ifsc=SBIN0001234", "ifsc=HDFC0000123"]),
+            (Chat, "SBIN0001234,SBIN0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "SBIN0001234 SBIN0005678", &["ifsc=SBIN0001234", "ifsc=SBIN0005678"]),
+            (Chat, "आईएफएससी SBIN0001234 है", &["ifsc=SBIN0001234"]),
+            (Chat, "कोड:SBIN0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "\\nSBIN0001234\\n", &["ifsc=SBIN0001234"]),
+            (Chat, "SBIN0001234\n", &["ifsc=SBIN0001234"]),
+            (Chat, "“SBIN0001234”", &["ifsc=SBIN0001234"]),
+            (Chat, "ICIC0000001", &["ifsc=ICIC0000001"]),
+            (Chat, "PUNB0123400", &["ifsc=PUNB0123400"]),
+            (Chat, "UTIB0000007", &["ifsc=UTIB0000007"]),
+            (Chat, "KKBK0008066", &["ifsc=KKBK0008066"]),
+            (Chat, "BARB0INDORE", &[]),
+            (Chat, "IFSC BARB0INDORE", &["ifsc=BARB0INDORE"]),
+            (Chat, "BARB0INDORE branch", &["ifsc=BARB0INDORE"]),
+            (Chat, "IFSC CODE IS CNRB0000ABC", &["ifsc=CNRB0000ABC"]),
+            (Chat, "IFSC ABCD0123456", &["ifsc=ABCD0123456"]),
+            (Chat, "NEFT to ABCD0123456", &["ifsc=ABCD0123456"]),
+            (Chat, "ABCD0123456 (IFSC)", &["ifsc=ABCD0123456"]),
+            (Other, "SBIN0001234", &["ifsc=SBIN0001234"]),
+            (Other, "x SBIN0001234 y", &["ifsc=SBIN0001234"]),
+            (Command, "echo SBIN0001234", &["ifsc=SBIN0001234"]),
+            (Other, "ifsc sbin0001234", &["ifsc=SBIN0001234"]),
+            (Chat, "YESB0000001", &["ifsc=YESB0000001"]),
+            (Chat, "Bank: Union Bank, UBIN0530786", &["ifsc=UBIN0530786"]),
+            (Other, "sbin0001234", &[]),
+            (Command, "rm sbin0001234", &[]),
+            (Chat, "ABCD0123456", &[]),
+            (Other, "ABCD0123456", &[]),
+            (Chat, "SBIN1001234", &[]),
+            (Chat, "SBINO001234", &[]),
+            (Chat, "SBIN000123", &[]),
+            (Chat, "SBIN00012345", &[]),
+            (Chat, "SBI00001234", &[]),
+            (Chat, "SB1N0001234", &[]),
+            (Chat, "xSBIN0001234", &[]),
+            (Chat, "SBIN0001234x", &[]),
+            (Chat, "1SBIN0001234", &[]),
+            (Chat, "SBIN0001234７", &[]),
+            (Chat, "SBIN 0001234", &[]),
+            (Chat, "SBIN-0001234", &[]),
+            (Chat, "SBIN\u{200b}0001234", &[]),
+            (Chat, "IFSC SBIN000123", &[]),
+            (Chat, "IFSC 12340123456", &[]),
+            (Chat, "IFSC ABCDO123456", &[]),
+            (Chat, "WXYZ0abcdef", &[]),
+            (Chat, "password0ab", &[]),
+            (Chat, "ABCDEFGHIJK", &[]),
+            (Chat, "12345678901", &[]),
+            (Chat, "0000000000000000", &[]),
+            (Chat, "share your IFSC", &[]),
+            (Chat, "ifsc", &[]),
+            (Chat, "", &[]),
+        ];
+        check(&Ifsc, 60, rows);
+    }
+
+    #[test]
+    fn the_banks_are_sorted() {
+        assert!(BANKS.is_sorted() && BANKS.iter().all(|bank| bank.len() == 4));
+    }
+}

@@ -70,3 +70,137 @@ fn are_hashes(hashes: &[u8]) -> bool {
 fn stands_alone(plain: &str, start: usize, end: usize) -> bool {
     !glued_before(plain, start) && !glued_after(plain, end) && !plain[..start].ends_with('_') && !plain[end..].starts_with('_')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context::Other;
+    use super::super::table::{Row, check};
+    use super::*;
+
+    #[test]
+    fn a_table_of_tricky_texts() {
+        let rows: &[Row] = &[
+            (Other, "t13d1516h2_8daaf6152771_b186095e22b6", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, " t13d1516h2_8daaf6152771_b186095e22b6 ", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "(t13d1516h2_8daaf6152771_b186095e22b6)", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "[t13d1516h2_8daaf6152771_b186095e22b6]", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "\"t13d1516h2_8daaf6152771_b186095e22b6\"", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "'t13d1516h2_8daaf6152771_b186095e22b6',", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "<t13d1516h2_8daaf6152771_b186095e22b6>", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "t13d1516h2_8daaf6152771_b186095e22b6.", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "ja4=t13d1516h2_8daaf6152771_b186095e22b6", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "ja4:t13d1516h2_8daaf6152771_b186095e22b6", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "{\"f\":\"t13d1516h2_8daaf6152771_b186095e22b6\"}", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "/x/t13d1516h2_8daaf6152771_b186095e22b6/y", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "是t13d1516h2_8daaf6152771_b186095e22b6", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "\\nt13d1516h2_8daaf6152771_b186095e22b6\\n", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "\tt13d1516h2_8daaf6152771_b186095e22b6\n", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "t13d1516h2_8daaf6152771_b186095e22b6;", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "-t13d1516h2_8daaf6152771_b186095e22b6-", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "`t13d1516h2_8daaf6152771_b186095e22b6`", &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"]),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (Other, " ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c ", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (Other, "(ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c)", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (Other, "[ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c]", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (
+                Other,
+                "\"ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\"",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "'ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c',",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (Other, "<ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c>", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c.", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (
+                Other,
+                "ja4=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "ja4:ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "{\"f\":\"ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\"}",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "/x/ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c/y",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (Other, "是ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (
+                Other,
+                "\\nge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\\n",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "\tge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c\n",
+                &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c;", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (Other, "-ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c-", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (Other, "`ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c`", &["ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"]),
+            (Other, "xt13d1516h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "t13d1516h2_8daaf6152771_b186095e22b6x", &[]),
+            (Other, "_t13d1516h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "t13d1516h2_8daaf6152771_b186095e22b6_", &[]),
+            (Other, "0t13d1516h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "t13d1516h2_8daaf6152771_b186095e22b60", &[]),
+            (Other, "t13d1516h2_8daaf6152771_b186095e22b6７", &[]),
+            (Other, "７t13d1516h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "t13d1516h2_8daaf6152771_b186095e22b6_8daaf6152771", &[]),
+            (Other, "xge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726cx", &[]),
+            (Other, "_ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c_", &[]),
+            (Other, "0ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c0", &[]),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c７", &[]),
+            (Other, "７ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c_8daaf6152771", &[]),
+            (
+                Other,
+                "t13d1516h2_8daaf6152771_b186095e22b6 ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c",
+                &["ja4=t13d1516h2_8daaf6152771_b186095e22b6", "ja4h=ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c"],
+            ),
+            (
+                Other,
+                "t13d1516h2_8daaf6152771_b186095e22b6,t13d1516h2_8daaf6152771_b186095e22b6",
+                &["ja4=t13d1516h2_8daaf6152771_b186095e22b6"],
+            ),
+            (Other, "q13i0310h3_55b375c5d22e_cd85d2d88918", &["ja4=q13i0310h3_55b375c5d22e_cd85d2d88918"]),
+            (Other, "t13i190900_9dc949149365_97f8aa674fd9", &["ja4=t13i190900_9dc949149365_97f8aa674fd9"]),
+            (Other, "dd2d110600_55b375c5d22e_cd85d2d88918", &["ja4=dd2d110600_55b375c5d22e_cd85d2d88918"]),
+            (Other, "po20nn06dede_60ca1bd65281_000000000000_000000000000", &["ja4h=po20nn06dede_60ca1bd65281_000000000000_000000000000"]),
+            (Other, "T13d1516h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "x13d1516h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "t99d1516h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "t13x1516h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "t13d15a6h2_8daaf6152771_b186095e22b6", &[]),
+            (Other, "t13d1516h2_8DAAF6152771_b186095e22b6", &[]),
+            (Other, "t13d1516h2_8daaf615277_b186095e22b6", &[]),
+            (Other, "t13d1516h2_8daaf6152771-b186095e22b6", &[]),
+            (Other, "t13d1516h2_8daaf6152771_b186095e22bg", &[]),
+            (Other, "t13d1516h2_8daaf6152771", &[]),
+            (Other, "t130200_1301_a56c5b993250", &[]),
+            (Other, "ge15cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
+            (Other, "GE11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
+            (Other, "ge11xn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
+            (Other, "ge11cn2xenus_60ca1bd65281_ac95b44401d9_8df6a44f726c", &[]),
+            (Other, "ge11cn20enus_60ca1bd65281_ac95b44401d9", &[]),
+            (Other, "2166164053c1_2166164053c1_30d204a01551", &[]),
+            (Other, "____________", &[]),
+            (Other, "_", &[]),
+            (Other, "", &[]),
+        ];
+        check(&Ja4, 60, rows);
+    }
+}

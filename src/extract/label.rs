@@ -118,7 +118,7 @@ pub fn before(text: &str, at: usize) -> impl Iterator<Item = &str> {
         let mut start = rest.trim_end_matches(is_of_word).len();
         // `a/c` is one word.
         if rest[start..].eq_ignore_ascii_case("c") {
-            let head = rest[..start].as_bytes();
+            let head = &rest.as_bytes()[..start];
             if head.len() >= 2 && head.ends_with(b"/") && head[head.len() - 2].eq_ignore_ascii_case(&b'a') {
                 start -= 2;
             }
@@ -148,9 +148,11 @@ pub fn after(text: &str, at: usize) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The nearest of some words that means anything, and how many words away it is (0: the next one).
+/// The nearest of some words that means anything, and how many words away it is (0: the next one). Words of money say something
+/// only of the number beside them: "transfer the fee to" speaks of an account.
 pub fn nearest<'a>(words: impl Iterator<Item = &'a str>) -> Option<(Label, usize)> {
-    words.enumerate().find_map(|(distance, word)| Label::of(word).map(|label| (label, distance)))
+    let label = |distance, word| Label::of(word).filter(|&label| distance == 0 || label != Label::Amount);
+    words.enumerate().find_map(|(distance, word)| Some((label(distance, word)?, distance)))
 }
 
 /// Letters and digits of all scripts, with the signs that Indian scripts put between letters; and the sign of the rupee, which
@@ -183,6 +185,7 @@ mod tests {
             ("from your SBI A/C ", Some((Label::Account, 0))),
             ("खाता संख्या ", Some((Label::Account, 1))),
             ("please send it to ", None),
+            ("transfer the fee to ", Some((Label::Bank, 3))),
             ("Rs.", Some((Label::Amount, 0))),
             ("₹", Some((Label::Amount, 0))),
         ] {

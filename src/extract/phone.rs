@@ -24,8 +24,8 @@ const DIGITS_MAX: usize = 15;
 const LEN_MAX: usize = 40;
 /// Most groups of digits in a number.
 const GROUPS_MAX: usize = 8;
-/// Most numbers of one text that are compared with the patterns.
-const CHECKS_MAX: usize = 1024;
+/// Most numbers of one text that are looked at closely.
+const CANDIDATES_MAX: usize = 256;
 /// What may stand between two groups of digits.
 const SEPARATORS: [&str; 13] = [" ", "-", ".", "  ", " - ", ")", ") ", ")-", " (", "-(", "(", ") (", "\u{a0}"];
 /// The calling code of numbers that have none.
@@ -45,7 +45,7 @@ impl Extractor for Phone {
         if bytes.len() < DIGITS_MIN {
             return;
         }
-        let mut checks = CHECKS_MAX;
+        let mut candidates = CANDIDATES_MAX;
         let mut end = 0;
         if text.context == Context::Chat {
             let mut at = 0;
@@ -56,8 +56,8 @@ impl Extractor for Phone {
                     _ => None,
                 };
                 let range = match plus {
-                    Some(plus) => international(text, plus, found, &mut checks),
-                    None => national(text, digit, end, found, &mut checks),
+                    Some(plus) => international(text, plus, found, &mut candidates),
+                    None => national(text, digit, end, found, &mut candidates),
                 };
                 at = match range {
                     Some(range) => {
@@ -70,7 +70,7 @@ impl Extractor for Phone {
         } else {
             for plus in memchr::memchr_iter(b'+', bytes) {
                 if plus >= end
-                    && let Some(range) = international(text, plus, found, &mut checks)
+                    && let Some(range) = international(text, plus, found, &mut candidates)
                 {
                     end = range.end;
                 }
@@ -80,21 +80,25 @@ impl Extractor for Phone {
 }
 
 /// The number whose `+` stands at `plus`.
-fn international(text: &Text<'_>, plus: usize, found: &mut Found, checks: &mut usize) -> Option<Range<usize>> {
+fn international(text: &Text<'_>, plus: usize, found: &mut Found, candidates: &mut usize) -> Option<Range<usize>> {
     let plain = text.plain;
     if glued_before(plain, plus) || plain[..plus].ends_with('+') {
         return None;
     }
     let groups = Groups::at(plain, plus + 1);
+    if groups.len < DIGITS_MIN {
+        return None;
+    }
+    *candidates = candidates.checked_sub(1)?;
     for (digits, end) in groups.longest_first().filter(|(digits, _)| digits.len() >= DIGITS_MIN) {
         if !ends_well(plain, end) {
             continue;
         }
-        let number = known(digits, checks).or_else(|| {
+        let number = known(digits).or_else(|| {
             // `+91 (0)98…`: the zero is for those who dial inside the country.
             let code = calling_code(digits)?;
             let national = digits[code.len()..].strip_prefix('0')?;
-            known(&format!("{code}{national}"), checks)
+            known(&format!("{code}{national}"))
         });
         let said = || (text.context == Context::Chat && is_written_as_indian(digits)).then(|| digits.to_owned());
         if let Some(number) = number.or_else(said) {
@@ -105,7 +109,7 @@ fn international(text: &Text<'_>, plus: usize, found: &mut Found, checks: &mut u
 }
 
 /// The number without `+` whose first digit stands at `first`, in a chat; `free` is where the number before it ended.
-fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, checks: &mut usize) -> Option<Range<usize>> {
+fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, candidates: &mut usize) -> Option<Range<usize>> {
     let plain = text.plain;
     let bytes = plain.as_bytes();
     // Quickly past years, amounts, times: what starts here has at least ten digits, or is `1800` and crosses.
@@ -117,6 +121,12 @@ fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, check
     if (groups.len < 10 && !is_free_of_charge) || !starts_well(plain, first, free) {
         return None;
     }
+    // Most digits in texts have no number's shape, and that is seen before any word is read.
+    let is_shaped = |(digits, end): (&str, usize)| Shape::of(digits, &groups, end).is_some();
+    if !is_free_of_charge && !groups.longest_first().any(is_shaped) {
+        return None;
+    }
+    *candidates = candidates.checked_sub(1)?;
     let words = || label::before(plain, first);
     let label = label::nearest(words());
     let is_called = matches!(label, Some((Label::Phone, distance)) if distance < CALL_WORDS);
@@ -139,26 +149,65 @@ fn national(text: &Text<'_>, first: usize, free: usize, found: &mut Found, check
         if !ends_well(plain, end) {
             continue;
         }
+        // Three dots are an IPv4 address's.
+        if plain[first..end].bytes().filter(|&byte| byte == b'.').count() > 2 {
+            continue;
+        }
         let count = groups.count_until(end);
         let is_grouped = count > 1;
-        let number = match (digits.len(), digits.as_bytes()[0]) {
-            (10, b'6'..=b'9') if count <= 3 => known(&format!("{HOME}{digits}"), checks),
+        let number = match Shape::of(digits, &groups, end) {
+            Some(Shape::Mobile) => known(&format!("{HOME}{digits}")),
             // Eighteen hundred million seconds after 1970 are near: digits alone are not enough.
-            (10 | 11, b'1') if is_called || is_grouped => known(&format!("{HOME}{digits}"), checks),
-            (11, b'0') if is_called || is_grouped || digits.as_bytes()[1] >= b'6' => known(&format!("{HOME}{}", &digits[1..]), checks),
-            // Not in fours: Aadhaar numbers are written so.
-            (12, b'9') if digits.starts_with(HOME) && digits.as_bytes()[2] >= b'6' && groups.ends[0].0 != 4 => known(digits, checks),
-            (11.., b'0') if digits.starts_with("00") => known(&digits[2..], checks),
+            Some(Shape::FreeOfCharge) if is_called || is_grouped => known(&format!("{HOME}{digits}")),
+            Some(Shape::Trunk) if is_called || is_grouped || digits.as_bytes()[1] >= b'6' => known(&format!("{HOME}{}", &digits[1..])),
+            Some(Shape::WithCode) => known(digits),
+            Some(Shape::Abroad) => known(&digits[2..]),
             _ => None,
         };
         // Said to be called, but not given to anyone: criminals make numbers up, and who reads this looks for what they wrote.
         let is_whole = count == 1 || (count == 2 && groups.ends[0].0 == 5);
-        let said = || (is_called && is_whole && digits.len() == 10 && digits.as_bytes()[0] >= b'2').then(|| format!("{HOME}{digits}"));
+        let is_ten = matches!(Shape::of(digits, &groups, end), Some(Shape::Mobile | Shape::Ten));
+        let said = || (is_called && is_whole && is_ten).then(|| format!("{HOME}{digits}"));
         if let Some(number) = number.or_else(said) {
             return Some(add(text, first..end, &number, found));
         }
     }
     None
+}
+
+/// What a number without `+` may be, by its digits and groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Ten digits of a mobile telephone.
+    Mobile,
+    /// Any other ten digits.
+    Ten,
+    /// `1800…`, `1860…`.
+    FreeOfCharge,
+    /// A zero and ten digits.
+    Trunk,
+    /// `91` and ten digits of a mobile telephone.
+    WithCode,
+    /// `00` and a calling code.
+    Abroad,
+}
+
+impl Shape {
+    fn of(digits: &str, groups: &Groups, end: usize) -> Option<Shape> {
+        let count = groups.count_until(end);
+        match (digits.len(), digits.as_bytes().first()?) {
+            (10, b'6'..=b'9') if count <= 3 => Some(Shape::Mobile),
+            (10, b'2'..=b'5') if count <= 2 => Some(Shape::Ten),
+            (10 | 11, b'1') if digits.starts_with("1800") || digits.starts_with("1860") => Some(Shape::FreeOfCharge),
+            (11.., b'0') if digits.starts_with("00") => Some(Shape::Abroad),
+            (11, b'0') if count <= 4 => Some(Shape::Trunk),
+            // Not in fours: Aadhaar numbers are written so.
+            (12, b'9') if digits.starts_with(HOME) && digits.as_bytes()[2] >= b'6' && groups.ends[0].0 != 4 && count <= 4 => {
+                Some(Shape::WithCode)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A toll-free number whose last digits are crosses: `1800-XXX-XXXX`.
@@ -195,8 +244,7 @@ fn add(text: &Text<'_>, mut range: Range<usize>, digits: &str, found: &mut Found
 }
 
 /// The digits, if they are a valid number with its calling code.
-fn known(digits: &str, checks: &mut usize) -> Option<String> {
-    *checks = checks.checked_sub(1)?;
+fn known(digits: &str) -> Option<String> {
     is_valid(digits).then(|| digits.to_owned())
 }
 
@@ -209,7 +257,7 @@ fn starts_well(plain: &str, first: usize, free: usize) -> bool {
     if glued_before(plain, first) {
         return false;
     }
-    let before = plain[..first].as_bytes();
+    let before = &plain.as_bytes()[..first];
     match before {
         [.., digit, b'-' | b'.' | b':' | b',' | b'/'] if digit.is_ascii_digit() => first == free + 1,
         [.., b'@' | b'$' | b'_' | b'+'] => false,
@@ -320,6 +368,10 @@ pub fn is_valid(digits: &str) -> bool {
     let patterns = patterns();
     let first = patterns.partition_point(|known| known.0 < code);
     let national = &digits.as_bytes()[code.len()..];
+    // Most patterns are North America's, and all numbers there have ten digits, but for some of Canada's companies.
+    if code == "1" && !matches!(national.len(), 7 | 10) {
+        return false;
+    }
     patterns[first..].iter().take_while(|known| known.0 == code).any(|known| Matcher::matches(known.1.as_bytes(), national))
 }
 
@@ -351,11 +403,29 @@ impl Matcher<'_> {
         loop {
             let mut one = from;
             while !matches!(self.next(), None | Some(b'|' | b')')) {
+                if one == 0 {
+                    self.skip();
+                    break;
+                }
                 one = self.repeated(one);
             }
             to |= one;
             if self.next() != Some(b'|') {
                 return to;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Goes to the end of an alternative that nothing matches any more.
+    fn skip(&mut self) {
+        let mut depth = 0usize;
+        while let Some(byte) = self.next() {
+            match byte {
+                b'|' | b')' if depth == 0 => return,
+                b'(' => depth += 1,
+                b')' => depth -= 1,
+                _ => {}
             }
             self.at += 1;
         }
@@ -383,6 +453,9 @@ impl Matcher<'_> {
                 let mut to = if least == 0 { from } else { 0 };
                 let mut reached = once;
                 for times in 1..=most {
+                    if reached == 0 {
+                        break;
+                    }
                     if times > 1 {
                         self.at = start;
                         reached = self.one(reached);
@@ -441,5 +514,168 @@ impl Matcher<'_> {
         };
         self.at += 1;
         (from & places) << 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context::{Chat, Command, Other};
+    use super::super::table::{Row, check};
+    use super::*;
+
+    #[test]
+    fn a_table_of_tricky_texts() {
+        let rows: &[Row] = &[
+            (Chat, "9876543210", &["phone=+919876543210 «9876543210»"]),
+            (Chat, "Call 9876543210", &["phone=+919876543210"]),
+            (Chat, "Contact this number immediately: 9876543210", &["phone=+919876543210"]),
+            (Chat, "Send to this number: 9876543210. Will return tomorrow.", &["phone=+919876543210 «9876543210»"]),
+            (Chat, "+91-9876543210", &["phone=+919876543210 «+91-9876543210»"]),
+            (Chat, "+91-98765 43210", &["phone=+919876543210 «+91-98765 43210»"]),
+            (Chat, "+91 98765 43210", &["phone=+919876543210 «+91 98765 43210»"]),
+            (Chat, "+919876543210.", &["phone=+919876543210"]),
+            (Chat, "+91 (98765) 43210", &["phone=+919876543210 «+91 (98765) 43210»"]),
+            (Chat, "(+91) 9876543210", &["phone=+919876543210 «(+91) 9876543210»"]),
+            (Chat, "+(91) 9876543210", &["phone=+919876543210 «+(91) 9876543210»"]),
+            (Chat, "+91 09876543210", &["phone=+919876543210 «+91 09876543210»"]),
+            (Chat, "919876543210", &["phone=+919876543210 «919876543210»"]),
+            (Chat, "91-9876543210", &["phone=+919876543210 «91-9876543210»"]),
+            (Chat, "91 98765 43210", &["phone=+919876543210"]),
+            (Chat, "09876543210", &["phone=+919876543210 «09876543210»"]),
+            (Chat, "0 98765 43210", &["phone=+919876543210"]),
+            (Chat, "00919876543210", &["phone=+919876543210 «00919876543210»"]),
+            (Chat, "0091-98765-43210", &["phone=+919876543210 «0091-98765-43210»"]),
+            (Chat, "98765-43210", &["phone=+919876543210 «98765-43210»"]),
+            (Chat, "987-654-3210", &["phone=+919876543210"]),
+            (Chat, "987.654.3210", &["phone=+919876543210"]),
+            (Chat, "(98765) 43210", &["phone=+919876543210 «(98765) 43210»"]),
+            (Chat, "Call:9876543210!", &["phone=+919876543210"]),
+            (Chat, "WhatsApp-9876543210", &["phone=+919876543210"]),
+            (Chat, "Ph.No.9876543210", &["phone=+919876543210"]),
+            (Chat, "📞9876543210", &["phone=+919876543210"]),
+            (Chat, "फोन नंबर:9876543210", &["phone=+919876543210"]),
+            (Chat, "फोन9876543210", &["phone=+919876543210"]),
+            (Chat, "9876543210/9123456780", &["phone=+919876543210", "phone=+919123456780"]),
+            (Chat, "9876543210, 9123456780", &["phone=+919876543210", "phone=+919123456780"]),
+            (Chat, "9876543210,9123456780", &["phone=+919876543210", "phone=+919123456780"]),
+            (Chat, "9876543210 9123456780", &["phone=+919876543210", "phone=+919123456780"]),
+            (Chat, "98765 43210 91234 56780", &["phone=+919876543210", "phone=+919123456780"]),
+            (Chat, "9876543210 or +91-9876543210", &["phone=+919876543210 «9876543210»"]),
+            (Chat, "https://wa.me/919876543210", &["phone=+919876543210"]),
+            (Chat, "tel:+919876543210", &["phone=+919876543210"]),
+            (Chat, "{\"phone\":\"9876543210\"}", &["phone=+919876543210"]),
+            (Chat, "<b>9876543210</b>", &["phone=+919876543210"]),
+            (Chat, "*9876543210*", &["phone=+919876543210"]),
+            (Chat, "GPay 9876543210", &["phone=+919876543210"]),
+            (Chat, "1800-123-4567", &["phone=+9118001234567 «1800-123-4567»"]),
+            (Chat, "toll free 18001234567", &["phone=+9118001234567"]),
+            (Chat, "1800 11 4000", &["phone=+911800114000"]),
+            (Chat, "Call 1800XXXXXX or pay", &["phone=1800XXXXXX"]),
+            (Chat, "Call 1800-XXX-XXXX now", &["phone=1800XXXXXXX «1800-XXX-XXXX»"]),
+            (Chat, "022-27651234", &["phone=+912227651234"]),
+            (Chat, "Call 5432109876", &["phone=+915432109876 «5432109876»"]),
+            (Chat, "call 3210987654.", &["phone=+913210987654"]),
+            (Chat, "+1 (202) 555-0123", &["phone=+12025550123 «+1 (202) 555-0123»"]),
+            (Chat, "+44 20 7946 0958", &["phone=+442079460958"]),
+            (Chat, "+44 (0)20 7946 0958", &["phone=+442079460958 «+44 (0)20 7946 0958»"]),
+            (Other, "+442079460958", &["phone=+442079460958"]),
+            (Other, "call +49 30 123456 today", &["phone=+4930123456"]),
+            (Command, "echo +14155552671 > x", &["phone=+14155552671"]),
+            (Chat, "account blocked. Your order is lost and gone, call 9876543210", &["phone=+919876543210"]),
+            (Other, "9876543210", &[]),
+            (Command, "echo 9876543210", &[]),
+            (Other, "00919876543210", &[]),
+            (Other, "password+919876543210", &[]),
+            (Other, "1+919876543210", &[]),
+            (Other, "+9876543", &[]),
+            (Other, "+123456789012345678", &[]),
+            (Other, "+0000000000000", &[]),
+            (Other, "+999999999999", &[]),
+            (Other, "+1234567890", &[]),
+            (Other, "+44207946095", &[]),
+            (Other, "+91987654321", &[]),
+            (Chat, "98765432101", &[]),
+            (Chat, "987654321", &[]),
+            (Chat, "x9876543210", &[]),
+            (Chat, "9876543210x", &[]),
+            (Chat, "９9876543210", &[]),
+            (Chat, "98765\u{200b}43210", &[]),
+            (Chat, "9876543210@ybl", &[]),
+            (Chat, "9876543210@gmail.com", &[]),
+            (Chat, "Rs.9876543210", &[]),
+            (Chat, "₹9876543210", &[]),
+            (Chat, "$9876543210", &[]),
+            (Chat, "9876543210/-", &[]),
+            (Chat, "9876543210.50", &[]),
+            (Chat, "9876543210.5", &[]),
+            (Chat, "Rs.50000", &[]),
+            (Chat, "Rs.25,00,000", &[]),
+            (Chat, "OTP 987654", &[]),
+            (Chat, "OTP is 9876543210", &[]),
+            (Chat, "Order ID: 9876543210", &[]),
+            (Chat, "order no 9876543210", &[]),
+            (Chat, "transaction ref 9876543210", &[]),
+            (Chat, "UTR 987654321098", &[]),
+            (Chat, "account number 9876543210", &[]),
+            (Chat, "A/C 9876543210", &[]),
+            (Chat, "Aadhaar 9123 4567 8901", &[]),
+            (Chat, "9123 4567 8901", &[]),
+            (Chat, "card 4111 1111 1111 1111", &[]),
+            (Chat, "1769000000", &[]),
+            (Chat, "1800000000", &[]),
+            (Chat, "1769000000000", &[]),
+            (Chat, "20260121103000", &[]),
+            (Chat, "2026-01-21 10:30:00", &[]),
+            (Chat, "call 2026-01-21 10:30", &[]),
+            (Chat, "21-01-2026 9:30", &[]),
+            (Chat, "192.168.100.100", &[]),
+            (Chat, "180.54.241.30", &[]),
+            (Chat, "call 185.35.62.155", &[]),
+            (Chat, "180.0.123.4567", &[]),
+            (Chat, "91.98.765.43210", &[]),
+            (Chat, "1805424130", &[]),
+            (Chat, "98.76.54.32", &[]),
+            (Chat, "version 9.8.76543210", &[]),
+            (Chat, "http://a.example/9876543210/x", &[]),
+            (Chat, "http://a.example/?q=9876543210", &[]),
+            (Chat, "TXN-9876543210", &[]),
+            (Chat, "LT-9876543210", &[]),
+            (Chat, "12-9876543210", &[]),
+            (Chat, "12:9876543210", &[]),
+            (Chat, "9876543210_1", &[]),
+            (Chat, "98765432109876543210", &[]),
+            (Chat, "9 8 7 6 5 4 3 2 1 0", &[]),
+            (Chat, "Call 1800XX", &[]),
+            (Chat, "1800XXXXXX", &[]),
+            (Chat, "7777", &[]),
+            (Chat, "+", &[]),
+            (Chat, "", &[]),
+        ];
+        check(&Phone, 60, rows);
+    }
+
+    #[test]
+    fn the_matcher_reads_every_construction_of_the_patterns() {
+        for (pattern, digits, matches) in [
+            ("12", "12", true),
+            ("12", "123", false),
+            ("12", "1", false),
+            ("1?2", "2", true),
+            ("1?2", "12", true),
+            ("[2-46]\\d", "39", true),
+            ("[2-46]\\d", "59", false),
+            ("[2-46]\\d", "69", true),
+            ("(?:1|23){2}", "123", true),
+            ("(?:1|23){2}", "1", false),
+            ("\\d{2,4}", "123", true),
+            ("\\d{2,4}", "12345", false),
+            ("\\d{0,2}5", "5", true),
+            ("1(?:2(?:3|4)?|5)6?", "1246", true),
+            ("1(?:2(?:3|4)?|5)6?", "1", false),
+            ("1|", "", true),
+            ("\\d{15}", "123456789012345", true),
+        ] {
+            assert_eq!(Matcher::matches(pattern.as_bytes(), digits.as_bytes()), matches, "{pattern} {digits}");
+        }
     }
 }

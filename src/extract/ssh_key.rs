@@ -143,6 +143,10 @@ fn md5_fingerprints(text: &Text<'_>, found: &mut Found) {
     let mut free = 0;
     for colon in memchr::memchr_iter(b':', bytes) {
         let Some(start) = colon.checked_sub(2).filter(|&start| start >= free) else { continue };
+        // Not at the `D5:` of `MD5:`, and nowhere else inside a word.
+        if !text.plain.is_char_boundary(start) || glued_before(text.plain, start) {
+            continue;
+        }
         let Some(written) = bytes.get(start..start + MD5_LEN) else { return };
         // Where it stops being one, the next begins behind that.
         if let Some(odd) = written.iter().enumerate().position(|(at, &byte)| if at % 3 == 2 { byte != b':' } else { !HEX.has(byte) }) {
@@ -164,5 +168,168 @@ fn md5_fingerprints(text: &Text<'_>, found: &mut Found) {
         if !is_joined && !is_pattern && !glued_before(text.plain, before) && !glued_after(text.plain, end) {
             found.add(Field::Fingerprint, &value, text, before..end);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context::{Chat, Command, Hash, Other};
+    use super::super::table::{Row, check};
+    use super::*;
+
+    /// A key of `kind` with these strings inside, in base64 without padding.
+    fn key(kind: &str, parts: &[&[u8]]) -> String {
+        let mut bytes = Vec::new();
+        for part in [kind.as_bytes()].iter().chain(parts) {
+            bytes.extend((part.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        BASE64.encode(bytes)
+    }
+
+    /// In these texts `{r}`, `{e}`, `{c}`, `{s}` and so on stand for keys (see the test), `{f}` and `{m}` for fingerprints.
+    const TEXTS: &[(super::super::Context, &str, &[&str])] = &[
+        (Other, "ssh-rsa {r}", &["{R}", "{RF}"]),
+        (Other, "ssh-rsa {r} mdrfckr", &["{R}", "{RF}"]),
+        (Other, "ssh-rsa {r}= user@host", &["{R}", "{RF}"]),
+        (Other, "ssh-ed25519 {e}", &["{E}", "{EF}"]),
+        (Other, "ecdsa-sha2-nistp256 {c} x", &["{C}", "{CF}"]),
+        (Other, "sk-ssh-ed25519@openssh.com {s} x", &["{S}", "{SF}"]),
+        (Other, "ssh-dss {d}", &["{D}", "{DF}"]),
+        (Command, "echo \"ssh-rsa {r} mdrfckr\">>.ssh/authorized_keys", &["{R}", "{RF}"]),
+        (Command, "echo 'ssh-rsa {r}'>>a", &["{R}", "{RF}"]),
+        (Command, "echo ssh-rsa {r}>>a", &["{R}", "{RF}"]),
+        (Command, "cd ~&&echo ssh-ed25519 {e};ls", &["{E}", "{EF}"]),
+        (Command, "echo ssh-rsa {r}\\n>>a", &["{R}", "{RF}"]),
+        (Command, "echo \\nssh-rsa {r} x", &["{R}", "{RF}"]),
+        (Other, "command=\"x\" ssh-rsa {r}", &["{R}", "{RF}"]),
+        (Other, "(ssh-rsa {r})", &["{R}", "{RF}"]),
+        (Other, "{\"key\":\"ssh-rsa {r}\"}", &["{R}", "{RF}"]),
+        (Other, "<pre>ssh-rsa {r}</pre>", &["{R}", "{RF}"]),
+        (Other, "host.example ssh-rsa {r}", &["{R}", "{RF}"]),
+        (Other, "ssh-rsa\t{r}", &["{R}", "{RF}"]),
+        (Other, "ssh-rsa {r}\nssh-ed25519 {e}", &["{R}", "{RF}", "{E}", "{EF}"]),
+        (Other, "ssh-rsa {r} a\nssh-rsa {r} b", &["{R}", "{RF}"]),
+        (Other, "AAAA ssh-rsa {r}", &["{R}", "{RF}"]),
+        (Other, "是ssh-rsa {r}", &["{R}", "{RF}"]),
+        // No keys.
+        (Other, "ssh-rsa {rcut}", &[]),
+        (Other, "ssh-rsa {rcut4}", &[]),
+        (Other, "ssh-rsa {r}AAAA", &[]),
+        (Other, "ssh-rsa {e}", &[]),
+        (Other, "ssh-ed25519 {r}", &[]),
+        (Other, "ecdsa-sha2-nistp384 {c}", &[]),
+        (Other, "ecdsa-sha2-nistp256 {curve}", &[]),
+        (Other, "ssh-ed25519 {eshort}", &[]),
+        (Other, "ssh-ed25519@openssh.com {s}", &[]),
+        (Other, "ssh-rsa {empty}", &[]),
+        (Other, "ssh-rsa {r7}", &[]),
+        (Other, "ssh-rsa  {r}", &[]),
+        (Other, "ssh-rsa\n{r}", &[]),
+        (Other, "ssh-rsa{r}", &[]),
+        (Other, "ssh-rsa-{r}", &[]),
+        (Other, "xssh-rsa {r}", &[]),
+        (Other, "x-ssh-rsa {r}", &[]),
+        (Other, "SSH-RSA {r}", &[]),
+        (Other, "{r}", &[]),
+        (Other, "rsa {r}", &[]),
+        (Other, "ssh-rsa AAAA", &[]),
+        (Other, "ssh-rsa AAAAB3NzaC1yc2E", &[]),
+        (Other, "ssh-rsa AAAAAAAAAAAAAAAAAAAAAAAA", &[]),
+        (Other, "ssh-rsa {long}", &[]),
+        (Other, "ssh-rsa", &[]),
+        (Other, "", &[]),
+        // Fingerprints.
+        (Other, "SHA256:{f}", &["{F}"]),
+        (Other, "2048 SHA256:{f} root@a (RSA)", &["{F}"]),
+        (Other, "\"SHA256:{f}\"", &["{F}"]),
+        (Other, "SHA256:{f}=", &["{F}"]),
+        (Other, "SHA256:{f}.", &["{F}"]),
+        (Chat, "key is SHA256:{f}, MD5:{m}", &["{F}", "{M}"]),
+        (Other, "SHA256:{f} SHA256:{f}", &["{F}"]),
+        (Other, "SHA256:SHA256:{f}", &["{F}"]),
+        (Other, "MD5:{m}", &["{M}"]),
+        (Other, "md5:{m}", &["{M}"]),
+        (Other, "{m}", &["{M}"]),
+        (Other, "{MU}", &["{M}"]),
+        (Hash, "{m}", &["{M}"]),
+        (Other, "2048 {m} root@a (RSA)", &["{M}"]),
+        (Other, "'{m}',", &["{M}"]),
+        (Other, "key:{m}.", &["{M}"]),
+        (Other, "ab:{m}", &[]),
+        (Other, "{m}:ab", &[]),
+        (Other, "x{m}", &[]),
+        (Other, "{m}a", &[]),
+        (Other, "{m47}", &[]),
+        (Other, "{mdash}", &[]),
+        (Other, "{mdash} {m}", &["{M}"]),
+        (Other, "aa:bb:c:{m}", &[]),
+        (Other, "aa:bb:c {m}", &["{M}"]),
+        (Other, "00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00", &[]),
+        (Other, "08:00:27:aa:bb:cc", &[]),
+        (Other, "fe80:0000:0000:0000:0202:b3ff:fe1e:8329", &[]),
+        (Other, "12:34:56", &[]),
+        (Other, "SHA256:{f}x", &[]),
+        (Other, "SHA256:{fcut}", &[]),
+        (Other, "SHA256: {f}", &[]),
+        (Other, "sha256:{f}", &[]),
+        (Other, "xSHA256:{f}", &[]),
+        (Other, "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &[]),
+        (Other, "SHA256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", &[]),
+        (Other, "SHA256:", &[]),
+        (Other, ":", &[]),
+    ];
+
+    #[test]
+    fn a_table_of_tricky_texts() {
+        let number: Vec<u8> = (0..129u32).map(|at| (at * 41 % 251) as u8).collect();
+        let rsa = key("ssh-rsa", &[&[1, 0, 1], &number]);
+        let rsa_padded = format!("{rsa}{}", &"=="[..(4 - rsa.len() % 4) % 4]);
+        let ed = key("ssh-ed25519", &[&number[..32]]);
+        let ec = key("ecdsa-sha2-nistp256", &[b"nistp256", &number[..65]]);
+        let sk = key("sk-ssh-ed25519@openssh.com", &[&number[..32], b"ssh:"]);
+        let dss = key("ssh-dss", &[&number, &number[..21], &number, &number]);
+        let fingerprint = |key: &str| format!("fingerprint=SHA256:{}", BASE64.encode(Sha256::digest(BASE64.decode(key).unwrap())));
+        let value = |kind: &str, key: &str| format!("ssh_key={kind} {key}{}", &"=="[..(4 - key.len() % 4) % 4]);
+        let sha = "1jr8YzU+5Am7DsS9CsQcI4urP3eZ0ESGpGH+NC9lkTE";
+        let md5 = "7e:86:af:18:f4:20:46:b5:7c:4e:ef:e2:a2:60:9c:bb";
+        let with = |text: &str| {
+            text.replace("{r}=", &rsa_padded)
+                .replace("{r}", &rsa)
+                .replace("{e}", &ed)
+                .replace("{c}", &ec)
+                .replace("{s}", &sk)
+                .replace("{d}", &dss)
+                .replace("{rcut}", &rsa[..rsa.len() - 1])
+                .replace("{rcut4}", &rsa[..rsa.len() - 4])
+                .replace("{curve}", &key("ecdsa-sha2-nistp256", &[b"nistp384", &number[..65]]))
+                .replace("{eshort}", &key("ssh-ed25519", &[&number[..31]]))
+                .replace("{empty}", &key("ssh-rsa", &[&[], &number]))
+                .replace("{r7}", &key("ssh-rsa", &[&[1, 0, 1], &number, &number]))
+                .replace("{long}", &key("ssh-rsa", &[&[1, 0, 1], &vec![7; KEY_BYTES_MAX]]))
+                .replace("{f}", sha)
+                .replace("{fcut}", &sha[1..])
+                .replace("{m}", md5)
+                .replace("{MU}", &md5.to_uppercase())
+                .replace("{m47}", &md5[..46])
+                .replace("{mdash}", &md5.replace(':', "-"))
+                .replace("{RF}", &fingerprint(&rsa))
+                .replace("{EF}", &fingerprint(&ed))
+                .replace("{CF}", &fingerprint(&ec))
+                .replace("{SF}", &fingerprint(&sk))
+                .replace("{DF}", &fingerprint(&dss))
+                .replace("{R}", &value("ssh-rsa", &rsa))
+                .replace("{E}", &value("ssh-ed25519", &ed))
+                .replace("{C}", &value("ecdsa-sha2-nistp256", &ec))
+                .replace("{S}", &value("sk-ssh-ed25519@openssh.com", &sk))
+                .replace("{D}", &value("ssh-dss", &dss))
+                .replace("{F}", &format!("fingerprint=SHA256:{sha}"))
+                .replace("{M}", &format!("fingerprint={md5}"))
+        };
+        let texts: Vec<String> = TEXTS.iter().map(|row| with(row.1)).collect();
+        let values: Vec<Vec<String>> = TEXTS.iter().map(|row| row.2.iter().map(|value| with(value)).collect()).collect();
+        let values: Vec<Vec<&str>> = values.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        let rows: Vec<Row> = TEXTS.iter().enumerate().map(|(at, row)| (row.0, texts[at].as_str(), values[at].as_slice())).collect();
+        check(&SshKey, 60, &rows);
     }
 }

@@ -309,3 +309,106 @@ fn is_login(plain: &str, start: usize) -> bool {
         ["ssh", "scp", "sftp", "rsync", "sshpass", "telnet", "rlogin", "mosh"].iter().any(|known| word.eq_ignore_ascii_case(known))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context::{Chat, Command, Other};
+    use super::super::table::{Row, check};
+    use super::*;
+
+    #[test]
+    fn a_table_of_tricky_texts() {
+        let rows: &[Row] = &[
+            (Chat, "winner@okaxis", &["upi=winner@okaxis"]),
+            (Chat, "UPI: winner@okaxis", &["upi=winner@okaxis"]),
+            (Chat, "Send to kbc-verify@paytm", &["upi=kbc-verify@paytm"]),
+            (Chat, "Pay to electric-pay@ybl before cutoff.", &["upi=electric-pay@ybl"]),
+            (Chat, "winner@okaxis.", &["upi=winner@okaxis"]),
+            (Chat, "winner@okaxis.Call now", &["upi=winner@okaxis"]),
+            (Chat, "winner@okaxis, now", &["upi=winner@okaxis"]),
+            (Chat, "winner@okaxis!", &["upi=winner@okaxis"]),
+            (Chat, "(winner@okaxis)", &["upi=winner@okaxis"]),
+            (Chat, "\"winner@okaxis\"", &["upi=winner@okaxis"]),
+            (Chat, "<b>winner@okaxis</b>", &["upi=winner@okaxis"]),
+            (Chat, "{\"vpa\":\"winner@okaxis\"}", &["upi=winner@okaxis"]),
+            (Chat, "*winner@okaxis*", &["upi=winner@okaxis"]),
+            (Chat, "_winner@okaxis_ x", &[]),
+            (Chat, "...winner@okaxis...", &["upi=winner@okaxis"]),
+            (Chat, "-winner@okaxis-", &["upi=winner@okaxis"]),
+            (Chat, "upi://pay?pa=winner@okaxis&pn=X", &["upi=winner@okaxis"]),
+            (Chat, "Winner@OkAxis", &["upi=winner@okaxis «Winner@OkAxis»"]),
+            (Chat, "WINNER@YBL", &["upi=winner@ybl"]),
+            (Chat, "9876543210@ybl", &["upi=9876543210@ybl"]),
+            (Chat, "a.b_c-d@ibl", &["upi=a.b_c-d@ibl"]),
+            (Chat, "x1@upi", &["upi=x1@upi"]),
+            (Chat, "jobs@okaxis and jobs@okicici", &["upi=jobs@okaxis", "upi=jobs@okicici"]),
+            (Chat, "jobs@okaxis jobs@okaxis JOBS@okaxis", &["upi=jobs@okaxis"]),
+            (Chat, "jobs@okaxis/jobs@okicici", &["upi=jobs@okicici"]),
+            (Chat, "shop@sbi", &["upi=shop@sbi"]),
+            (Chat, "shop@axl", &["upi=shop@axl"]),
+            (Chat, "UPI: scammer.fraud@fakebank. This is mandatory", &["upi=scammer.fraud@fakebank"]),
+            (Chat, "Send Rs.10 to cashback.scam@fakeupi immediately", &["upi=cashback.scam@fakeupi"]),
+            (Chat, "Pay Rs.500 to hr.recruiter@fakeupi or account 98", &["upi=hr.recruiter@fakeupi"]),
+            (Chat, "lottery.claim@fakepay UPI for faster processing", &["upi=lottery.claim@fakepay"]),
+            (Chat, "Pay to pensionarrears@okhdfc before 5pm", &["upi=pensionarrears@okhdfc"]),
+            (Chat, "my upi is abc@madeup", &["upi=abc@madeup"]),
+            (Chat, "abc@madeup is my UPI ID for the whole family and everybody else who lives here", &["upi=abc@madeup"]),
+            (Chat, "bank.update@okicici pe bhejo", &["upi=bank.update@okicici"]),
+            (Chat, "GPay abc@madeup", &["upi=abc@madeup"]),
+            (Chat, "VPA abc@madeup", &["upi=abc@madeup"]),
+            (Chat, "यूपीआई winner@okaxis पर भेजें", &["upi=winner@okaxis"]),
+            (Chat, "भेजें winner@okaxis", &["upi=winner@okaxis"]),
+            (Other, "winner@okaxis", &["upi=winner@okaxis"]),
+            (Other, "{\"a\":\"shop@ybl\"}", &["upi=shop@ybl"]),
+            (Command, "echo winner@okaxis", &["upi=winner@okaxis"]),
+            (Command, "ssh winner@okaxis", &[]),
+            (Command, "scp x winner@okaxis:", &[]),
+            (Command, "scp x winner@okaxis:/tmp", &[]),
+            (Command, "ssh root@paytm ls", &[]),
+            (Command, "pay root@madeup upi", &[]),
+            (Other, "root@sbi", &[]),
+            (Other, "P@ssword!0", &[]),
+            (Other, "1qaz@wsx", &[]),
+            (Other, "pay upi abc@madeup", &[]),
+            (Chat, "see you abc@madeup tomorrow", &[]),
+            (Chat, "offers@fake-amazon-deals.com", &[]),
+            (Chat, "pay UPI offers@fakebank.com", &[]),
+            (Chat, "pay UPI offers@fakebank.co.in", &[]),
+            (Chat, "winner@okaxis.com", &[]),
+            (Chat, "winner@okaxis.COM", &[]),
+            (Chat, "winner@hdfcbank.net", &[]),
+            (Chat, "winner@paytm.in", &[]),
+            (Chat, "UPI me@gmail", &[]),
+            (Chat, "UPI abc@localhost", &[]),
+            (Chat, "pay abc@yahoo now", &[]),
+            (Chat, "@okaxis", &[]),
+            (Chat, "winner@", &[]),
+            (Chat, "winner @okaxis", &[]),
+            (Chat, "winner@ okaxis", &[]),
+            (Chat, "w@okaxis", &[]),
+            (Chat, "a+b@okaxis", &[]),
+            (Chat, "pay a@b@okaxis", &[]),
+            (Chat, "abc@okaxis@ybl", &[]),
+            (Chat, "http://winner@okaxis/", &[]),
+            (Chat, "//winner@okaxis", &[]),
+            (Chat, "winner@okaxis/x", &[]),
+            (Chat, "winner@okaxis-bank.example", &[]),
+            (Chat, "UPI abc@made1up", &[]),
+            (Chat, "UPI ab@madeup", &[]),
+            (Chat, "UPI abc@xy", &[]),
+            (Chat, "winner\u{200b}@okaxis", &[]),
+            (Chat, "winner.@okaxis", &[]),
+            (Chat, "pay @everyone upi", &[]),
+            (Chat, "@@@@@@", &[]),
+            (Chat, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@okaxis", &[]),
+            (Chat, "abc@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", &[]),
+            (Chat, "", &[]),
+        ];
+        check(&Upi, 60, rows);
+    }
+
+    #[test]
+    fn lists_are_sorted() {
+        assert!([HANDLES, HANDLES_IN_CHAT, NO_HANDLES].iter().all(|list| list.is_sorted()));
+    }
+}
