@@ -2,8 +2,8 @@
 use super::context::{Context, Exit, Usage};
 use super::terminal::{Colour, Output, escape};
 use super::{args, format, print};
-use crate::events::batch::{Batcher, Explained, Explanation};
 use crate::config::{Receiver, SinkSettings};
+use crate::events::batch::{Batcher, Explained, Explanation};
 use crate::events::decoder::Identity;
 use crate::events::{DOCUMENT_BYTES_MAX, Field, Micros, time};
 use crate::extract::Indicator;
@@ -145,7 +145,9 @@ impl Sends {
             own || event.indicators.iter().any(found)
         };
         let (sends, because) = match (&sink.receiver, &sink.filter) {
-            (Receiver::Guvi { .. }, _) if format == Format::CHAT => (true, "as part of its chat's result, once that is confirmed and over".into()),
+            (Receiver::Guvi { .. }, _) if format == Format::CHAT => {
+                (true, "as part of its chat's result, once that is confirmed and over".into())
+            }
             (Receiver::Guvi { .. }, _) => (false, "it sends the results of chats only".into()),
             (_, None) => (true, "it has no filter".into()),
             (_, Some((text, query))) => match query.clauses.iter().all(has) {
@@ -200,7 +202,10 @@ impl Answer {
                 for (at, sends) in sinks.iter().enumerate() {
                     let (verb, colour) = if sends.sends { ("sends it", Colour::Good) } else { ("does not", Colour::Quiet) };
                     let name = output.paint(Colour::Strong, &sends.sink);
-                    row(if at == 0 { "sinks" } else { "" }, &format!("{name} ({}) {}: {}", sends.r#type, output.paint(colour, verb), escape(&sends.because)));
+                    row(
+                        if at == 0 { "sinks" } else { "" },
+                        &format!("{name} ({}) {}: {}", sends.r#type, output.paint(colour, verb), escape(&sends.because)),
+                    );
                 }
                 if terms.is_empty() {
                     row("terms", "none: kept, but only its time finds it");

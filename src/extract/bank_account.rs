@@ -4,7 +4,7 @@
 //! account or a bank, and what has the shape of something else (a phone number, a time, a card) must be called an account outright.
 use super::label::{self, Label};
 use super::runs::{ALNUM, DIGIT, glued_after, glued_before, runs};
-use super::{Context, Extractor, Found, Text, phone};
+use super::{Context, Extractor, Found, Needs, Text, phone};
 use crate::events::Field;
 use std::ops::Range;
 
@@ -28,6 +28,11 @@ const IBAN_MAX: usize = 34;
 impl Extractor for BankAccount {
     fn fields(&self) -> &'static [Field] {
         &[Field::BankAccount]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.digits(4);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

@@ -3,7 +3,7 @@
 //! The checksums make them certain: anything else of that shape is a password or part of a blob. Test networks are left out, since
 //! nobody is paid there.
 use super::runs::{ALNUM, glued_after, glued_before, past_escape, runs};
-use super::{Extractor, Found, Text};
+use super::{Extractor, Found, Needs, Text};
 use crate::events::Field;
 use bech32::primitives::decode::SegwitHrpstring;
 
@@ -18,6 +18,12 @@ const LEN_MAX: usize = 74;
 impl Extractor for Btc {
     fn fields(&self) -> &'static [Field] {
         &[Field::Btc]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        // The shortest witness program.
+        const NEEDS: Needs = Needs::NOTHING.digits(1).run(14);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

@@ -1,6 +1,6 @@
 //! CVE numbers, whatever dash or case they are written with.
 use super::runs::{glued_after, glued_before};
-use super::{Extractor, Found, Text};
+use super::{Extractor, Found, Needs, Text};
 use crate::events::Field;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,12 @@ const SEPARATORS_WIDE: [char; 11] = ['‐', '‑', '‒', '–', '—', '―', '
 impl Extractor for Cve {
     fn fields(&self) -> &'static [Field] {
         &[Field::Cve]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        // A year and at least four digits.
+        const NEEDS: Needs = Needs::NOTHING.one_of(b"c").one_of(b"v").digits(8);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

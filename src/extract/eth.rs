@@ -1,6 +1,6 @@
 //! Ethereum addresses: `0x` and 40 hexadecimal digits, whose capitals are a checksum (EIP-55) when there are small letters too.
 use super::runs::{HEX, glued_after, glued_before};
-use super::{Extractor, Found, Text};
+use super::{Extractor, Found, Needs, Text};
 use crate::events::Field;
 use tiny_keccak::{Hasher, Keccak};
 
@@ -14,6 +14,11 @@ const DIGITS_DISTINCT_MIN: u32 = 6;
 impl Extractor for Eth {
     fn fields(&self) -> &'static [Field] {
         &[Field::Eth]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b"x").run(42);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

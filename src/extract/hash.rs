@@ -3,7 +3,7 @@
 //! A hash is a run of hexadecimal digits with nothing glued to it. What only looks so is left out: numbers, patterns that repeat,
 //! and pieces of identifiers written in dashed groups.
 use super::runs::{HEX, glued_after, glued_before, runs};
-use super::{Extractor, Found, Text};
+use super::{Extractor, Found, Needs, Text};
 use crate::events::Field;
 use std::ops::Range;
 
@@ -20,6 +20,12 @@ const PERIOD_MAX: usize = 16;
 impl Extractor for Hash {
     fn fields(&self) -> &'static [Field] {
         &[Field::Md5, Field::Sha1, Field::Sha256, Field::Sha512, Field::Hassh]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        // An MD5 hash is the shortest.
+        const NEEDS: Needs = Needs::NOTHING.run(32);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

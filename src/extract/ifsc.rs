@@ -1,7 +1,7 @@
 //! IFSC codes of Indian bank branches: four letters of the bank, a zero, six characters of the branch.
 use super::label;
 use super::runs::{ALNUM, glued_after, glued_before, past_escape, runs};
-use super::{Context, Extractor, Found, Text};
+use super::{Context, Extractor, Found, Needs, Text};
 use crate::events::Field;
 
 /// IFSC codes; one entry of the registry.
@@ -29,6 +29,11 @@ const BANKS: &[&str] = &[
 impl Extractor for Ifsc {
     fn fields(&self) -> &'static [Field] {
         &[Field::Ifsc]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.digits(1).run(11);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

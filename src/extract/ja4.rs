@@ -2,7 +2,7 @@
 //!
 //! JA4 is `t13d1516h2_8daaf6152771_b186095e22b6`, JA4H `ge11cn20enus_60ca1bd65281_ac95b44401d9_8df6a44f726c`.
 use super::runs::{glued_after, glued_before};
-use super::{Extractor, Found, Text};
+use super::{Extractor, Found, Needs, Text};
 use crate::events::Field;
 
 /// JA4 and JA4H; one entry of the registry.
@@ -17,6 +17,11 @@ const HASH: usize = 12;
 impl Extractor for Ja4 {
     fn fields(&self) -> &'static [Field] {
         &[Field::Ja4, Field::Ja4h]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.one_of(b"_").digits(2).run(12);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

@@ -9,7 +9,7 @@
 //! [`Matcher`] walks a pattern once, without any memory, in a microsecond.
 use super::label::{self, Label};
 use super::runs::{DIGIT, glued_after, glued_before};
-use super::{Context, Extractor, Found, Text};
+use super::{Context, Extractor, Found, Needs, Text};
 use crate::events::Field;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -38,6 +38,12 @@ const CALL_WORDS: usize = 6;
 impl Extractor for Phone {
     fn fields(&self) -> &'static [Field] {
         &[Field::Phone]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        // `1800XXXXXX` is the shortest.
+        const NEEDS: Needs = Needs::NOTHING.digits(4);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

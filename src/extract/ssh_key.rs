@@ -4,7 +4,7 @@
 //! kind and the base64 text without the comment, so that the same key with another comment is the same indicator.
 //! MD5 fingerprints are noted as Cowrie notes them: sixteen bytes with colons, without `MD5:`.
 use super::runs::{HEX, glued_after, glued_before};
-use super::{Extractor, Found, Text};
+use super::{Extractor, Found, Needs, Text};
 use crate::events::Field;
 use base64::Engine as _;
 use base64::alphabet;
@@ -43,6 +43,12 @@ const KINDS: &[(&str, usize)] = &[
 impl Extractor for SshKey {
     fn fields(&self) -> &'static [Field] {
         &[Field::SshKey, Field::Fingerprint]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        // A key has a blank behind its kind, a fingerprint colons.
+        const NEEDS: Needs = Needs::NOTHING.one_of(b" \t:").one_of(b"A:").digits(1);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

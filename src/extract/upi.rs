@@ -4,7 +4,7 @@
 //! swindlers make handles up. E-mail addresses have a dot after the `@`, shells and remote hosts a colon, a slash or `ssh` around it.
 use super::label::{self, Label};
 use super::runs::{Class, glued_before};
-use super::{Context, Extractor, Found, Text};
+use super::{Context, Extractor, Found, Needs, Text};
 use crate::events::Field;
 
 /// UPI ids; one entry of the registry.
@@ -217,6 +217,12 @@ const NO_HANDLES: &[&str] = &[
 impl Extractor for Upi {
     fn fields(&self) -> &'static [Field] {
         &[Field::Upi]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        // `%40` is the sign in a link.
+        const NEEDS: Needs = Needs::NOTHING.one_of(b"@%");
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {

@@ -1,6 +1,6 @@
 //! Monero addresses of the main network: standard, integrated and subaddresses, each with its checksum.
 use super::runs::{ALNUM, glued_after, glued_before, past_escape, runs};
-use super::{Extractor, Found, Text};
+use super::{Extractor, Found, Needs, Text};
 use crate::events::Field;
 
 /// Monero addresses; one entry of the registry.
@@ -13,6 +13,11 @@ const LEN_INTEGRATED: usize = 106;
 impl Extractor for Xmr {
     fn fields(&self) -> &'static [Field] {
         &[Field::Xmr]
+    }
+
+    fn needs(&self) -> &'static Needs {
+        const NEEDS: Needs = Needs::NOTHING.run(95);
+        &NEEDS
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
