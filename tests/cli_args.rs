@@ -144,7 +144,6 @@ fn wrong_usage_is_refused_with_what_would_be_right() {
         ("honeyguide serach x", ErrorKind::InvalidSubcommand, "search"),
         ("honeyguide top sr_ip", ErrorKind::InvalidValue, "src_ip"),
         ("honeyguide load", ErrorKind::MissingRequiredArgument, "<PATH>"),
-        ("honeyguide load --format syslog x", ErrorKind::InvalidValue, "cowrie"),
         ("honeyguide quarantine purge", ErrorKind::MissingRequiredArgument, "--all"),
         ("honeyguide quarantine purge 3 --all", ErrorKind::ArgumentConflict, "--all"),
         ("honeyguide demo --log d --rate 3", ErrorKind::ArgumentConflict, "--rate"),

@@ -114,7 +114,8 @@ fn answers(store: &Store) -> Value {
     json!({
         "events": service::holdings(store).unwrap().events,
         "searches": queries.iter().flat_map(|query| [search(query, false), search(query, true)]).collect::<Vec<_>>(),
-        "top": Field::ALL.iter().map(top).collect::<Vec<_>>(),
+        // The fields there were when the fixture was made.
+        "top": Field::ALL[..=Field::Cve as usize].iter().map(top).collect::<Vec<_>>(),
         "quarantine": quarantine,
         "ledger": ledger,
     })
@@ -122,6 +123,16 @@ fn answers(store: &Store) -> Value {
 
 fn expected() -> Value {
     serde_json::from_slice(&std::fs::read(fixtures().join("expected.json")).unwrap()).unwrap()
+}
+
+/// The answers without those fields whose values are found in texts.
+fn of_members(mut answers: Value) -> Value {
+    for (field, top) in Field::ALL.iter().zip(answers["top"].as_array_mut().expect("an array")) {
+        if field.is_indicator() {
+            *top = Value::Null;
+        }
+    }
+    answers
 }
 
 #[test]
@@ -163,7 +174,7 @@ fn missing_sidecars_are_made_again_and_answer_the_same() {
     }
     let parts = open_dir(dir.path());
     assert_eq!(parts.report.sidecars_rebuilt, vec![1, 2]);
-    assert_eq!(answers(&parts.store), expected());
+    assert_eq!(of_members(answers(&parts.store)), of_members(expected()), "a sidecar of today also knows what texts name");
     drop(parts);
     let parts = open_dir(dir.path());
     assert_eq!(parts.report.sidecars_rebuilt, Vec::<u64>::new());
@@ -277,6 +288,10 @@ fn a_header_with_fields_added_behind_those_known_is_read() {
     for (header, _) in golden() {
         let mut frame = header.encode();
         frame.truncate(frame.len() - 4);
+        if matches!(header, Header::Block(_)) {
+            // Ids of no runs: they stand before whatever comes later.
+            frame.extend_from_slice(&0u32.to_le_bytes());
+        }
         frame.extend_from_slice(b"added later");
         let payload = frame.len() as u32 + 4 - 8;
         frame[4..8].copy_from_slice(&payload.to_le_bytes());

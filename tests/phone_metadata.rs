@@ -1,57 +1,9 @@
-//! The table of valid phone numbers is libphonenumber's: made from the crate `phonenumber`, and compared with it.
-//!
-//! `HONEYGUIDE_BLESS=1 cargo test --test phone_metadata` writes the table anew after that crate was updated.
+//! What is a valid phone number is libphonenumber's word: the table made of the crate `phonenumber` is compared with it.
 use honeyguide::extract::phone::is_valid;
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/extract/phone_metadata.txt");
 
 /// What is known of every region; codes that belong to none (satellites, international toll-free) are reached by the code only.
 fn regions() -> impl Iterator<Item = &'static phonenumber::Metadata> {
     (1..1000u16).flat_map(|code| phonenumber::metadata::DATABASE.by_code(&code).unwrap_or_default())
-}
-
-/// One line per calling code and region: the code, a tab, every pattern a valid national number may match.
-fn table() -> String {
-    let mut lines = BTreeSet::new();
-    for region in regions() {
-        let known = region.descriptors();
-        let kinds = [
-            known.fixed_line(),
-            known.mobile(),
-            known.toll_free(),
-            known.premium_rate(),
-            known.shared_cost(),
-            known.personal_number(),
-            known.voip(),
-            known.pager(),
-            known.uan(),
-            known.voicemail(),
-        ];
-        let mut patterns: Vec<String> = Vec::new();
-        for kind in kinds.into_iter().flatten() {
-            let pattern: String = kind.national_number().as_str().split_whitespace().collect();
-            if !patterns.contains(&pattern) {
-                patterns.push(pattern);
-            }
-        }
-        lines.insert((region.country_code(), patterns.join("|")));
-    }
-    let mut table = String::new();
-    for (code, patterns) in lines {
-        writeln!(table, "{code}\t{patterns}").unwrap();
-    }
-    table
-}
-
-#[test]
-fn the_table_is_the_one_made_from_the_library() {
-    let table = table();
-    if std::env::var_os("HONEYGUIDE_BLESS").is_some() {
-        std::fs::write(TABLE, &table).unwrap();
-    }
-    assert!(std::fs::read_to_string(TABLE).unwrap() == table, "{TABLE} is out of date: run this test with HONEYGUIDE_BLESS=1");
 }
 
 /// The library's word on digits with their calling code in front; `None` when it reads them as another number.

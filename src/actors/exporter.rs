@@ -7,20 +7,27 @@
 use super::answers_ping;
 use crate::config::{Receiver, SinkSettings, Start};
 use crate::events::id::hex;
-use crate::events::time;
+use crate::events::{Format, time};
+use crate::extract::model::{Model, ModelSettings};
+use crate::service::{self, ServiceError};
 use crate::sinks::Sink;
 use crate::sinks::delivery::{Attempt, Command, DeadLetter, Delivery, DeliveryPorts, Keeper, SinkSnapshot, SinkState};
 use crate::sinks::events_feed::EventsFeed;
 use crate::sinks::feed::Feed;
+use crate::sinks::guvi::SessionSettings;
 use crate::sinks::open::open;
+use crate::sinks::session_feed::{Assess, DeliveredSessions, SessionFeed, SessionLines};
 use crate::sources::{Reason, Refused};
 use crate::state::{SinkCursor, State};
-use crate::store::{Gap, QuarantineRecord, Store, Undelivered};
+use crate::store::{Gap, JournalReader, QuarantineRecord, Store, Undelivered};
 use crate::telemetry::Telemetry;
-use crate::telemetry::events::{SinkDegraded, SinkDelivered, SinkFailed, SinkLost, SinkNotDelivered, SinkRecovered, SinkRefused};
+use crate::telemetry::events::{
+    ModelFailed, SinkDegraded, SinkDelivered, SinkFailed, SinkLost, SinkNotDelivered, SinkRecovered, SinkRefused,
+};
 use crate::telemetry::metrics::{FailureClass, FailureStage, SendOutcome};
 use crate::telemetry::printable::printable;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -47,6 +54,8 @@ pub struct ExporterConfig {
     pub state: Arc<State>,
     pub telemetry: Telemetry,
     pub snapshot: watch::Sender<SinkSnapshot>,
+    /// Who scores chats besides the rules.
+    pub model: Option<ModelSettings>,
 }
 
 pub struct ExporterActor {
@@ -67,22 +76,23 @@ impl ExporterActor {
         let made = tokio::task::spawn_blocking(move || {
             let sink = open(&config.settings)?;
             let cursor = cursor(&config.settings, &config.state, &config.store);
-            Ok::<_, String>((sink, cursor))
+            let feed = make_feed(&config, cursor.seq)?;
+            Ok::<_, String>((sink, feed, cursor))
         });
         ctx.spawn(made.into_actor(self).map(|made, actor, ctx| match made {
-            Ok(Ok((sink, cursor))) => actor.deliver(sink, cursor, ctx),
+            Ok(Ok((sink, feed, cursor))) => actor.deliver(sink, feed, cursor, ctx),
             Ok(Err(why)) => actor.cannot_begin(&why, ctx),
             Err(panic) => actor.cannot_begin(&panic.to_string(), ctx),
         }));
     }
 
-    fn deliver(&mut self, sink: Arc<dyn Sink>, cursor: SinkCursor, ctx: &mut Context<Self>) {
+    fn deliver(&mut self, sink: Arc<dyn Sink>, feed: Box<dyn Feed>, cursor: SinkCursor, ctx: &mut Context<Self>) {
         let config = &self.config;
         let (orders, commands) = mpsc::channel(ORDERS_MAX);
         let settings = &config.settings;
         let ports = DeliveryPorts {
             sink,
-            feed: make_feed(settings, config.store.clone(), cursor.seq),
+            feed,
             keeper: Arc::new(StoreKeeper(config.clone())),
             commands,
             durable: config.store.durable_seq(),
@@ -160,11 +170,60 @@ pub fn hold_for(sinks: &[SinkSettings], state: &State, store: &Store) {
 }
 
 /// The journal's side.
-fn make_feed(settings: &SinkSettings, store: Store, from: u64) -> Box<dyn Feed> {
+fn make_feed(config: &Arc<ExporterConfig>, from: u64) -> Result<Box<dyn Feed>, String> {
+    let (settings, store) = (&config.settings, config.store.clone());
+    if let Receiver::Guvi { quiet, again, extended, .. } = settings.receiver {
+        let of_session = store.clone();
+        let lines: SessionLines = Box::new(move |session, most| {
+            let mut lines = Vec::new();
+            let mut keep = |line: &[u8]| {
+                lines.push(line.to_vec());
+                if lines.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            match service::session(&of_session, session, time::now(), &mut keep) {
+                Ok(()) | Err(ServiceError::NoSession(_)) => Ok(lines),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        let events = Box::new(JournalReader::new(store, from));
+        let results = Box::new(Results(config.clone()));
+        let session = SessionSettings { quiet, again, extended, ..SessionSettings::default() };
+        let feed = SessionFeed::new(events, Format::CHAT.name(), lines, results, session);
+        return Ok(match &config.model {
+            None => Box::new(feed),
+            Some(model) => Box::new(feed.with_assess(assess_by(model.clone(), config.clone())?)),
+        });
+    }
     let filter = settings.filter.as_ref().map(|(_, query)| query.clone());
     // Indexes are chosen by the event's day; a file's own time is worked out with the rest of its row.
     let wants_time = matches!(settings.receiver, Receiver::Elasticsearch { .. });
-    Box::new(EventsFeed::new(store, from, filter, wants_time))
+    Ok(Box::new(EventsFeed::new(store, from, filter, wants_time)))
+}
+
+/// Asks the model, from a thread that may block; where it has no say, the rules have.
+fn assess_by(settings: ModelSettings, config: Arc<ExporterConfig>) -> Result<Assess, String> {
+    let model = Model::new(settings).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Handle::current();
+    Ok(Box::new(move |talks| {
+        let scored = runtime.block_on(model.score(talks));
+        if let Some(why) = scored.fallback {
+            config.telemetry.emit(&ModelFailed { sink: config.settings.name.as_str(), error: &why.to_string() });
+        }
+        scored.assessments
+    }))
+}
+
+/// Which chats' results were delivered, in the state.
+struct Results(Arc<ExporterConfig>);
+
+impl DeliveredSessions for Results {
+    fn messages(&mut self, session: &str) -> Result<Option<u64>, String> {
+        self.0.state.result(self.0.settings.name.as_str(), session).map_err(|error| error.to_string())
+    }
+
+    fn delivered(&mut self, session: &str, messages: u64) -> Result<(), String> {
+        self.0.state.put_result(self.0.settings.name.as_str(), session, messages).map_err(|error| error.to_string())
+    }
 }
 
 /// Keeps results where they belong: cursors in the state, in the journal's openings and with retention; dead letters in

@@ -9,10 +9,12 @@ use super::journal::{self, JournalActor, JournalConfig, Reconfigure};
 use super::metrics::{Heartbeat, Heartbeats, MetricsActor, Observed};
 use super::supervised::{Budget, start};
 use super::{Ping, answers_ping};
-use crate::config::{Settings, SinkSettings, SourceName, SourceSettings};
+use crate::config::{self, Settings, SinkSettings, SourceName, SourceSettings};
+use crate::extract::model::{ModelEndpoint, ModelSettings};
 use crate::os::notify::Notifier;
 use crate::service::{self, Selection};
 use crate::sinks::delivery::{Command, SinkSnapshot};
+use crate::sinks::http::HttpSettings;
 use crate::sources::archive::{ArchiveSettings, Expansion};
 use crate::sources::framing;
 use crate::sources::reader::{ChunksReader, FilesReader, Reader, TailReader};
@@ -132,8 +134,9 @@ impl SupervisorActor {
         let arbiters = Arbiters { journal: Arbiter::new(), intake: Arbiter::new(), delivery: Arbiter::new() };
         // Before the journal's actor, whose first act may be retention.
         exporter::hold_for(&settings.sinks, &state, &observed.store);
+        let model = model_of(&settings);
         let exporters: Vec<Exporter> =
-            settings.sinks.iter().map(|sink| start_exporter(sink, &arbiters, &state, &observed, &budget)).collect();
+            settings.sinks.iter().map(|sink| start_exporter(sink, &model, &arbiters, &state, &observed, &budget)).collect();
         let journal = start(&arbiters.journal.handle(), &budget, Kind::Journal, "journal", move |_| JournalActor::new(journal, parts));
         let workers = settings.limits.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
         let (store, waiting, to_journal) = (observed.store.clone(), observed.waiting.clone(), journal.clone());
@@ -266,10 +269,11 @@ impl SupervisorActor {
     /// Starts what is configured and does not run.
     fn start_exporters(&mut self) {
         let Some(arbiters) = &self.arbiters else { return };
+        let model = model_of(&self.settings);
         let runs = |name: &SourceName| self.ending.contains(name) || self.exporters.iter().any(|known| known.settings.name == *name);
         let missing = self.settings.sinks.iter().filter(|sink| !runs(&sink.name));
         let started: Vec<Exporter> =
-            missing.map(|sink| start_exporter(sink, arbiters, &self.state, &self.observed, &self.budget)).collect();
+            missing.map(|sink| start_exporter(sink, &model, arbiters, &self.state, &self.observed, &self.budget)).collect();
         for exporter in started {
             self.watch(Kind::Exporter, &exporter_name(&exporter.settings), exporter.address.clone().recipient());
             self.exporters.push(exporter);
@@ -372,7 +376,25 @@ fn exporter_name(settings: &SinkSettings) -> String {
     format!("sink/{}", settings.name)
 }
 
-fn start_exporter(settings: &SinkSettings, arbiters: &Arbiters, state: &Arc<State>, observed: &Observed, budget: &Budget) -> Exporter {
+/// How the program that scores chats is asked.
+fn model_of(settings: &Settings) -> Option<ModelSettings> {
+    let endpoint = match settings.model.clone()? {
+        config::ModelEndpoint::Unix(socket) => ModelEndpoint::Unix(socket),
+        config::ModelEndpoint::Http { url, networks } => {
+            ModelEndpoint::Http(HttpSettings { timeout: settings.model_timeout, allow_private: networks, ..HttpSettings::new(url) })
+        }
+    };
+    Some(ModelSettings { endpoint, timeout: settings.model_timeout, batch: 16 })
+}
+
+fn start_exporter(
+    settings: &SinkSettings,
+    model: &Option<ModelSettings>,
+    arbiters: &Arbiters,
+    state: &Arc<State>,
+    observed: &Observed,
+    budget: &Budget,
+) -> Exporter {
     observed.telemetry.metrics.register_sink(&settings.name);
     let initial = SinkSnapshot { name: settings.name.to_string(), kind: settings.receiver.kind().to_owned(), ..SinkSnapshot::default() };
     let (sender, snapshot) = watch::channel(initial);
@@ -382,6 +404,7 @@ fn start_exporter(settings: &SinkSettings, arbiters: &Arbiters, state: &Arc<Stat
         state: state.clone(),
         telemetry: observed.telemetry.clone(),
         snapshot: sender,
+        model: model.clone(),
     };
     let name = exporter_name(settings);
     let address = start(&arbiters.delivery.handle(), budget, Kind::Exporter, &name, move |_| ExporterActor::new(config));

@@ -192,6 +192,16 @@ groups! {
         extended: bool = "false", Kind::Flag, Reload;
     }
 
+    /// An outside program that scores chats; what it does not answer in time, or not at all, the built-in rules score.
+    /// What it is sent and has to answer is described in ops/INDICATORS.md.
+    Model "model" {
+        /// A socket, "unix:/run/scorer.sock", or a URL with http:// or https://.
+        url: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Restart;
+        timeout_ms: u64 = "2000", Kind::Number { min: 10, max: 60_000, none: None }, Restart;
+        /// Private addresses that the URL may lead to, as for sinks.
+        allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Restart;
+    }
+
     /// The evidence, and how long it is kept.
     Journal "journal" {
         /// A segment is sealed at this many bytes of raw lines (or at the end of the UTC day).

@@ -1,6 +1,6 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::file::{Fragment, Given, Problem, Values};
-use super::groups::{Admin, Format as FormatTable, GROUPS, Journal, Limits, Log, Root, Source, Supervision};
+use super::groups::{Admin, Format as FormatTable, GROUPS, Journal, Limits, Log, Model, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Longest path a Unix socket can have, bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -27,6 +28,9 @@ pub struct Settings {
     pub formats: Vec<Format>,
     pub sources: Vec<SourceSettings>,
     pub sinks: Vec<SinkSettings>,
+    /// Who scores chats besides the rules.
+    pub model: Option<ModelEndpoint>,
+    pub model_timeout: Duration,
     pub journal: Journal,
     pub limits: Limits,
     pub supervision: Supervision,
@@ -40,6 +44,13 @@ pub struct AdminSettings {
     pub listen: Option<SocketAddr>,
     /// Absolute.
     pub socket: PathBuf,
+}
+
+/// Where the program that scores chats is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelEndpoint {
+    Unix(PathBuf),
+    Http { url: url::Url, networks: Vec<crate::sinks::guard::Network> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,11 +168,28 @@ impl Settings {
         let formats = check.formats(fragment.tables("format"));
         let sources = check.sources(fragment.tables("source"), &formats);
         let sinks = check.sinks(fragment.tables("sink"));
+        let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
+        let model = check.model(&fragment, &table);
+        let model_timeout = Duration::from_millis(table.timeout_ms);
         check.journal(&fragment, &journal);
         check.supervision(&fragment, &supervision);
         let log = check.log(&fragment, log);
         if check.problems.is_empty() {
-            Ok(Settings { file, data_dir, admin, formats, sources, sinks, journal, limits, supervision, log, fragment })
+            Ok(Settings {
+                file,
+                data_dir,
+                admin,
+                formats,
+                sources,
+                sinks,
+                model,
+                model_timeout,
+                journal,
+                limits,
+                supervision,
+                log,
+                fragment,
+            })
         } else {
             Err(check.problems)
         }
@@ -400,6 +428,30 @@ impl Check<'_> {
                 &origin_of(fragment, "journal", "answers_days"),
                 "`answers_days` must not be less than `evidence_days`: evidence that nothing finds is of no use".into(),
             );
+        }
+    }
+
+    fn model(&mut self, fragment: &Fragment, model: &Model) -> Option<ModelEndpoint> {
+        let (origin, text) = (origin_of(fragment, "model", "url"), model.url.as_deref()?);
+        let mut networks = Vec::new();
+        for network in &model.allow_private {
+            match network.parse() {
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    let origin = origin_of(fragment, "model", "allow_private");
+                    self.complain(&origin, format!("`{}` is neither an address nor a network such as \"10.0.0.0/8\"", printable(network)));
+                }
+            }
+        }
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
+            return Some(ModelEndpoint::Unix(path.into()));
+        }
+        match url::Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.host_str().is_some() => Some(ModelEndpoint::Http { url, networks }),
+            _ => {
+                self.complain(&origin, "`url` must begin with http://, https:// or unix:/".into());
+                None
+            }
         }
     }
 

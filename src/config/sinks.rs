@@ -128,9 +128,10 @@ impl HttpReceiver {
 }
 
 /// Keys that only these types have.
-const OF_TYPES: [(&[&str], &[&str]); 8] = [
+const OF_TYPES: [(&[&str], &[&str]); 9] = [
     (&["path", "format", "envelope", "rotate_bytes", "keep"], &["file"]),
-    (&["url", "headers", "ca_file", "allow_private", "compression", "token_file"], &["webhook", "elasticsearch", "guvi"]),
+    (&["url", "headers", "ca_file", "allow_private", "token_file"], &["webhook", "elasticsearch", "guvi"]),
+    (&["compression"], &["webhook", "elasticsearch"]),
     (&["concurrency", "user", "password_file"], &["webhook", "elasticsearch", "guvi"]),
     (&["secret_file"], &["webhook"]),
     (&["api_key_file"], &["elasticsearch", "guvi"]),

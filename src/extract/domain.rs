@@ -232,7 +232,8 @@ fn is_likely(text: &Text<'_>, run: &Range<usize>, written: &str, value: &str) ->
     if registrable.bytes().all(|byte| byte.is_ascii_digit()) && (registrable.len() < 3 || !matches!(last, "com" | "cn" | "net" | "org")) {
         return false;
     }
-    if is_in(FILES) {
+    // Nobody sends a troff macro or a C++ source in a chat, but many a link of Tokelau's.
+    if is_in(FILES) && !(text.context == Context::Chat && matches!(last, "cc" | "tk" | "zip")) {
         return false;
     }
     let long_enough = in_path || registrable.len() > 1;

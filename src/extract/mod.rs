@@ -17,9 +17,12 @@ mod ipv4;
 mod ipv6;
 pub mod ja4;
 pub mod label;
+pub mod model;
 mod needs;
 pub mod phone;
 pub mod runs;
+pub mod scam;
+mod scam_phrases;
 pub mod ssh_key;
 #[cfg(test)]
 mod table;
@@ -110,6 +113,13 @@ impl Found {
         self.indicators.len() >= INDICATORS_PER_TEXT_MAX
     }
 
+    /// Notes what a text is about, in our words.
+    pub fn name(&mut self, field: Field, value: &'static str) {
+        if !self.is_full() && !self.has(field, value) {
+            self.indicators.push(Indicator { field, value: value.to_owned(), verbatim: None });
+        }
+    }
+
     /// Whether this was found.
     pub fn has(&self, field: Field, value: &str) -> bool {
         self.indicators.iter().any(|known| known.field == field && (known.value == value || known.verbatim.as_deref() == Some(value)))
@@ -175,6 +185,7 @@ pub static EXTRACTORS: &[&dyn Extractor] = &[
     &bank_account::BankAccount,
     &ssh_key::SshKey,
     &ja4::Ja4,
+    &scam::Words,
 ];
 
 /// All indicators of a text.

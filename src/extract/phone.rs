@@ -3,7 +3,7 @@
 //! A number with `+` (or `00`, where people write it) is one anywhere. A national number is one only in a chat, where the region is
 //! India, and only when the words before it do not say that it is an account, an order or an amount.
 //!
-//! The metadata is a table of patterns compiled in (`phone_metadata.txt`, made by `tests/phone_metadata.rs`), not the library, whose
+//! The metadata is a table of patterns compiled in (made by `src/build.rs`), not the library, whose
 //! database and cache of compiled patterns take 5 MiB at once and 25 MiB when attackers send numbers of all countries, and up to
 //! 6 ms for a number. A number has at most fifteen digits, so the places that a pattern has reached in it are sixteen bits:
 //! [`Matcher`] walks a pattern once, without any memory, in a microsecond.
@@ -81,7 +81,23 @@ impl Extractor for Phone {
                     end = range.end;
                 }
             }
+            for dash in memchr::memchr_iter(b'-', bytes) {
+                local(text, dash, found);
+            }
         }
+    }
+}
+
+/// `456-7890`, a number without its area code as it is written in North America, between blanks: kept as written, it has no E.164
+/// form. No exchange begins with 0 or 1.
+fn local(text: &Text<'_>, dash: usize, found: &mut Found) {
+    let bytes = text.plain.as_bytes();
+    let (Some(start), end) = (dash.checked_sub(3), dash + 5) else { return };
+    let digits = |range: Range<usize>| bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
+    let blank = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_whitespace);
+    let exchange = matches!(bytes[start], b'2'..=b'9') && digits(start..dash);
+    if exchange && digits(dash + 1..end) && blank(start.checked_sub(1).and_then(|before| bytes.get(before))) && blank(bytes.get(end)) {
+        found.add(Field::Phone, &text.plain[start..end], text, start..end);
     }
 }
 
@@ -348,7 +364,7 @@ impl Groups {
 }
 
 /// libphonenumber's patterns: lines of a calling code, a tab and a pattern.
-static METADATA: &str = include_str!("phone_metadata.txt");
+static METADATA: &str = include_str!(concat!(env!("OUT_DIR"), "/phone_metadata.txt"));
 
 /// Calling codes with their patterns, in the order of the codes as strings.
 fn patterns() -> &'static [(&'static str, &'static str)] {

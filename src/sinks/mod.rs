@@ -8,10 +8,12 @@ pub mod events_feed;
 pub mod feed;
 pub mod file;
 pub mod guard;
+pub mod guvi;
 pub mod http;
 pub mod json;
 pub mod open;
 pub mod policy;
+pub mod session_feed;
 pub mod webhook;
 
 use crate::events::{EventId, Format, Micros};

@@ -3,6 +3,7 @@
 use super::Sink;
 use super::elasticsearch::{Elasticsearch, ElasticsearchSettings};
 use super::file::FileSink;
+use super::guvi::Guvi;
 use super::http::{self, Credentials, HttpSettings, Secret};
 use super::webhook::{Webhook, WebhookSettings};
 use crate::config::{Compression, Credential, HttpReceiver, Receiver, SinkSettings};
@@ -27,7 +28,7 @@ pub fn open(settings: &SinkSettings) -> Result<Arc<dyn Sink>, String> {
             let http = http_settings(settings, http)?;
             Arc::new(Elasticsearch::new(ElasticsearchSettings { http, prefix: index.clone() }).map_err(told)?)
         }
-        other => return Err(format!("receivers of type {} are not part of this build", other.kind())),
+        Receiver::Guvi { http, .. } => Arc::new(Guvi::new(http_settings(settings, http)?).map_err(told)?),
     })
 }
 

@@ -100,12 +100,19 @@ impl SinkCursor {
 
 const CURSOR_PREFIX: &str = "sink:";
 
+/// The sink's name, which has no NUL in it, and a hash of the session's id, which attackers choose.
+fn result_key(sink: &str, session: &str) -> Vec<u8> {
+    [sink.as_bytes(), b"\0", &blake3::hash(session.as_bytes()).as_bytes()[..16]].concat()
+}
+
 pub struct State {
     db: sled::Db,
     dir: PathBuf,
     segments: sled::Tree,
     checkpoints: sled::Tree,
     cursors: sled::Tree,
+    /// Of sinks that send one result for a chat: how many messages it had when its result was delivered.
+    results: sled::Tree,
     /// The catalogue changed since the last flush.
     dirty: AtomicBool,
 }
@@ -140,9 +147,10 @@ impl State {
         let open = || -> Result<State, sled::Error> {
             let db = sled::Config::new().path(dir).cache_capacity(cache_bytes).mode(sled::Mode::LowSpace).flush_every_ms(None).open()?;
             let (segments, checkpoints, cursors) = (db.open_tree("segments")?, db.open_tree("checkpoints")?, db.open_tree("cursors")?);
+            let results = db.open_tree("results")?;
             // Reads every record once: garbage shows here and not in the middle of a day.
             segments.iter().chain(checkpoints.iter()).chain(cursors.iter()).chain(db.iter()).try_for_each(|record| record.map(drop))?;
-            Ok(State { db, dir: dir.to_owned(), segments, checkpoints, cursors, dirty: AtomicBool::new(false) })
+            Ok(State { db, dir: dir.to_owned(), segments, checkpoints, cursors, results, dirty: AtomicBool::new(false) })
         };
         // sled answers some damage with a panic.
         std::panic::catch_unwind(open)
@@ -225,6 +233,17 @@ impl State {
         let known = self.cursors.remove(sink)?.is_some();
         self.flush()?;
         Ok(known)
+    }
+
+    /// How many messages a chat had when its result was delivered last.
+    pub fn result(&self, sink: &str, session: &str) -> Result<Option<u64>, StateError> {
+        Ok(self.results.get(result_key(sink, session))?.and_then(|value| codec::decode(&value)))
+    }
+
+    /// Notes the delivery of a chat's result, and makes it durable.
+    pub fn put_result(&self, sink: &str, session: &str, messages: u64) -> Result<(), StateError> {
+        self.results.insert(result_key(sink, session), codec::encode(&messages))?;
+        self.flush()
     }
 
     fn put_checkpoints(&self, checkpoints: &Checkpoints) -> Result<(), StateError> {

@@ -268,6 +268,10 @@ events! {
     SinkFailed<'e> "sink_failed" "delivery" Warning throttled, "delivery failed before or behind the request" {
         sink: &'e str, stage: FailureStage, class: FailureClass, error: &'e str,
     } |event, metrics| metrics.failed(event.stage, event.class, 1);
+    /// The program that scores chats had no say about some: the rules had.
+    ModelFailed<'e> "model_failed" "delivery" Warning throttled, "chats were scored by the rules, not by the model" {
+        sink: &'e str, error: &'e str,
+    } |_, metrics| metrics.failed(FailureStage::Score, FailureClass::Transient, 1);
     /// Items their receiver refused for good are in quarantine.
     SinkRefused<'e> "sink_refused" "delivery" Warning throttled, "refused by the receiver and put into quarantine" {
         sink: &'e str, items: u64, first_sequence: u64, detail: &'e str,

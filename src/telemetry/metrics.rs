@@ -64,7 +64,7 @@ labels! {
         Unusable "unusable",
     }
     /// Where something failed on its way from a text to a receiver.
-    FailureStage { Extract "extract", Read "read", Encode "encode", Send "send", Quarantine "quarantine", Cursor "cursor" }
+    FailureStage { Extract "extract", Score "score", Read "read", Encode "encode", Send "send", Quarantine "quarantine", Cursor "cursor" }
     /// What kind of failure it was.
     FailureClass {
         /// Trying again helps.
