@@ -6,15 +6,13 @@ mod receivers;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::Mutex;
-
-/// One installs at a time.
-static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// A Python with both clients, or why there is none.
 fn python() -> Result<PathBuf, String> {
-    let _installing = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let venv = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("elasticsearch-clients");
+    // One installs at a time: tests run in processes of their own.
+    let locked = std::fs::File::create(venv.with_extension("lock")).and_then(|file| file.lock().map(|()| file));
+    let _installing = locked.map_err(|error| format!("cannot lock {}: {error}", venv.display()))?;
     let python = venv.join("bin/python");
     let run = |command: &mut Command, what: &str| match command.output() {
         Ok(output) if output.status.success() => Ok(()),
@@ -25,7 +23,6 @@ fn python() -> Result<PathBuf, String> {
     if run(Command::new(&python).args(["-c", imports]), "import").is_ok() {
         return Ok(python);
     }
-    // In parallel with another process, the last one wins; each is complete.
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "python3 -m venv failed, is python3-venv installed?")?;
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "elasticsearch>=8,<10", "opensearch-py>=2,<4"];
     run(Command::new(&python).args(install), "pip cannot install elasticsearch and opensearch-py")?;

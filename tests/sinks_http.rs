@@ -176,6 +176,21 @@ async fn webhook_delivers_each_event_signed_in_every_encoding() {
     assert!(batch.items.iter().all(|item| lines[&item.id.to_string()].as_bytes() == batch.payload(item)));
 }
 
+#[test]
+fn proxies_of_the_environment_are_not_used() {
+    // The test above, in a process with proxies that nobody serves.
+    let proxy = "http://127.0.0.1:9";
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "webhook_delivers_each_event_signed_in_every_encoding"])
+        .envs(["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, proxy)))
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
 #[tokio::test]
 async fn webhook_signature_is_what_another_implementation_computes() {
     let receiver = receivers::webhook::start();
@@ -400,6 +415,13 @@ async fn elasticsearch_takes_every_fault_for_what_it_is() {
     assert_eq!(deliver(&sink, &batch(3), 1).await.answer, Answer::Delivered);
     assert_eq!(double.faults().requests(), before + 1, "the template is put once");
     every_fault_has_its_answer(&sink, &batch(3), double.faults()).await;
+    let before = double.faults().requests();
+    double.server.absent();
+    let outcome = deliver(&sink, &batch(3), 1).await;
+    assert!(retry(&outcome.answer).is_some(), "{outcome:?}");
+    double.server.present();
+    assert_eq!(deliver(&sink, &batch(3), 2).await.answer, Answer::Delivered);
+    assert_eq!(double.faults().requests(), before + 2, "another server may have come back: the template is put again");
     let fine = r#"{"create":{"status":201}}"#;
     for (body, expected) in [
         ("<html>a proxy's page</html>", "the answer is none to a bulk request: status 200: <html>a proxy's page</html>"),

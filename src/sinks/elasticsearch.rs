@@ -4,7 +4,7 @@
 //! arrived before is answered with a conflict, which counts as delivered. So each event is there exactly once, however often it
 //! is sent, until its index is deleted.
 //!
-//! The template, put once per start, maps every field there is and switches dynamic mapping off: the values a honeypot logs
+//! The template, put at the start and again when the connection was lost (it may be another server that comes back), maps every field there is and switches dynamic mapping off: the values a honeypot logs
 //! change their types as attackers please, and a mapping guessed from the first of them refuses the next. All values are
 //! keywords as the index of this daemon knows them, in arrays under `terms`; `terms.src_ip.ip` is the address as an address. The
 //! line itself is `event.original`: kept, not searched.
@@ -21,8 +21,8 @@ use futures_util::future::BoxFuture;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use tokio::sync::OnceCell;
 use url::Url;
 
 /// Longest value that is searchable, characters.
@@ -50,8 +50,10 @@ pub struct Elasticsearch {
     prefix: String,
     root: Url,
     bulk: Url,
-    /// Set when the template has been put.
-    prepared: OnceCell<()>,
+    /// Whether the template has been put since the connection was last lost.
+    prepared: AtomicBool,
+    /// One puts it, the others wait.
+    preparing: tokio::sync::Mutex<()>,
     encoders: Mutex<Vec<Encoder>>,
 }
 
@@ -71,24 +73,33 @@ impl Elasticsearch {
         }
         let mut bulk = below(&root, &["_bulk"]);
         bulk.set_query(Some(&format!("filter_path={FILTER_PATH}")));
-        Ok(Elasticsearch { http: Http::new(http)?, prefix, root, bulk, prepared: OnceCell::new(), encoders: Mutex::default() })
+        let (prepared, preparing, encoders) = Default::default();
+        Ok(Elasticsearch { http: Http::new(http)?, prefix, root, bulk, prepared, preparing, encoders })
     }
 
     /// Puts the template unless that was done; a failure is never the items'.
     async fn prepare(&self) -> Result<(), Outcome> {
+        if self.prepared.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _preparing = self.preparing.lock().await;
+        if self.prepared.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let url = below(&self.root, &["_index_template", &self.prefix]);
         let headers = header_map([super::http::JSON]);
-        let body = template(&self.prefix);
-        let put = async {
-            let outcome = self.http.outcome(Method::PUT, &url, headers, body.as_bytes()).await;
-            let refused = |why| Answer::Unusable { why: format!("the index template was refused: {why}") };
-            match outcome.answer {
-                Answer::Delivered => Ok(()),
-                Answer::Refused { why } | Answer::TooLarge { why } => Err(Outcome { answer: refused(why), ..outcome }),
-                _ => Err(outcome),
+        let outcome = self.http.outcome(Method::PUT, &url, headers, template(&self.prefix).as_bytes()).await;
+        match outcome.answer {
+            Answer::Delivered => {
+                self.prepared.store(true, Ordering::Release);
+                Ok(())
             }
-        };
-        self.prepared.get_or_try_init(|| put).await.map(|_| ())
+            Answer::Refused { why } | Answer::TooLarge { why } => {
+                let answer = Answer::Unusable { why: format!("the index template was refused: {why}") };
+                Err(Outcome { answer, ..outcome })
+            }
+            _ => Err(outcome),
+        }
     }
 
     async fn bulk(&self, request: &Request) -> Outcome {
@@ -100,7 +111,10 @@ impl Elasticsearch {
         let bytes_max = ANSWER_BYTES + ANSWER_BYTES_PER_ITEM * request.items;
         let reply = match self.http.ask(Method::POST, &self.bulk, headers, &request.body, bytes_max).await {
             Ok(reply) => reply,
-            Err(answer) => return Outcome { answer, status: None },
+            Err(answer) => {
+                self.prepared.store(false, Ordering::Release);
+                return Outcome { answer, status: None };
+            }
         };
         let answer = match self.http.judge(&reply) {
             Answer::Delivered => self.verdicts(&reply, request.items),

@@ -28,6 +28,8 @@ const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 const IDLE_MAX: Duration = Duration::from_secs(30);
 const WHY_BYTES_MAX: usize = 400;
 const EXCERPT_BYTES_MAX: usize = 160;
+/// What is shorter in a header field or a query is no secret, and would be found everywhere. Credentials have no least length.
+const SECRET_BYTES_MIN: usize = 6;
 const CA_BYTES_MAX: u64 = 4 << 20;
 
 /// How to reach a receiver.
@@ -178,11 +180,12 @@ impl Http {
         guard.check_url(&settings.url).map_err(|source| HttpError::Url { url: shown(&settings.url), source })?;
         let mut private_headers = HeaderMap::new();
         let mut secrets = Vec::new();
+        let maybe_secret = |text: &str| (text.len() >= SECRET_BYTES_MIN).then(|| text.to_owned());
         for (name, value) in &settings.headers {
             let error = || HttpError::Header { name: printable(prefix(name, 64)).into_owned() };
             let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| error())?;
             private_headers.append(parsed, HeaderValue::from_str(value).map_err(|_| error())?);
-            secrets.push(value.clone());
+            secrets.extend(maybe_secret(value));
         }
         if let Some(credentials) = &settings.credentials {
             let (name, value) = authorization(credentials, &mut secrets);
@@ -190,8 +193,8 @@ impl Http {
             value.set_sensitive(true);
             private_headers.insert(name, value);
         }
-        secrets.extend(settings.url.query().map(str::to_owned));
-        secrets.extend(settings.url.query_pairs().map(|(_, value)| value.into_owned()));
+        secrets.extend(settings.url.query().and_then(maybe_secret));
+        secrets.extend(settings.url.query_pairs().filter_map(|(_, value)| maybe_secret(&value)));
         secrets.retain(|secret| !secret.is_empty());
         // The longest first: one may contain another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -348,7 +351,10 @@ pub fn compress(body: Vec<u8>, compression: Compression) -> (Vec<u8>, Option<&'s
     }
 }
 
-/// Header fields of a request from what does not change and what [`Request`](super::Request) says.
+/// Header fields of a request.
+///
+/// # Panics
+/// On a value that is not printable ASCII: nothing that comes from events belongs into header fields.
 pub fn header_map<'a>(fields: impl IntoIterator<Item = (&'static str, &'a str)>) -> HeaderMap {
     let value = |text: &str| HeaderValue::from_str(text).expect("made by this program of printable characters");
     fields.into_iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()

@@ -142,6 +142,11 @@ impl Server {
         if let Some((handle, thread)) = lock(&self.running).take() {
             drop(handle.stop(false));
             thread.join().expect("the server ended well");
+            // The worker ends a moment later, and its connections with it; then nobody else knows how to set one up.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while Arc::strong_count(&self.configure) > 1 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 
