@@ -1,6 +1,7 @@
 //! One suite over all sinks: whatever its receiver does, a sink loses nothing, repeats with the same keys, says that it is in trouble,
 //! and keeps nobody else waiting. A new kind of sink joins with a [`Receiver`] and a test that calls [`conforms`].
 mod engine;
+mod receivers;
 mod served;
 
 use engine::{Site, event};
@@ -9,6 +10,7 @@ use served::{Daemon, Home, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a receiver may do.
@@ -281,4 +283,124 @@ fn a_file_conforms() {
 #[test]
 fn a_file_of_envelopes_conforms() {
     conforms("file with envelopes", &mut |place| directory(place, "envelope = true"));
+}
+
+/// Takes a server away as soon as something has arrived, and brings it back.
+fn dies_once(has_some: impl Fn() -> bool + Send + 'static, absent: impl Fn() + Send + 'static, present: impl Fn() + Send + 'static) {
+    std::thread::spawn(move || {
+        until("something arrived", has_some);
+        absent();
+        std::thread::sleep(Duration::from_millis(300));
+        present();
+    });
+}
+
+/// What most faults are over HTTP.
+fn http_fault(faults: &receivers::Faults, fault: Fault) {
+    use receivers::Fault as Http;
+    match fault {
+        Fault::Slow => faults.set(Http::Slow(Duration::from_millis(20))),
+        Fault::Busy => faults.set(Http::RetryAfter(429, "1".into())),
+        Fault::Failing => faults.set(Http::Status(503)),
+        Fault::Poison => faults.poison(Some(&event(POISON))),
+        Fault::RedirectsInside => faults.set(Http::Redirect(307, "http://169.254.169.254/latest/meta-data/".into())),
+        Fault::WrongCredentials => faults.set(Http::Status(401)),
+        Fault::Absent | Fault::DiesMidBatch | Fault::Partial => unreachable!("each receiver's own"),
+    }
+}
+
+fn well(faults: &receivers::Faults) {
+    faults.set(receivers::Fault::None);
+    faults.poison(None);
+}
+
+impl Receiver for Arc<receivers::webhook::Receiver> {
+    fn table(&self) -> String {
+        format!("type = \"webhook\"\nurl = \"{}\"\nallow_private = [\"127.0.0.1\"]\ncompression = \"gzip\"", self.url())
+    }
+
+    fn suffer(&mut self, fault: Fault) -> bool {
+        match fault {
+            Fault::Absent => self.server.absent(),
+            Fault::DiesMidBatch => {
+                self.faults().set_times(receivers::Fault::DieMidBody, 3);
+                let servers = [self.clone(), self.clone(), self.clone()];
+                let [asked, gone, back] = servers;
+                dies_once(move || asked.count() > 200, move || gone.server.absent(), move || back.server.present());
+            }
+            // A webhook takes a batch or does not.
+            Fault::Partial => return false,
+            other => http_fault(self.faults(), other),
+        }
+        true
+    }
+
+    fn recover(&mut self) {
+        well(self.faults());
+        self.server.present();
+    }
+
+    fn received(&self) -> Vec<(Option<String>, String)> {
+        let lines = self.lines();
+        let times = self.events();
+        assert_eq!(self.problems(), Vec::<String>::new());
+        let of =
+            |(id, line): (&String, &String)| std::iter::repeat_n((Some(id.clone()), line.clone()), times[id] as usize).collect::<Vec<_>>();
+        lines.iter().flat_map(of).collect()
+    }
+
+    fn exactly_once(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_webhook_conforms() {
+    conforms("webhook", &mut |_| {
+        let receiver = receivers::webhook::start();
+        receiver.keep_lines();
+        Box::new(receiver)
+    });
+}
+
+impl Receiver for Arc<receivers::elasticsearch::Double> {
+    fn table(&self) -> String {
+        format!("type = \"elasticsearch\"\nurl = \"{}\"\nallow_private = [\"127.0.0.1\"]", self.url())
+    }
+
+    fn suffer(&mut self, fault: Fault) -> bool {
+        match fault {
+            Fault::Absent => self.server.absent(),
+            Fault::DiesMidBatch => {
+                self.faults().set_times(receivers::Fault::DieMidBody, 3);
+                let [asked, gone, back] = [self.clone(), self.clone(), self.clone()];
+                dies_once(move || asked.count() > 200, move || gone.server.absent(), move || back.server.present());
+            }
+            Fault::Partial => self.faults().set(receivers::Fault::Partial { every: 3, status: 429 }),
+            other => http_fault(self.faults(), other),
+        }
+        true
+    }
+
+    fn recover(&mut self) {
+        well(self.faults());
+        self.server.present();
+    }
+
+    fn received(&self) -> Vec<(Option<String>, String)> {
+        let original = |document: receivers::elasticsearch::Document| {
+            (Some(document.id), document.source["event"]["original"].as_str().expect("the line").to_owned())
+        };
+        self.documents().into_iter().map(original).collect()
+    }
+
+    /// The same id twice in an index is one document.
+    fn exactly_once(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn elasticsearch_conforms() {
+    conforms("elasticsearch", &mut |_| Box::new(receivers::elasticsearch::start()));
 }

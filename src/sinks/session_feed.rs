@@ -16,7 +16,7 @@ use crate::extract::scam::{Assessment, assess, is_goodbye};
 use crate::store::{Found, Gap, JournalReader};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// So much is looked at in one go, so that an order to the sink need not wait.
@@ -26,6 +26,8 @@ const SCANNED_BYTES_MAX: usize = 8 << 20;
 const CONCLUDED_MAX: usize = 64;
 /// A message with a longer session id belongs to no chat that could be told of.
 pub const SESSION_BYTES_MAX: usize = 1024;
+/// Results of one replay that are told apart; beyond that, one may come twice.
+const REPLAYED_MAX: usize = 100_000;
 /// Of a longer chat only its beginning is assessed.
 pub const MESSAGES_MAX: usize = 5_000;
 
@@ -121,6 +123,8 @@ pub struct SessionFeed {
     read_until: Micros,
     /// Asked for again: chats whose last message is not behind this are sent whether they were delivered or not.
     again_through_seq: u64,
+    /// Results sent since.
+    replayed: HashSet<EventId>,
     /// Highest sequence number read.
     seen_seq: u64,
 }
@@ -172,6 +176,7 @@ impl SessionFeed {
             unsaved: Vec::new(),
             read_until: Micros::MIN,
             again_through_seq: 0,
+            replayed: HashSet::new(),
             seen_seq: 0,
         }
     }
@@ -233,6 +238,14 @@ impl SessionFeed {
             return Ok(None);
         }
         let talk = Talk { session: &due.session, messages: &messages };
+        let id = EventId::of_line(format!("{}\n{count}", due.session).as_bytes());
+        // One on its way is not yet remembered; and a replay that meets a chat twice, because it was quiet in between, has it whole
+        // the first time.
+        let on_its_way =
+            self.under_way.iter().any(|(other, (session, _))| *other == id || (!self.settings.again && *session == due.session));
+        if on_its_way || (asked_again && self.replayed.contains(&id)) {
+            return Ok(None);
+        }
         let Some(assessment) = (self.assess)(&[talk]).into_iter().next().filter(Assessment::confirmed) else { return Ok(None) };
         let spans = [(assessment.began, assessment.last), (Some(due.chat.first_received), Some(due.chat.last_received))];
         let duration = spans.into_iter().find_map(|(began, last)| Some(last?.saturating_sub(began?))).unwrap_or(0).max(0);
@@ -247,8 +260,10 @@ impl SessionFeed {
             },
             &self.settings,
         );
-        let id = EventId::of_line(format!("{}\n{count}", due.session).as_bytes());
         self.under_way.insert(id, (due.session.clone(), count));
+        if asked_again && self.replayed.len() < REPLAYED_MAX {
+            self.replayed.insert(id);
+        }
         let Chat { last_seq, last_received, source, format, .. } = due.chat.clone();
         let item = Item {
             seq: last_seq,
@@ -326,6 +341,7 @@ impl Feed for SessionFeed {
 
     fn seek(&mut self, seq: u64) {
         self.again_through_seq = self.seen_seq.max(self.events.position().saturating_sub(1));
+        self.replayed.clear();
         self.open = Table::default();
         self.due.clear();
         self.read_until = Micros::MIN;
