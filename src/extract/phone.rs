@@ -88,13 +88,13 @@ impl Extractor for Phone {
     }
 }
 
-/// `456-7890`, a number without its area code as it is written in North America, between blanks: kept as written, it has no E.164
-/// form. No exchange begins with 0 or 1.
+/// `456-7890`, a number without its area code as it is written in North America, between blanks or quotes: kept as written, it has
+/// no E.164 form. No exchange begins with 0 or 1.
 fn local(text: &Text<'_>, dash: usize, found: &mut Found) {
     let bytes = text.plain.as_bytes();
     let (Some(start), end) = (dash.checked_sub(3), dash + 5) else { return };
     let digits = |range: Range<usize>| bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
-    let blank = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_whitespace);
+    let blank = |byte: Option<&u8>| byte.is_none_or(|byte| byte.is_ascii_whitespace() || b"\"'`()[]{}<>,;:".contains(byte));
     let exchange = matches!(bytes[start], b'2'..=b'9') && digits(start..dash);
     if exchange && digits(dash + 1..end) && blank(start.checked_sub(1).and_then(|before| bytes.get(before))) && blank(bytes.get(end)) {
         found.add(Field::Phone, &text.plain[start..end], text, start..end);
