@@ -1,6 +1,7 @@
 //! Receivers of deliveries: real HTTP servers on ports of the loopback interface, whose faults are switched by the test.
 #![allow(dead_code, reason = "each test program uses its own part")]
 pub mod elasticsearch;
+pub mod guvi;
 pub mod webhook;
 
 use actix_web::body::SizedStream;
