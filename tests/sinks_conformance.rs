@@ -133,7 +133,7 @@ fn survives(receiver: &mut dyn Receiver, fault: Fault) {
     if fault != Fault::Poison {
         receiver.recover();
     }
-    until("everything has settled", || {
+    until(&format!("everything has settled behind {fault:?}"), || {
         let row = show();
         row["state"] == "idle" && row["lag_events"] == 0
     });
@@ -302,7 +302,8 @@ fn http_fault(faults: &receivers::Faults, fault: Fault) {
         Fault::Slow => faults.set(Http::Slow(Duration::from_millis(20))),
         Fault::Busy => faults.set(Http::RetryAfter(429, "1".into())),
         Fault::Failing => faults.set(Http::Status(503)),
-        Fault::Poison => faults.poison(Some(&event(POISON))),
+        // Its time, which no other event has and no escape changes.
+        Fault::Poison => faults.poison(event(POISON).split("\"timestamp\":\"").nth(1).map(|rest| &rest[..27])),
         Fault::RedirectsInside => faults.set(Http::Redirect(307, "http://169.254.169.254/latest/meta-data/".into())),
         Fault::WrongCredentials => faults.set(Http::Status(401)),
         Fault::Absent | Fault::DiesMidBatch | Fault::Partial => unreachable!("each receiver's own"),
@@ -314,36 +315,46 @@ fn well(faults: &receivers::Faults) {
     faults.poison(None);
 }
 
-impl Receiver for Arc<receivers::webhook::Receiver> {
+/// A receiver of webhooks, and the file with the key that it verifies.
+struct Hook {
+    server: Arc<receivers::webhook::Receiver>,
+    secret: PathBuf,
+}
+
+impl Receiver for Hook {
     fn table(&self) -> String {
-        format!("type = \"webhook\"\nurl = \"{}\"\nallow_private = [\"127.0.0.1\"]\ncompression = \"gzip\"", self.url())
+        format!(
+            "type = \"webhook\"\nurl = \"{}\"\nallow_private = [\"127.0.0.1\"]\ncompression = \"gzip\"\nsecret_file = \"{}\"",
+            self.server.url(),
+            self.secret.display()
+        )
     }
 
     fn suffer(&mut self, fault: Fault) -> bool {
         match fault {
-            Fault::Absent => self.server.absent(),
+            Fault::Absent => self.server.server.absent(),
             Fault::DiesMidBatch => {
-                self.faults().set_times(receivers::Fault::DieMidBody, 3);
-                let servers = [self.clone(), self.clone(), self.clone()];
+                self.server.faults().set_times(receivers::Fault::DieMidBody, 3);
+                let servers = [self.server.clone(), self.server.clone(), self.server.clone()];
                 let [asked, gone, back] = servers;
                 dies_once(move || asked.count() > 200, move || gone.server.absent(), move || back.server.present());
             }
             // A webhook takes a batch or does not.
             Fault::Partial => return false,
-            other => http_fault(self.faults(), other),
+            other => http_fault(self.server.faults(), other),
         }
         true
     }
 
     fn recover(&mut self) {
-        well(self.faults());
-        self.server.present();
+        well(self.server.faults());
+        self.server.server.present();
     }
 
     fn received(&self) -> Vec<(Option<String>, String)> {
-        let lines = self.lines();
-        let times = self.events();
-        assert_eq!(self.problems(), Vec::<String>::new());
+        let lines = self.server.lines();
+        let times = self.server.events();
+        assert_eq!(self.server.problems(), Vec::<String>::new());
         let of =
             |(id, line): (&String, &String)| std::iter::repeat_n((Some(id.clone()), line.clone()), times[id] as usize).collect::<Vec<_>>();
         lines.iter().flat_map(of).collect()
@@ -356,10 +367,11 @@ impl Receiver for Arc<receivers::webhook::Receiver> {
 
 #[test]
 fn a_webhook_conforms() {
-    conforms("webhook", &mut |_| {
-        let receiver = receivers::webhook::start();
-        receiver.keep_lines();
-        Box::new(receiver)
+    conforms("webhook", &mut |place| {
+        let (server, secret) = (receivers::webhook::start(), place.join("key"));
+        server.keep_lines();
+        std::fs::write(&secret, receivers::webhook::SECRET).unwrap();
+        Box::new(Hook { server, secret })
     });
 }
 

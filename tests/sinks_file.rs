@@ -92,8 +92,9 @@ fn retention_waits_for_sinks_that_must_not_lose_and_tells_what_others_lost() {
         let plan = honeyguide::store::RetentionPlan { disk_budget_bytes: Some(4 << 20), ..Default::default() };
         store.retain(plan, honeyguide::events::time::now()).unwrap();
         std::fs::create_dir(home.path("missing")).unwrap();
-        until("delivered what there is", || home.json(Exit::Done, &["sinks", "show", "archive"])["state"] == "idle");
-        let row = home.json(Exit::Done, &["sinks", "show", "archive"]);
+        let show = || home.json(Exit::Done, &["sinks", "show", "archive"]);
+        until("delivered what there is", || show()["state"] == "idle" && show()["lag_events"] == 0);
+        let row = show();
         let lost = row["lost"].as_u64().unwrap();
         let delivered = std::fs::read_to_string(home.path("missing/out.ndjson")).unwrap().lines().count() as u64;
         if std::ptr::eq(home, &waits) {

@@ -380,9 +380,11 @@ fn exporter_name(settings: &SinkSettings) -> String {
 fn model_of(settings: &Settings) -> Option<ModelSettings> {
     let endpoint = match settings.model.clone()? {
         config::ModelEndpoint::Unix(socket) => ModelEndpoint::Unix(socket),
-        config::ModelEndpoint::Http { url, networks } => {
-            ModelEndpoint::Http(HttpSettings { timeout: settings.model_timeout, allow_private: networks, ..HttpSettings::new(url) })
-        }
+        config::ModelEndpoint::Http { url, networks } => ModelEndpoint::Http(Box::new(HttpSettings {
+            timeout: settings.model_timeout,
+            allow_private: networks,
+            ..HttpSettings::new(url)
+        })),
     };
     Some(ModelSettings { endpoint, timeout: settings.model_timeout, batch: 16 })
 }

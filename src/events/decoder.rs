@@ -194,7 +194,7 @@ impl Event {
 
     /// Makes what the arena holds from `start` on UTF-8 of bounded length.
     fn long_text_from(&mut self, start: usize) -> Span {
-        if let Err(_) = std::str::from_utf8(&self.arena[start..]) {
+        if std::str::from_utf8(&self.arena[start..]).is_err() {
             let lossy = String::from_utf8_lossy(&self.arena[start..]).into_owned();
             self.arena.truncate(start);
             self.arena.extend_from_slice(lossy.as_bytes());

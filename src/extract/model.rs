@@ -51,7 +51,7 @@ const REASON_BYTES_MAX: usize = 200;
 pub enum ModelEndpoint {
     /// Path of its socket; requests go to `/score`.
     Unix(PathBuf),
-    Http(HttpSettings),
+    Http(Box<HttpSettings>),
 }
 
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ pub struct Model {
 
 #[derive(Debug)]
 enum Client {
-    Http(Http),
+    Http(Box<Http>),
     /// What is at the other end of a socket in the file system is the operator's: no guard is needed.
     Unix(reqwest::Client),
 }
@@ -116,7 +116,7 @@ impl Model {
                 let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).unix_socket(socket);
                 Client::Unix(client.build().map_err(|error| HttpError::Client(error.to_string()))?)
             }
-            ModelEndpoint::Http(http) => Client::Http(Http::new(http)?),
+            ModelEndpoint::Http(http) => Client::Http(Box::new(Http::new(*http)?)),
         };
         Ok(Model { client, timeout: settings.timeout, batch: settings.batch })
     }

@@ -76,7 +76,7 @@ impl Guvi {
     async fn post(&self, request: &Request, body: &[u8], key: &str, attempt: u32) -> Outcome {
         let correlation = format!("{}-{attempt}", request.id);
         let fields = [("content-type", "application/json"), ("idempotency-key", key), ("x-correlation-id", &correlation)];
-        self.http.outcome(Method::POST, &self.url, header_map(fields.into_iter()), body).await
+        self.http.outcome(Method::POST, &self.url, header_map(fields), body).await
     }
 
     /// Posts one result after the other: the convention knows no batches.

@@ -3,7 +3,6 @@
 //! `cargo bench --bench deliver -- throughput webhook|elasticsearch FILE` loads FILE (see `--bench data`) and delivers all of it;
 //! `cargo bench --bench deliver -- latency [EVENTS_PER_SECOND SECONDS]` follows a growing log and delivers its lines.
 //! The daemon is a process of its own, so that its memory is its own. Prints figures only.
-#[allow(dead_code)]
 #[path = "../receivers/mod.rs"]
 mod receivers;
 
