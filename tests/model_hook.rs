@@ -142,7 +142,8 @@ fn the_model_is_asked_in_batches_and_its_scores_are_marked_as_its_own() {
         let asked = scorer.asked();
         assert_eq!(asked.iter().map(|question| question["sessions"].as_array().unwrap().len()).collect::<Vec<_>>(), [2, 2, 1]);
         assert_eq!(asked[0]["version"], 1);
-        let messages = json!([{"sender": "scammer", "text": SCAM, "time": "2026-01-21T12:53:20.000000Z"}, {"sender": "user", "text": "Who is this?"}]);
+        let messages =
+            json!([{"sender": "scammer", "text": SCAM, "time": "2026-01-21T12:53:20.000000Z"}, {"sender": "user", "text": "Who is this?"}]);
         assert_eq!(asked[0]["sessions"][0], json!({"session": "a", "channel": "SMS", "messages": messages}));
     }
 }

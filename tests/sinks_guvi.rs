@@ -7,8 +7,8 @@ use honeyguide::events::{EventId, Format};
 use honeyguide::sinks::guvi::Guvi;
 use honeyguide::sinks::http::{Credentials, HttpSettings, Secret};
 use honeyguide::sinks::{Answer, Batch, Item, Sink, Verdict};
-use receivers::guvi::{API_KEY, Receiver, Taken, start};
 use receivers::Fault;
+use receivers::guvi::{API_KEY, Receiver, Taken, start};
 use serde_json::{Value, json};
 use served::{Daemon, Home, until};
 use std::process::{Child, Command, Stdio};
@@ -127,8 +127,18 @@ fn the_daemon_tells_a_chat_once_with_values_as_they_stood() {
     let mut log = String::new();
     log += &said("s-1", "scammer", "URGENT: your SBI account 1234567890123456 will be blocked. Share your OTP immediately.", 0);
     log += &said("s-1", "user", "Who is this? My own number is 9811122233", 30);
-    log += &said("s-1", "scammer", "Call +91-98765 43210, pay Rs 500 to Refund.Desk@ybl, policy #LIC-482901, order ID FK-8823, case no. 77/2026", 60);
-    log += &said("s-1", "scammer", "or verify at hxxp://sbi-kyc[.]example.com/v?id=1 or mail help@sbi-kyc.example.com. Call +91-98765 43210!", 90);
+    log += &said(
+        "s-1",
+        "scammer",
+        "Call +91-98765 43210, pay Rs 500 to Refund.Desk@ybl, policy #LIC-482901, order ID FK-8823, case no. 77/2026",
+        60,
+    );
+    log += &said(
+        "s-1",
+        "scammer",
+        "or verify at hxxp://sbi-kyc[.]example.com/v?id=1 or mail help@sbi-kyc.example.com. Call +91-98765 43210!",
+        90,
+    );
     log += &said("s-2", "scammer", "Hi, are we still meeting for lunch?", 0);
     let input = home.write("chat.ndjson", log.as_bytes());
     let _daemon = Daemon::start(&home);
@@ -163,7 +173,8 @@ impl Drop for Killed {
 fn a_daemon_that_is_killed_and_started_again_tells_no_chat_with_another_key() {
     let receiver = start();
     let home = home(&receiver, "");
-    let log: String = (0..40).map(|n| said(&format!("s-{n}"), "scammer", "Share your OTP and pay Rs 500 to a@ybl now or be blocked", n)).collect();
+    let log: String =
+        (0..40).map(|n| said(&format!("s-{n}"), "scammer", "Share your OTP and pay Rs 500 to a@ybl now or be blocked", n)).collect();
     let input = home.write("chat.ndjson", log.as_bytes());
     home.expect(Exit::Done, &["load", "--format", "chat", input.to_str().unwrap()]);
     let run = || {
@@ -178,7 +189,8 @@ fn a_daemon_that_is_killed_and_started_again_tells_no_chat_with_another_key() {
         until("some results are there", || receiver.results().len() >= results);
     }
     let _daemon = run();
-    let told = || receiver.results().into_iter().map(|taken| taken.result["sessionId"].to_string()).collect::<std::collections::BTreeSet<_>>();
+    let told =
+        || receiver.results().into_iter().map(|taken| taken.result["sessionId"].to_string()).collect::<std::collections::BTreeSet<_>>();
     until("every result is there", || told().len() == 40);
     let keys: std::collections::BTreeSet<String> = receiver.results().into_iter().map(|taken| taken.key).collect();
     assert_eq!((keys.len(), receiver.problems()), (40, vec![]));

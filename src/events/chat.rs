@@ -239,7 +239,9 @@ mod tests {
             let message = Message::parse(line).unwrap_or_else(|| panic!("{shown}"));
             assert_eq!((message.session.as_str(), message.text.contains("hi")), ("42", true), "{shown}");
         }
-        for line in ["", "{}", "[1]", r#"{"sessionId":"s","message":{}}"#, r#"{"sessionId":"","message":{"text":"t"}}"#, "{\"sessionId\":\"s\""] {
+        for line in
+            ["", "{}", "[1]", r#"{"sessionId":"s","message":{}}"#, r#"{"sessionId":"","message":{"text":"t"}}"#, "{\"sessionId\":\"s\""]
+        {
             assert_eq!(Message::parse(line.as_bytes()), None, "{line}");
         }
     }

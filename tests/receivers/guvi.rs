@@ -107,7 +107,8 @@ fn check(result: &Value) -> Result<(), String> {
     let lists: Vec<&str> = LISTS.iter().chain(MORE_LISTS.iter().filter(|_| is_extended)).copied().collect();
     for list in &lists {
         let values = intelligence.get(*list).and_then(Value::as_array).ok_or(format!("no list {list}"))?;
-        let mut texts: Vec<&str> = values.iter().map(|value| value.as_str().ok_or(format!("no text in {list}"))).collect::<Result<_, _>>()?;
+        let mut texts: Vec<&str> =
+            values.iter().map(|value| value.as_str().ok_or(format!("no text in {list}"))).collect::<Result<_, _>>()?;
         texts.sort_unstable();
         if texts.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(format!("twice the same in {list}"));
