@@ -1,4 +1,5 @@
-//! A receiver of final results as GUVI's convention has it: it checks the path, the API key and every key of a result, and counts.
+//! A receiver of final results as GUVI's convention has it: it checks the path, the API key and every key of a result, and
+//! counts. And a program that scores chats.
 use super::{Faults, Server, finish, instead, lock};
 use actix_web::http::Method;
 use actix_web::web::{self, Bytes, Data, PayloadConfig, ServiceConfig};
@@ -15,7 +16,7 @@ const MORE_LISTS: [&str; 4] = ["emailAddresses", "caseIds", "policyNumbers", "or
 
 /// A result that was taken.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Taken {
+pub struct Told {
     /// `idempotency-key`
     pub key: String,
     pub result: Value,
@@ -30,7 +31,7 @@ pub struct Receiver {
 #[derive(Default)]
 struct State {
     faults: Faults,
-    results: Mutex<Vec<Taken>>,
+    told: Mutex<Vec<Told>>,
     problems: Mutex<Vec<String>>,
 }
 
@@ -54,8 +55,8 @@ impl Receiver {
     }
 
     /// In the order of arrival, repetitions included.
-    pub fn results(&self) -> Vec<Taken> {
-        lock(&self.state.results).clone()
+    pub fn told(&self) -> Vec<Told> {
+        lock(&self.state.told).clone()
     }
 
     /// What was wrong with requests, apart from the faults.
@@ -96,7 +97,7 @@ async fn receive(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpR
     if let Err(what) = check(&result) {
         return problem(format!("{what}: {result}"));
     }
-    lock(&state.results).push(Taken { key: field("idempotency-key").to_owned(), result });
+    lock(&state.told).push(Told { key: field("idempotency-key").to_owned(), result });
     finish(HttpResponse::Ok(), br#"{"status":"success"}"#.to_vec(), &fault)
 }
 
@@ -127,4 +128,14 @@ fn check(result: &Value) -> Result<(), String> {
         true => Ok(()),
         false => Err("not as the convention has it".into()),
     }
+}
+
+/// Starts a program that gives every chat the same score, or answers with something else.
+pub fn model(answer: fn(&Value) -> Value) -> Server {
+    Server::start(move |config: &mut ServiceConfig| {
+        config.default_service(web::to(move |body: Bytes| async move {
+            let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+            HttpResponse::Ok().json(answer(&asked))
+        }));
+    })
 }
