@@ -27,7 +27,6 @@ use crate::telemetry::events::{
 use crate::telemetry::metrics::{FailureClass, FailureStage, SendOutcome};
 use crate::telemetry::printable::printable;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -174,16 +173,9 @@ fn make_feed(config: &Arc<ExporterConfig>, from: u64) -> Result<Box<dyn Feed>, S
     let (settings, store) = (&config.settings, config.store.clone());
     if let Receiver::Guvi { quiet, again, extended, .. } = settings.receiver {
         let of_session = store.clone();
-        let lines: SessionLines = Box::new(move |session, most| {
-            let mut lines = Vec::new();
-            let mut keep = |line: &[u8]| {
-                lines.push(line.to_vec());
-                if lines.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            };
-            match service::session(&of_session, session, time::now(), &mut keep) {
-                Ok(()) | Err(ServiceError::NoSession(_)) => Ok(lines),
-                Err(error) => Err(error.to_string()),
-            }
+        let lines: SessionLines = Box::new(move |session, each| match service::session(&of_session, session, time::now(), each) {
+            Ok(()) | Err(ServiceError::NoSession(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
         });
         let events = Box::new(JournalReader::new(store, from));
         let results = Box::new(Results(config.clone()));

@@ -6,9 +6,8 @@
 use super::decoder::{Decoder, Event, Identity};
 use super::json::{self, Flaw, Value as Json};
 use super::{Field, Micros, time};
-use crate::extract::Context;
-use serde::Deserialize;
-use serde_json::Value;
+use crate::extract::{Context, TEXT_BYTES_MAX};
+use crate::telemetry::printable::prefix;
 
 /// The decoder of [`Format::CHAT`](super::Format::CHAT).
 pub struct Chat;
@@ -91,54 +90,59 @@ pub struct Message {
     pub channel: Option<String>,
     pub language: Option<String>,
     pub locale: Option<String>,
+    /// How many earlier messages, of both sides, the sender sent along.
+    pub repeated: u64,
 }
 
 impl Message {
-    /// The message in a line of the journal; `None` when it is no chat message.
+    /// The message in a line of the journal; `None` when it is no chat message. Reads exactly what the decoder does: nobody hides a
+    /// message from being assessed by an odd type or a repeated key that the journal takes all the same.
     pub fn parse(line: &[u8]) -> Option<Message> {
-        #[derive(Deserialize)]
-        struct Request {
-            #[serde(rename = "sessionId", alias = "session_id")]
-            session: String,
-            message: Inner,
-            #[serde(default)]
-            metadata: Option<Metadata>,
-        }
-        #[derive(Deserialize)]
-        struct Inner {
-            #[serde(default)]
-            sender: Option<String>,
-            #[serde(default)]
-            text: Option<String>,
-            #[serde(default)]
-            timestamp: Option<Value>,
-        }
-        #[derive(Deserialize, Default)]
-        struct Metadata {
-            channel: Option<String>,
-            language: Option<String>,
-            locale: Option<String>,
-        }
-        let Request { session, message, metadata } = serde_json::from_slice(line).ok()?;
-        let Metadata { channel, language, locale } = metadata.unwrap_or_default();
-        Some(Message {
-            session,
-            sender: message.sender.unwrap_or_default(),
-            text: message.text.unwrap_or_default(),
-            time: message.timestamp.as_ref().and_then(time_of),
-            channel,
-            language,
-            locale,
-        })
+        let mut message = Message::default();
+        let (mut session, mut text) = (None, None);
+        let visited = json::members(line, |name, value| match value {
+            Json::Object(from, to) if name.is(b"message") => json::members_of(line, (from, to), |name, value| match name {
+                _ if name.is(b"sender") => message.sender = owned(value).unwrap_or_default(),
+                _ if name.is(b"text") => text = matches!(value, Json::String(_)).then(|| owned(value)).flatten(),
+                _ if name.is(b"timestamp") => message.time = event_time(value),
+                _ => {}
+            }),
+            Json::Object(from, to) if name.is(b"metadata") => json::members_of(line, (from, to), |name, value| match name {
+                _ if name.is(b"channel") => message.channel = owned(value),
+                _ if name.is(b"language") => message.language = owned(value),
+                _ if name.is(b"locale") => message.locale = owned(value),
+                _ => {}
+            }),
+            Json::Array(from, to) if name.is(b"conversationHistory") => {
+                message.repeated = 0;
+                json::elements_of(line, (from, to), |_| {
+                    message.repeated += 1;
+                    true
+                });
+            }
+            Json::String(_) | Json::Number(..) if name.is(b"sessionId") || name.is(b"session_id") => session = owned(value),
+            _ => {}
+        });
+        visited.ok()?;
+        (message.session, message.text) = (session.filter(|session| !session.is_empty())?, text?);
+        Some(message)
     }
 }
 
-fn time_of(timestamp: &Value) -> Option<Micros> {
-    match timestamp {
-        Value::String(text) => time::parse(text.as_bytes()).or_else(|| time::of_number(text.as_bytes())),
-        Value::Number(number) => time::of_number(number.to_string().as_bytes()),
-        _ => None,
-    }
+/// A string or a number as text of bounded length.
+fn owned(value: Json<'_>) -> Option<String> {
+    let bytes = match value {
+        Json::String(literal) => {
+            let mut bytes = Vec::new();
+            // No character is spelt with more than six times its bytes.
+            json::unescape(&literal.raw[..literal.raw.len().min(6 * TEXT_BYTES_MAX)], &mut bytes);
+            bytes
+        }
+        Json::Number(digits, _) => digits[..digits.len().min(TEXT_BYTES_MAX)].to_vec(),
+        _ => return None,
+    };
+    let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    Some(prefix(&text, TEXT_BYTES_MAX).to_owned())
 }
 
 #[cfg(test)]
@@ -213,5 +217,41 @@ mod tests {
         ] {
             assert_eq!(explained(line).unwrap_err(), expected, "{line}");
         }
+    }
+
+    /// The journal takes all of these, so a message hidden in one of them would never be assessed.
+    #[test]
+    fn what_the_decoder_takes_is_parsed_as_a_message() {
+        for line in [
+            &br#"{"sessionId":42,"message":{"text":"hi","sender":"scammer"}}"#[..],
+            br#"{"sessionId":"42","message":{"text":"hi","sender":7}}"#,
+            br#"{"sessionId":"42","message":{"text":"hi"},"metadata":"none"}"#,
+            br#"{"sessionId":"42","message":{"text":"hi"},"metadata":{"channel":5,"locale":null,"language":[]}}"#,
+            br#"{"sessionId":"1","session_id":"42","message":{"text":"no","text":"hi"}}"#,
+            br#"{"sessionId":"42","message":{"text":"\ud800hi"}}"#,
+            b"{\"sessionId\":\"42\",\"message\":{\"text\":\"hi\xff\"}}",
+            br#"{"sessionId":"42","message":{"text":"hi","timestamp":{"a":[1e999]}},"conversationHistory":{"x":1}}"#,
+            br#"{"sessionId":"42","message":{"text":"hi"},"conversationHistory":[1,"x",{"sender":[]}]}"#,
+        ] {
+            let shown = String::from_utf8_lossy(line);
+            let [explanation] = &Batcher::new().explain(Format::CHAT, line, 7)[..] else { panic!("one event") };
+            assert!(explanation.event.is_ok(), "{shown}");
+            let message = Message::parse(line).unwrap_or_else(|| panic!("{shown}"));
+            assert_eq!((message.session.as_str(), message.text.contains("hi")), ("42", true), "{shown}");
+        }
+        for line in
+            ["", "{}", "[1]", r#"{"sessionId":"s","message":{}}"#, r#"{"sessionId":"","message":{"text":"t"}}"#, "{\"sessionId\":\"s\""]
+        {
+            assert_eq!(Message::parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_message_says_how_many_it_repeats_and_is_bounded() {
+        let line = r#"{"sessionId":"s","message":{"text":"t"},"conversationHistory":[{"text":"a, ]"},{"text":"b"}]}"#;
+        assert_eq!(Message::parse(line.as_bytes()).unwrap().repeated, 2);
+        let long = format!(r#"{{"sessionId":"s","message":{{"text":"{}"}}}}"#, "\\u00e9".repeat(TEXT_BYTES_MAX));
+        let text = Message::parse(long.as_bytes()).unwrap().text;
+        assert_eq!((text.len(), text.chars().all(|c| c == 'é')), (TEXT_BYTES_MAX, true));
     }
 }

@@ -10,15 +10,16 @@
 //! and expects, with status 200 and within the time limit:
 //!
 //! ```json
-//! {"model": "NAME", "scores": [{"session": "abc", "score": 87, "kind": "bank_fraud",
+//! {"version": 1, "model": "NAME", "scores": [{"session": "abc", "score": 87, "kind": "bank_fraud",
 //!   "reasons": [{"rule": "credential_request", "weight": 40, "evidence": "share otp"}]}]}
 //! ```
 //!
 //! `score` is a number from 0 to 100; `kind`, `reasons`, and `weight` and `evidence` within, may be absent. `time` and the three keys that
-//! describe a talk are left out when they are not known. Scores are matched by `session`, in any order.
+//! describe a talk are left out when they are not known. Scores are matched by `session`, in any order; those of talks that were not
+//! asked about are passed over. `version` may be absent.
 //!
 //! The rules ([`super::scam`]) run first and stand wherever the model says nothing usable: no answer, an answer that is too late, too
-//! long or malformed, a talk left out, a score out of range. What the model decided is marked `model:NAME`, all else `rules`. Keywords and
+//! long or malformed, a talk left out or scored twice, a score out of range. What the model decided is marked `model:NAME`, all else `rules`. Keywords and
 //! indicators are always the extractors'. A model's address is guarded like a sink's; it is a program's word on what attackers wrote,
 //! so its own words are bounded and made printable.
 use super::scam::{Assessment, Reason, assess};
@@ -34,6 +35,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Of questions and answers.
+const VERSION: u64 = 1;
 /// Longest text of a message that is sent, bytes.
 const TEXT_BYTES_MAX: usize = 8 << 10;
 /// Most messages of a talk that are sent: its last ones.
@@ -81,7 +84,7 @@ pub enum ModelError {
     Status(u16),
     #[error("the model's answer cannot be used: {0}")]
     Answer(String),
-    #[error("the model left out {0} of the talks, or gave them no score from 0 to 100")]
+    #[error("the model left out {0} of the talks, or gave them no single score from 0 to 100")]
     Missing(usize),
 }
 
@@ -188,14 +191,17 @@ fn apply(answer: Answer, talks: &[Talk<'_>], assessments: &mut [Assessment]) -> 
     if name.is_empty() {
         return Err(ModelError::Answer("it does not say the model's name".into()));
     }
-    let mut scores: HashMap<&str, &Score> = HashMap::with_capacity(talks.len());
+    if answer.version.is_some_and(|version| version != VERSION) {
+        return Err(ModelError::Answer(format!("it is not of version {VERSION}")));
+    }
+    // Of two scores nobody knows which is meant.
+    let mut scores: HashMap<&str, Option<&Score>> = HashMap::with_capacity(talks.len());
     for score in &answer.scores {
-        // The first one counts.
-        scores.entry(score.session.as_str()).or_insert(score);
+        scores.entry(score.session.as_str()).and_modify(|score| *score = None).or_insert(Some(score));
     }
     let mut missing = 0;
     for (talk, assessment) in talks.iter().zip(assessments) {
-        let Some(score) = scores.get(talk.session).filter(|score| (0.0..=100.0).contains(&score.score)) else {
+        let Some(score) = scores.get(talk.session).copied().flatten().filter(|score| (0.0..=100.0).contains(&score.score)) else {
             missing += 1;
             continue;
         };
@@ -227,7 +233,7 @@ fn word(text: &str, bytes_max: usize) -> String {
 
 #[derive(Serialize)]
 struct Question<'a> {
-    version: u8,
+    version: u64,
     sessions: Vec<Session<'a>>,
 }
 
@@ -270,12 +276,14 @@ impl<'a> Question<'a> {
                     .collect(),
             }
         };
-        Question { version: 1, sessions: talks.iter().map(session).collect() }
+        Question { version: VERSION, sessions: talks.iter().map(session).collect() }
     }
 }
 
 #[derive(Deserialize)]
 struct Answer {
+    #[serde(default)]
+    version: Option<u64>,
     model: String,
     scores: Vec<Score>,
 }

@@ -265,11 +265,18 @@ pub fn is_own(sender: &str) -> bool {
 }
 
 fn score(rules: impl Iterator<Item = Rule>) -> u8 {
-    let (mut pretext, mut rest) = (0, 0);
+    let (mut pretext, mut rest, mut friendly) = (0, 0, true);
     for rule in rules {
-        if is_pretext(rule) { pretext += rule.weight() } else { rest += rule.weight() }
+        if is_pretext(rule) {
+            pretext += rule.weight()
+        } else {
+            rest += rule.weight()
+        }
+        friendly &= matches!(rule, Rule::PaymentRequest | Rule::Payee | Rule::Urgency | Rule::Callback);
     }
-    (pretext.min(PRETEXT_SCORE_MAX) + rest).clamp(0, 100) as u8
+    let score = (pretext.min(PRETEXT_SCORE_MAX) + rest).clamp(0, 100) as u8;
+    // Money, soon, and where to: friends ask for that as well. A scam has a story, a threat or something to hide.
+    if friendly { score.min(CONFIRMED_SCORE - 1) } else { score }
 }
 
 fn is_pretext(rule: Rule) -> bool {

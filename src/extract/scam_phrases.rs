@@ -930,6 +930,27 @@ pub static GROUPS: &[Group] = &[
             "widow",
         ],
     ),
+    // Where a telephone number is the account.
+    evidence(
+        R::PaymentRequest,
+        &[
+            "send to this number",
+            "send it to this number",
+            "send money to this number",
+            "pay to this number",
+            "pay on this number",
+            "transfer to this number",
+            "gpay number",
+            "gpay to this number",
+            "google pay number",
+            "phonepe number",
+            "paytm number",
+            "is number par bhejo",
+            "is number pe bhejo",
+            "iss number par bhejo",
+            "iss number pe bhejo",
+        ],
+    ),
     both(
         R::Emergency,
         K::Impersonation,

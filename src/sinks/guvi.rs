@@ -27,6 +27,7 @@ use serde::Serialize;
 use std::time::Duration;
 use url::Url;
 
+const PATH: &str = "/api/updateHoneyPotFinalResult";
 /// Longest `agentNotes`, bytes.
 const NOTES_BYTES_MAX: usize = 1000;
 /// Most values of one kind.
@@ -61,12 +62,14 @@ pub struct Guvi {
 }
 
 impl Guvi {
-    /// The URL's path is put in front of the convention's; the API key belongs into the header field `x-api-key`. Bodies are not
-    /// compressed.
+    /// The URL's path is put in front of the convention's, unless it ends in it already; the API key belongs into the header field
+    /// `x-api-key`. Bodies are not compressed.
     pub fn new(http: HttpSettings) -> Result<Guvi, HttpError> {
         let mut url = http.url.clone();
         let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/api/updateHoneyPotFinalResult"));
+        if !base.ends_with(PATH) {
+            url.set_path(&format!("{base}{PATH}"));
+        }
         Ok(Guvi { http: Http::new(http)?, url })
     }
 
