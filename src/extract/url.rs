@@ -374,7 +374,8 @@ fn without_scheme(text: &Text<'_>, found: &mut Found) {
             return;
         }
     }
-    let is_address = text.context == Context::Address;
+    // People write `t.me/name` in chats.
+    let is_address = matches!(text.context, Context::Address | Context::Chat);
     if is_address || !text.defanged.is_empty() {
         domain::each(text, |range, _| !(is_address || text.is_defanged(&range)) || !is_free(range.start) || note(range.start));
     }
