@@ -876,8 +876,9 @@ fn check_history(acts: &[Act], pattern: &str) -> Result<(), TestCaseError> {
     world.wait(GONE_WAIT + 2 * ARCHIVE_SETTLE);
     let mut numbers: Vec<u64> = world.lines().filter_map(number_of).collect();
     numbers.sort_unstable();
-    let broken = world.lines().filter(|line| number_of(line).is_none()).count();
-    prop_assert!(broken <= torn.len() + at_risk.len(), "{broken} broken lines");
+    // The last few bytes of a torn line are refused twice rather than taken for another file's.
+    let broken = world.lines().filter(|line| number_of(line).is_none()).collect::<std::collections::BTreeSet<_>>().len();
+    prop_assert!(broken <= 2 * torn.len() + at_risk.len(), "{broken} broken lines");
     for pair in numbers.windows(2) {
         prop_assert!(pair[0] != pair[1], "event {} twice; notices {:?}", pair[0], world.notices);
     }
@@ -895,4 +896,11 @@ proptest! {
     fn every_line_of_a_random_history_is_delivered_once_or_reported(acts in prop::collection::vec(act(), 1..25)) {
         check_history(&acts, "cowrie.json*")?;
     }
+}
+
+/// Found by the test above: a file that begins as the one before it does is no copy of it once a torn line was joined.
+#[test]
+fn torn_line_two_rotations_and_a_restart_lose_nothing() {
+    use Act::{AppendPartial, Poll, Rename, Restart, Wait};
+    check_history(&[AppendPartial(50), Rename, AppendPartial(87), Poll, Rename, AppendPartial(1), Wait, Restart], "cowrie.json*").unwrap();
 }

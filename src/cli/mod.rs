@@ -1,11 +1,13 @@
 //! The command line: what may be typed ([`args`]), its manual ([`pages`]), one module for each command, what answers are filled
-//! from ([`answers`], or [`client`] when a daemon runs), and how they look ([`terminal`], [`format`], [`transcript`]).
+//! from ([`answers`], or [`client`] when a daemon runs), and how they look ([`terminal`], [`format`], [`transcript`],
+//! [`conversation`]).
 pub mod answers;
 pub mod args;
 pub mod check;
 pub mod checking;
 pub mod client;
 pub mod completions;
+pub mod conversation;
 pub mod context;
 pub mod demo;
 pub mod explain;

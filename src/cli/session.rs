@@ -1,11 +1,19 @@
 //! `honeyguide session`: what happened in one session, told in order.
 use super::client::Target;
 use super::context::{Context, Exit};
-use super::{args, format, print, transcript};
+use super::conversation::Conversation;
+use super::transcript::{self, Transcript};
+use super::{args, format, print};
+use crate::config::settings::Settings;
+use crate::config::sinks::Receiver;
+use crate::events::chat::Message;
 use crate::events::time;
 use crate::service;
+use crate::sinks::guvi::SessionSettings;
+use serde::Serialize;
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// A transcript is made in memory: beyond so many bytes of events the rest is left out, and that is said.
 const SESSION_BYTES_MAX: usize = 64 << 20;
@@ -23,21 +31,46 @@ pub fn answer(args: &args::SessionArgs, context: &Context, out: &mut dyn Write) 
         lines.push(line.to_vec());
         if bytes < SESSION_BYTES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    match Target::find(&context.settings()?)? {
+    let settings = context.settings()?;
+    match Target::find(&settings)? {
         Target::Daemon(client) => client.lines(&["api", "v1", "sessions", &args.id], &[], &mut |line| Ok(keep(line)))?,
         Target::Local(open) => service::session(&open.store, &args.id, time::now(), &mut keep)?,
     }
     if lines.len() as u64 >= service::SESSION_EVENTS_MAX || bytes >= SESSION_BYTES_MAX {
         eprintln!("honeyguide: only the first {} events of this session are told: `honeyguide search session:…` finds all", lines.len());
     }
-    let transcripts = transcript::transcripts(&lines);
+    // A session is either of a shell or a chat, unless two honeypots gave the same name.
+    let mut messages = Vec::new();
+    lines.retain(|line| Message::parse(line).map(|message| messages.push(message)).is_none());
+    let mut told: Vec<Told> = transcript::transcripts(&lines).into_iter().map(Told::Shell).collect();
+    told.extend(Conversation::of(&messages, time::now(), quiet_after(&settings)).map(|chat| Told::Chat(Box::new(chat))));
     if context.global.json {
-        writeln!(out, "{}", format::json(&transcripts, &context.output)?)?;
+        writeln!(out, "{}", format::json(&told, &context.output)?)?;
     } else {
-        for (number, session) in transcripts.iter().enumerate() {
+        for (number, session) in told.iter().enumerate() {
             let gap = if number > 0 { "\n" } else { "" };
-            write!(out, "{gap}{}", session.render(&context.output))?;
+            let page = match session {
+                Told::Shell(transcript) => transcript.render(&context.output),
+                Told::Chat(conversation) => conversation.render(&context.output),
+            };
+            write!(out, "{gap}{page}")?;
         }
     }
     Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told {
+    Shell(Transcript),
+    Chat(Box<Conversation>),
+}
+
+/// After how long a chat counts as quiet: as the first sink says that reports chats.
+fn quiet_after(settings: &Settings) -> Duration {
+    let configured = settings.sinks.iter().find_map(|sink| match sink.receiver {
+        Receiver::Guvi { quiet, .. } => Some(quiet),
+        _ => None,
+    });
+    configured.unwrap_or(SessionSettings::default().quiet)
 }

@@ -469,13 +469,13 @@ fn push_new(list: &mut Vec<String>, value: &Option<String>) {
 }
 
 /// Escaped, and cut where it would fill screens. Lines are not cut to the terminal's width: a command is evidence.
-fn shown(text: &str, output: &Output, indent: usize) -> String {
+pub(super) fn shown(text: &str, output: &Output, indent: usize) -> String {
     let limit = output.columns.map_or(VALUE_COLUMNS_MAX, |columns| VALUE_COLUMNS_MAX.max(columns.saturating_sub(indent)));
     terminal::truncate(&terminal::escape(text), limit).into_owned()
 }
 
 /// `+0:00.000`, `+1:02:03.456`
-fn offset(micros: Micros) -> String {
+pub(super) fn offset(micros: Micros) -> String {
     let (sign, micros) = if micros < 0 { ('-', micros.unsigned_abs()) } else { ('+', micros.unsigned_abs()) };
     let (seconds, millis) = (micros / 1_000_000, micros / 1_000 % 1_000);
     match seconds / 3_600 {

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub const PREFIX_BYTES_MAX: usize = 4096;
 /// How much before a position its marker covers, bytes.
 pub const MARKER_BYTES_MAX: usize = 256;
+/// Ends of lines up to this long are alike in many files, bytes: the last fields of an event that a sensor repeats.
+pub const REST_BYTES_MAX: usize = 32;
 /// Longest encoding accepted, bytes: the fixed part and the longest path Linux knows.
 pub const CHECKPOINT_BYTES_MAX: usize = 4096 + 256;
 
@@ -234,10 +236,11 @@ impl Trail {
         self.offset == checkpoint.offset && self.prefix() == checkpoint.prefix && self.marker() == checkpoint.marker
     }
 
-    /// Whether finding the same bytes in another file means that it is the same log: a whole line or many bytes. The torn
-    /// beginning of a first line, refused as such, is found in many files.
+    /// Whether finding the same bytes in another file means that it is the same log: a whole line or many bytes. What a
+    /// rotation tore off, be it a line's beginning or its last few bytes, is found in many files.
     pub fn is_distinctive(&self) -> bool {
-        memchr::memchr(b'\n', &self.behind).is_some() || self.offset >= PREFIX_BYTES_MAX as u64
+        let Some(bytes) = self.all_bytes() else { return true };
+        bytes.len() > REST_BYTES_MAX && memchr::memchr(b'\n', bytes).is_some()
     }
 
     fn settle_head(&mut self) {

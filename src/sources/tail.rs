@@ -12,7 +12,7 @@
 //! `poll` is synchronous, gets the time as a parameter and never fails: what cannot be read is told in a notice and tried
 //! again. After a fault downstream the tail is dropped and opened anew with the committed checkpoints.
 use super::archive::{Decoded, Expansion, Kind, MAGIC_BYTES};
-use super::checkpoint::{Checkpoint, FileId, PREFIX_BYTES_MAX, Trail, hash_of, stream_name};
+use super::checkpoint::{Checkpoint, FileId, PREFIX_BYTES_MAX, REST_BYTES_MAX, Trail, hash_of, stream_name};
 use super::finder::{Finder, Found, files_of};
 use super::followed::{Followed, Input, Outcome, Place, Reading, container_of, ends_of, find_position, read_range};
 use super::framing::{Framer, Limits, Piece, State, is_object};
@@ -394,7 +394,8 @@ impl Tail {
     }
 
     fn lose(&mut self, position: Checkpoint, all_bytes: Option<Vec<u8>>, stream_ends: bool, now: Micros) {
-        if position.offset > 0 {
+        // So short a one is never found again.
+        if position.offset > REST_BYTES_MAX as u64 {
             self.lost.push(Lost { position, since: now, all_bytes, stream_ends });
         }
     }
@@ -482,6 +483,8 @@ impl Tail {
         }
         let mut trail = Trail::default();
         trail.pass(first);
+        // Having its half of the line, it is the successor and no copy, however alike they begin.
+        other.copy_of = None;
         other.resume_at(limits, State::Lines, trail);
         let end = first.len() as u64;
         let piece = Piece { data: whole, places: Vec::new(), refused: Vec::new(), start: 0, end, reflowed: true };
@@ -669,7 +672,7 @@ impl Tail {
             },
         };
         let Some((path, place)) = found else {
-            if checkpoint.finished || checkpoint.offset == 0 {
+            if checkpoint.finished || checkpoint.offset <= REST_BYTES_MAX as u64 {
                 poll.ended.push(stream_name(&self.source.name, id));
             } else {
                 self.lose(checkpoint, None, true, now);
@@ -706,7 +709,10 @@ impl Tail {
             }
             return;
         }
-        match find_position(&opened, &checkpoint) {
+        // The beginning of a torn line under another name is as likely a new file that got the inode: it is read anew.
+        let moved = file.path != checkpoint.path;
+        let believed = |trail: &Trail| !moved || trail.is_distinctive() || trail.behind().last().is_none_or(|last| *last == b'\n');
+        match find_position(&opened, &checkpoint).map(|trail| trail.filter(believed)) {
             Ok(Some(trail)) => {
                 file.resume_at(limits, checkpoint.framing, trail);
                 file.size = opened.metadata().map_or(0, |metadata| metadata.len());
@@ -938,7 +944,7 @@ impl Tail {
             let len = position.offset.min(PREFIX_BYTES_MAX as u64) as usize;
             len > 0 && head.len() >= len && hash_of(&head[..len]) == position.prefix
         };
-        let unread = |file: &&mut Followed| !file.is_archive() && file.copy_of.is_none() && file.offset() == 0 && !file.is_drained();
+        let unread = |file: &&mut Followed| !file.is_archive() && file.copy_of.is_none() && file.offset() == 0 && !file.is_up_to_date();
         let unread_twin = self.files.values_mut().filter(unread).any(|file| {
             let first = file.first_bytes();
             !first.is_empty() && (head.starts_with(first) || first.starts_with(&head))
