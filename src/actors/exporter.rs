@@ -14,7 +14,6 @@ use crate::sinks::Sink;
 use crate::sinks::delivery::{Attempt, Command, DeadLetter, Delivery, DeliveryPorts, Keeper, SinkSnapshot, SinkState};
 use crate::sinks::events_feed::EventsFeed;
 use crate::sinks::feed::Feed;
-use crate::sinks::guvi::SessionSettings;
 use crate::sinks::open::open;
 use crate::sinks::session_feed::{Assess, DeliveredSessions, SessionFeed, SessionLines};
 use crate::sources::{Reason, Refused};
@@ -171,7 +170,7 @@ pub fn hold_for(sinks: &[SinkSettings], state: &State, store: &Store) {
 /// The journal's side.
 fn make_feed(config: &Arc<ExporterConfig>, from: u64) -> Result<Box<dyn Feed>, String> {
     let (settings, store) = (&config.settings, config.store.clone());
-    if let Receiver::Guvi { quiet, again, extended, .. } = settings.receiver {
+    if let Receiver::Guvi { chats, .. } = &settings.receiver {
         let of_session = store.clone();
         let lines: SessionLines = Box::new(move |session, each| match service::session(&of_session, session, time::now(), each) {
             Ok(()) | Err(ServiceError::NoSession(_)) => Ok(()),
@@ -179,8 +178,7 @@ fn make_feed(config: &Arc<ExporterConfig>, from: u64) -> Result<Box<dyn Feed>, S
         });
         let events = Box::new(JournalReader::new(store, from));
         let results = Box::new(Results(config.clone()));
-        let session = SessionSettings { quiet, again, extended, ..SessionSettings::default() };
-        let feed = SessionFeed::new(events, Format::CHAT.name(), lines, results, session);
+        let feed = SessionFeed::new(events, Format::CHAT.name(), lines, results, chats.clone());
         return Ok(match &config.model {
             None => Box::new(feed),
             Some(model) => Box::new(feed.with_assess(assess_by(model.clone(), config.clone())?)),

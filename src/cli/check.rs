@@ -49,6 +49,8 @@ struct Report {
     listen: Option<String>,
     log_file: Option<PathBuf>,
     changed: Vec<Changed>,
+    /// Of the configuration, beside those that are built in and shipped.
+    formats: Vec<&'static str>,
     sources: Vec<SourceReport>,
     sinks: Vec<SinkReport>,
     /// What would keep `run` from starting.
@@ -152,6 +154,7 @@ impl Report {
             listen: settings.admin.listen.map(|listen| listen.to_string()),
             log_file: settings.log.file.clone(),
             changed: changed.filter(|changed| changed.value != changed.default).collect(),
+            formats: settings.formats.iter().map(|format| format.name()).collect(),
             sources: sources.map(|(source, place)| SourceReport::of(source, &place.to_string())).collect(),
             sinks: sinks.map(|(sink, place)| SinkReport::of(sink, place.to_string())).collect(),
             obstacles,
@@ -177,6 +180,9 @@ impl Report {
         row("listen", self.listen.as_deref().unwrap_or("no TCP port"));
         if let Some(file) = &self.log_file {
             row("log", &shown(file));
+        }
+        if !self.formats.is_empty() {
+            row("formats", &self.formats.join(", "));
         }
         if !self.changed.is_empty() {
             let mut table = Table::new(&[("differs from the default", Align::Left), ("value", Align::Left), ("set in", Align::Left)]);

@@ -176,7 +176,8 @@ mod tests {
         assert!(told.indicators.iter().any(|found| (found.field, &*found.value) == ("upi", "scammer@ybl")));
         assert!(!told.reasons.is_empty());
         let page = told.render(&Output::plain());
-        for text in ["session   s-1", "verdict   a scam: score", "state     confirmed", "because   +", "upi scammer@ybl", "+91 98765 43210"] {
+        for text in ["session   s-1", "verdict   a scam: score", "state     confirmed", "because   +", "upi scammer@ybl", "+91 98765 43210"]
+        {
             assert!(page.contains(text), "{text}: {page}");
         }
         assert!(!page.contains('\u{1b}'), "escaped");

@@ -188,8 +188,13 @@ groups! {
         quiet_seconds: u64 = "300", Kind::Number { min: 1, max: 604_800, none: None }, Reload;
         /// guvi: send the result again when the chat grew afterwards.
         again: bool = "false", Kind::Flag, Reload;
-        /// guvi: add what the convention does not require: reasons, times, all indicators.
+        /// guvi: add the keys of the later variant: e-mail addresses, numbers of cases, policies and orders, how long the chat went on,
+        /// its kind and how sure that is.
         extended: bool = "false", Kind::Flag, Reload;
+        /// guvi: text to put in front of the reasons in `agentNotes`.
+        notes: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// guvi: most chats open at once; the one silent for longest is concluded early rather than outgrow this.
+        chats_open: usize = "10000", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
     }
 
     /// An outside program that scores chats; what it does not answer in time, or not at all, the built-in rules score.

@@ -7,6 +7,7 @@ use crate::index::query::Query;
 use crate::sinks::delivery::DeliveryPolicy;
 use crate::sinks::feed::BatchLimits;
 use crate::sinks::file::{FileFormat, FileSettings};
+use crate::sinks::guvi::SessionSettings;
 use crate::sinks::policy::Backoff;
 use crate::telemetry::printable::printable;
 use std::collections::BTreeMap;
@@ -41,9 +42,7 @@ pub enum Receiver {
     },
     Guvi {
         http: HttpReceiver,
-        quiet: Duration,
-        again: bool,
-        extended: bool,
+        chats: SessionSettings,
     },
 }
 
@@ -136,7 +135,7 @@ const OF_TYPES: [(&[&str], &[&str]); 9] = [
     (&["secret_file"], &["webhook"]),
     (&["api_key_file"], &["elasticsearch", "guvi"]),
     (&["index"], &["elasticsearch"]),
-    (&["quiet_seconds", "again", "extended"], &["guvi"]),
+    (&["quiet_seconds", "again", "extended", "notes", "chats_open"], &["guvi"]),
     (&["filter"], &["file", "webhook", "elasticsearch"]),
 ];
 
@@ -241,9 +240,26 @@ impl Check<'_> {
                     self.complain(&given("index"), format!("`{}` is no prefix for indexes: {remedy}", printable(&sink.index)));
                     return None;
                 }
+                if http.url.query().is_some() {
+                    self.complain(&given("url"), "`url` must be the server's, without \"?…\"".into());
+                    return None;
+                }
+                if http.compression == Compression::Zstd {
+                    self.complain(&given("compression"), "Elasticsearch and OpenSearch take \"gzip\" only, not \"zstd\"".into());
+                    return None;
+                }
                 Receiver::Elasticsearch { http, index: sink.index.clone() }
             }
-            _ => Receiver::Guvi { http, quiet: Duration::from_secs(sink.quiet_seconds), again: sink.again, extended: sink.extended },
+            _ => {
+                let chats = SessionSettings {
+                    quiet: Duration::from_secs(sink.quiet_seconds),
+                    again: sink.again,
+                    extended: sink.extended,
+                    notes: sink.notes.clone(),
+                    sessions_max: sink.chats_open,
+                };
+                Receiver::Guvi { http, chats }
+            }
         })
     }
 
@@ -363,7 +379,8 @@ mod tests {
                     headers = { X-Site = \"a\" }\nallow_private = [\"10.0.0.0/8\", \"::1\"]\ncompression = \"zstd\"\nrate_per_second = 100\n\
                     filter = 'src_ip:198.51.*'\nstart = \"end\"\nmay_lose = true\n\
                     [[sink]]\nname = \"e\"\ntype = \"elasticsearch\"\nurl = \"http://e.example:9200\"\nuser = \"u\"\npassword_file = \"/run/p\"\n\
-                    [[sink]]\nname = \"g\"\ntype = \"guvi\"\nurl = \"https://g.example/\"\napi_key_file = \"/run/k\"\nagain = true\n";
+                    [[sink]]\nname = \"g\"\ntype = \"guvi\"\nurl = \"https://g.example/\"\napi_key_file = \"/run/k\"\nagain = true\n\
+                    notes = \"site 7:\"\nchats_open = 5\n";
         let sinks = settings(text).expect("valid").sinks;
         let expected = FileSettings { path: "/etc/h/out/e.csv".into(), format: FileFormat::Csv, rotate_bytes: Some(1 << 20), keep: 2 };
         assert_eq!(sinks[0].receiver, Receiver::File(expected));
@@ -376,7 +393,8 @@ mod tests {
         assert_eq!(webhook.receiver.secrets(), [Path::new("/etc/h/s.key")]);
         let basic = Credential::Basic { user: "u".into(), password_file: "/run/p".into() };
         assert_eq!(sinks[2].receiver.http().and_then(|http| http.credential.clone()), Some(basic));
-        assert!(matches!(&sinks[3].receiver, Receiver::Guvi { again: true, extended: false, quiet, .. } if quiet.as_secs() == 300));
+        let chats = SessionSettings { again: true, notes: Some("site 7:".into()), sessions_max: 5, ..SessionSettings::default() };
+        assert!(matches!(&sinks[3].receiver, Receiver::Guvi { chats: configured, .. } if *configured == chats));
     }
 
     #[test]
@@ -389,6 +407,10 @@ mod tests {
             (
                 format!("{file}url = \"http://x\""),
                 "/etc/h/h.toml:5:7: a sink of type \"file\" has no `url`, only \"webhook\", \"elasticsearch\", \"guvi\" has",
+            ),
+            (
+                format!("{hook}compression = \"zstd\"").replace("webhook", "elasticsearch"),
+                "/etc/h/h.toml:5:15: Elasticsearch and OpenSearch take \"gzip\" only",
             ),
             (format!("{hook}index = \"x\""), "/etc/h/h.toml:5:9: a sink of type \"webhook\" has no `index`"),
             (format!("{file}{file}"), "/etc/h/h.toml:6:8: a sink called `a` stands above"),
