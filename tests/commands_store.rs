@@ -245,3 +245,34 @@ fn real_logs_are_loaded_alike_with_and_without_a_daemon() {
     });
     assert_eq!(answers[0], answers[1]);
 }
+
+#[test]
+fn chat_is_told_as_a_talk_with_its_verdict() {
+    let said = |sender: &str, text: &str, second: u32| {
+        format!(
+            "{{\"sessionId\":\"talk-1\",\"message\":{{\"sender\":\"{sender}\",\"text\":\"{text}\",\"timestamp\":\"2026-01-21T10:00:{second:02}Z\"}},\
+             \"conversationHistory\":[],\"metadata\":{{\"channel\":\"SMS\",\"language\":\"English\",\"locale\":\"IN\"}}}}\n"
+        )
+    };
+    let talk = [
+        said("scammer", "Your bank account will be blocked today. Share your OTP immediately to verify.", 0),
+        said("user", "How do I pay?", 20),
+        said("scammer", "Send Rs 500 to helpdesk@ybl or call +91 98765 43210.", 40),
+    ];
+    for with_daemon in [false, true] {
+        let home = Home::new();
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        let file = home.write("logs/chat.ndjson", talk.concat().as_bytes());
+        home.expect(Exit::Done, &["load", file.to_str().expect("UTF-8")]);
+        let told = home.json(Exit::Done, &["session", "talk-1"]);
+        let chat = &told[0];
+        assert_eq!((&chat["scam"], &chat["state"], &chat["duration_seconds"]), (&true.into(), &"quiet".into(), &40.0.into()), "{told}");
+        let found = chat["indicators"].as_array().expect("indicators");
+        assert!(found.iter().any(|found| found["field"] == "upi" && found["value"] == "helpdesk@ybl"), "{told}");
+        assert!(found.iter().any(|found| found["value"] == "+919876543210" && found["verbatim"] == "+91 98765 43210"), "{told}");
+        assert_eq!(chat["messages"].as_array().map(Vec::len), Some(3));
+        let page = home.expect(Exit::Done, &["session", "talk-1"]);
+        assert!(page.contains("verdict   a scam: score") && page.contains("How do I pay?"), "{page}");
+        drop(daemon);
+    }
+}
