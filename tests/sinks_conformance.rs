@@ -4,8 +4,14 @@ mod engine;
 mod receivers;
 mod served;
 
+use actix::Actor;
 use engine::{Site, event};
+use honeyguide::actors::exporter::{Drain, ExporterActor, ExporterConfig};
 use honeyguide::cli::context::Exit;
+use honeyguide::config;
+use honeyguide::daemon::DataDir;
+use honeyguide::sinks::delivery::{SinkSnapshot, SinkState};
+use honeyguide::telemetry::Telemetry;
 use serde_json::json;
 use served::{Daemon, Home, until};
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +142,10 @@ fn conforms(name: &str, make: &mut dyn FnMut(&Path) -> Box<dyn Receiver>) {
     let mut receiver = make(place.path());
     survives_being_killed(&mut *receiver);
     println!("{name}: SIGKILL of the daemon");
+    let place = tempfile::tempdir().unwrap();
+    let mut receiver = make(place.path());
+    survives_six_hours(&mut *receiver);
+    println!("{name}: six hours of absence");
 }
 
 fn survives(receiver: &mut dyn Receiver, fault: Fault) {
@@ -251,6 +261,50 @@ fn survives_being_killed(receiver: &mut dyn Receiver) {
     assert!(daemon.wait().unwrap().success(), "drained");
     arrived(receiver, &expected, true);
     println!("{} kills, {} items, {} arrivals", kills(), expected.len(), receiver.received().len());
+}
+
+/// The sink's own actor over a real journal, in virtual time while nobody is there, with the pace that sinks have by themselves.
+fn survives_six_hours(receiver: &mut dyn Receiver) {
+    const HOURS_6: u64 = 6 * 3600;
+    let traffic = receiver.traffic();
+    let home = Home::with(&format!("[[sink]]\nname = \"tested\"\n{}\nbatch_events = 50\n", receiver.table()));
+    let input = home.write("log.json", &traffic.log(EVENTS));
+    home.expect(Exit::Done, &["load", "--format", traffic.format, input.to_str().unwrap()]);
+    receiver.suffer(Fault::Absent).expect("anything can be absent");
+    let mut settings = config::load(Some(&home.config()), None).unwrap();
+    let open = DataDir::open(&settings, &Telemetry::unlogged(), &mut |_| {}).unwrap().into_store();
+    let (sender, mut snapshot) = tokio::sync::watch::channel(SinkSnapshot::default());
+    let exporter = ExporterActor::new(ExporterConfig {
+        settings: settings.sinks.remove(0),
+        store: open.store.clone(),
+        state: open.state.clone(),
+        telemetry: Telemetry::unlogged(),
+        snapshot: sender,
+        model: None,
+    });
+    actix::System::new().block_on(async {
+        tokio::time::pause();
+        let address = exporter.start();
+        let (mut batches, mut bytes) = (0, 0);
+        for second in 0..HOURS_6 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = snapshot.borrow().clone();
+            (batches, bytes) = (batches.max(now.batches), bytes.max(now.batch_bytes));
+            assert!(second < 60 || now.state == SinkState::Degraded && now.reason.is_some(), "after {second} s: {now:?}");
+        }
+        let attempts = snapshot.borrow().attempts;
+        assert!(batches <= 5 && bytes < 5 * 50 * 1024, "{batches} batches with {bytes} bytes");
+        assert!((10..HOURS_6 / 20).contains(&attempts), "{attempts} attempts");
+        receiver.recover();
+        // Behind the longest wait between two attempts.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        let settled = snapshot.wait_for(|now| now.state == SinkState::Idle && now.lag_events == 0);
+        tokio::time::timeout(Duration::from_secs(60), settled).await.expect("in time").expect("it runs");
+        address.send(Drain(Duration::from_secs(10))).await.unwrap();
+        println!("{attempts} attempts in six hours, at most {batches} batches with {bytes} bytes");
+    });
+    arrived(receiver, &traffic.due(EVENTS), true);
 }
 
 /// A directory, which may be missing, or be a file.
