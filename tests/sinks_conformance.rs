@@ -4,8 +4,15 @@ mod engine;
 mod receivers;
 mod served;
 
+use actix::Actor;
 use engine::{Site, event};
+use honeyguide::actors::exporter::{Drain, ExporterActor, ExporterConfig};
 use honeyguide::cli::context::Exit;
+use honeyguide::config;
+use honeyguide::daemon::DataDir;
+use honeyguide::sinks::delivery::{SinkSnapshot, SinkState};
+use honeyguide::telemetry::Telemetry;
+use serde_json::json;
 use served::{Daemon, Home, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +22,6 @@ use std::time::{Duration, Instant};
 
 /// What a receiver may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "receivers over HTTP have more ways to fail than files")]
 enum Fault {
     /// It is not there.
     Absent,
@@ -56,22 +62,53 @@ impl Fault {
     }
 }
 
-/// The one item that receivers refuse: event number 77 of the log.
+/// The one item that receivers refuse: the one that line number 77 of the log makes due.
 const POISON: u64 = 77;
 const EVENTS: u64 = 2_000;
+
+/// The endless log that a sink is tested with.
+#[derive(Clone, Copy)]
+struct Traffic {
+    format: &'static str,
+    /// Line `n`.
+    line: fn(u64) -> String,
+    /// What is to be delivered on account of line `n`, once it is written.
+    due: fn(u64) -> Option<String>,
+    /// So many lines are written in one go, at most, while the daemon is killed.
+    written_at_once_max: u64,
+}
+
+/// Each event is to be delivered as it is.
+const LOGINS: Traffic = Traffic { format: "cowrie", line: event, due: |n| Some(event(n)), written_at_once_max: 300 };
+
+impl Traffic {
+    fn log(&self, lines: u64) -> Vec<u8> {
+        (0..lines).flat_map(|n| ((self.line)(n) + "\n").into_bytes()).collect()
+    }
+
+    /// Everything that is due once so many lines are written.
+    fn due(&self, lines: u64) -> BTreeSet<String> {
+        (0..lines).filter_map(self.due).collect()
+    }
+}
 
 /// Where a sink under test delivers to: a real server, or a real directory.
 trait Receiver {
     /// `type`, place and credentials: the lines of the sink's table that are this receiver's.
     fn table(&self) -> String;
 
-    /// From now on it behaves like this. False: a receiver of its kind cannot.
-    fn suffer(&mut self, fault: Fault) -> bool;
+    /// What is written for it.
+    fn traffic(&self) -> Traffic {
+        LOGINS
+    }
+
+    /// From now on it behaves like this; or why a receiver of its kind cannot.
+    fn suffer(&mut self, fault: Fault) -> Result<(), &'static str>;
 
     /// From now on nothing is wrong with it.
     fn recover(&mut self);
 
-    /// Everything that arrived, in the order of arrival: (key of the item, where there is one; line).
+    /// Everything that arrived, in the order of arrival: (key of the item, where there is one; item, as in [`Traffic::due`]).
     fn received(&self) -> Vec<(Option<String>, String)>;
 
     /// Nothing arrives twice.
@@ -88,32 +125,35 @@ fn configuration(receiver: &dyn Receiver) -> String {
     )
 }
 
-fn log(events: u64) -> Vec<u8> {
-    (0..events).flat_map(|n| (event(n) + "\n").into_bytes()).collect()
-}
-
 /// The suite. `make` begins a receiver with an empty directory of its own.
 fn conforms(name: &str, make: &mut dyn FnMut(&Path) -> Box<dyn Receiver>) {
-    let mut suffered = Vec::new();
     for fault in FAULTS {
         let place = tempfile::tempdir().unwrap();
         let mut receiver = make(place.path());
-        if receiver.suffer(fault) {
-            survives(&mut *receiver, fault);
-            suffered.push(fault);
+        match receiver.suffer(fault) {
+            Ok(()) => {
+                survives(&mut *receiver, fault);
+                println!("{name}: {fault:?}");
+            }
+            Err(why) => println!("{name}: {fault:?} does not apply: {why}"),
         }
     }
     let place = tempfile::tempdir().unwrap();
     let mut receiver = make(place.path());
     survives_being_killed(&mut *receiver);
-    println!("{name}: {suffered:?}, and SIGKILL of the daemon");
+    println!("{name}: SIGKILL of the daemon");
+    let place = tempfile::tempdir().unwrap();
+    let mut receiver = make(place.path());
+    survives_six_hours(&mut *receiver);
+    println!("{name}: six hours of absence");
 }
 
 fn survives(receiver: &mut dyn Receiver, fault: Fault) {
+    let traffic = receiver.traffic();
     let home = Home::with(&configuration(receiver));
-    let input = home.write("cowrie.json", &log(EVENTS));
+    let input = home.write("log.json", &traffic.log(EVENTS));
     let daemon = Daemon::start(&home);
-    home.expect(Exit::Done, &["load", input.to_str().unwrap()]);
+    home.expect(Exit::Done, &["load", "--format", traffic.format, input.to_str().unwrap()]);
     let beside = || std::fs::read_to_string(home.path("beside.ndjson")).unwrap_or_default().lines().count() as u64;
     until("the sink beside it has everything", || beside() == EVENTS);
     let show = || home.json(Exit::Done, &["sinks", "show", "tested"]);
@@ -138,9 +178,11 @@ fn survives(receiver: &mut dyn Receiver, fault: Fault) {
         row["state"] == "idle" && row["lag_events"] == 0
     });
     let dead = home.json(Exit::Done, &["sinks", "dead", "list", "tested"]);
-    let expected: BTreeSet<String> = (0..EVENTS).filter(|&n| fault != Fault::Poison || n != POISON).map(event).collect();
+    let all = traffic.due(EVENTS);
+    let mut expected = all.clone();
     match fault {
         Fault::Poison => {
+            expected.remove(&(traffic.due)(POISON).expect("an item"));
             assert_eq!(dead.as_array().map(Vec::len), Some(1), "{dead}");
             assert_eq!(dead[0]["sequence"], POISON + 1);
             assert!(dead[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
@@ -155,15 +197,16 @@ fn survives(receiver: &mut dyn Receiver, fault: Fault) {
         let retried = home.json(Exit::Done, &["sinks", "dead", "retry", "tested"]);
         assert_eq!((&retried["retried"], &retried["delivered"]), (&1.into(), &1.into()));
         assert_eq!(home.json(Exit::Done, &["sinks", "dead", "list", "tested"]).as_array().map(Vec::len), Some(0));
-        arrived(receiver, &(0..EVENTS).map(event).collect(), false);
+        arrived(receiver, &all, false);
     }
 }
 
 /// Everything is there; what is there twice has the same key.
 fn arrived(receiver: &dyn Receiver, expected: &BTreeSet<String>, in_order: bool) {
     let received = receiver.received();
-    let lines: BTreeSet<String> = received.iter().map(|(_, line)| line.clone()).collect();
-    assert!(lines == *expected, "{} of {} events", lines.len(), expected.len());
+    let items: BTreeSet<String> = received.iter().map(|(_, item)| item.clone()).collect();
+    let wrong: Vec<_> = items.symmetric_difference(expected).take(3).collect();
+    assert!(wrong.is_empty(), "{} of {} items, such as {wrong:?}", items.len(), expected.len());
     if receiver.exactly_once() {
         assert_eq!(received.len(), expected.len(), "nothing twice");
         let sequence: Vec<&String> = received.iter().map(|(_, line)| line).collect();
@@ -171,8 +214,8 @@ fn arrived(receiver: &dyn Receiver, expected: &BTreeSet<String>, in_order: bool)
         assert!(!in_order || sequence.is_sorted_by_key(|line| line.split("\"timestamp\":").nth(1).map(str::to_owned)), "in order");
     }
     let mut keys: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (key, line) in &received {
-        keys.entry(line).or_default().extend(key.as_deref());
+    for (key, item) in &received {
+        keys.entry(item).or_default().extend(key.as_deref());
     }
     assert!(keys.values().all(|keys| keys.len() <= 1), "repeats carry the same key");
 }
@@ -184,7 +227,8 @@ fn kills() -> u64 {
 /// The real process, killed again and again between anything and anything else, now and then with its state gone as well.
 fn survives_being_killed(receiver: &mut dyn Receiver) {
     let dir = tempfile::tempdir().unwrap();
-    let mut site = Site::new(dir.path());
+    let traffic = receiver.traffic();
+    let mut site = Site::of(dir.path(), traffic.format, traffic.line);
     site.settings(&format!("[admin]\nlisten = \"off\"\n[journal]\nsegment_bytes = \"1 MiB\"\n{}", configuration(receiver)));
     let (config, data) = (dir.path().join("honeyguide.toml"), site.data());
     let run = || -> Child {
@@ -200,7 +244,7 @@ fn survives_being_killed(receiver: &mut dyn Receiver) {
         let mut daemon = run();
         let end = Instant::now() + Duration::from_millis(150 + below(600));
         while Instant::now() < end {
-            site.write(1 + below(300));
+            site.write(1 + below(traffic.written_at_once_max));
             std::thread::sleep(Duration::from_millis(below(15)));
         }
         daemon.kill().unwrap();
@@ -211,12 +255,56 @@ fn survives_being_killed(receiver: &mut dyn Receiver) {
         }
     }
     let mut daemon = run();
-    let expected: BTreeSet<String> = (0..site.written()).map(event).collect();
-    until("everything arrived", || receiver.received().iter().map(|(_, line)| line).collect::<BTreeSet<_>>().len() == expected.len());
+    let expected = traffic.due(site.written());
+    until("everything arrived", || receiver.received().iter().map(|(_, item)| item).collect::<BTreeSet<_>>().len() == expected.len());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(daemon.wait().unwrap().success(), "drained");
     arrived(receiver, &expected, true);
-    println!("{} kills, {} events, {} arrivals", kills(), expected.len(), receiver.received().len());
+    println!("{} kills, {} items, {} arrivals", kills(), expected.len(), receiver.received().len());
+}
+
+/// The sink's own actor over a real journal, in virtual time while nobody is there, with the pace that sinks have by themselves.
+fn survives_six_hours(receiver: &mut dyn Receiver) {
+    const HOURS_6: u64 = 6 * 3600;
+    let traffic = receiver.traffic();
+    let home = Home::with(&format!("[[sink]]\nname = \"tested\"\n{}\nbatch_events = 50\n", receiver.table()));
+    let input = home.write("log.json", &traffic.log(EVENTS));
+    home.expect(Exit::Done, &["load", "--format", traffic.format, input.to_str().unwrap()]);
+    receiver.suffer(Fault::Absent).expect("anything can be absent");
+    let mut settings = config::load(Some(&home.config()), None).unwrap();
+    let open = DataDir::open(&settings, &Telemetry::unlogged(), &mut |_| {}).unwrap().into_store();
+    let (sender, mut snapshot) = tokio::sync::watch::channel(SinkSnapshot::default());
+    let exporter = ExporterActor::new(ExporterConfig {
+        settings: settings.sinks.remove(0),
+        store: open.store.clone(),
+        state: open.state.clone(),
+        telemetry: Telemetry::unlogged(),
+        snapshot: sender,
+        model: None,
+    });
+    actix::System::new().block_on(async {
+        tokio::time::pause();
+        let address = exporter.start();
+        let (mut batches, mut bytes) = (0, 0);
+        for second in 0..HOURS_6 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = snapshot.borrow().clone();
+            (batches, bytes) = (batches.max(now.batches), bytes.max(now.batch_bytes));
+            assert!(second < 60 || now.state == SinkState::Degraded && now.reason.is_some(), "after {second} s: {now:?}");
+        }
+        let attempts = snapshot.borrow().attempts;
+        assert!(batches <= 5 && bytes < 5 * 50 * 1024, "{batches} batches with {bytes} bytes");
+        assert!((10..HOURS_6 / 20).contains(&attempts), "{attempts} attempts");
+        receiver.recover();
+        // Behind the longest wait between two attempts.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        let settled = snapshot.wait_for(|now| now.state == SinkState::Idle && now.lag_events == 0);
+        tokio::time::timeout(Duration::from_secs(60), settled).await.expect("in time").expect("it runs");
+        address.send(Drain(Duration::from_secs(10))).await.unwrap();
+        println!("{attempts} attempts in six hours, at most {batches} batches with {bytes} bytes");
+    });
+    arrived(receiver, &traffic.due(EVENTS), true);
 }
 
 /// A directory, which may be missing, or be a file.
@@ -230,16 +318,18 @@ impl Receiver for Directory {
         format!("type = \"file\"\npath = \"{}\"\n{}", self.dir.join("out").display(), self.format)
     }
 
-    fn suffer(&mut self, fault: Fault) -> bool {
+    fn suffer(&mut self, fault: Fault) -> Result<(), &'static str> {
         match fault {
             Fault::Absent => std::fs::remove_dir(&self.dir).unwrap(),
             Fault::Failing => {
                 std::fs::remove_dir(&self.dir).unwrap();
                 std::fs::write(&self.dir, "a file where a directory should be").unwrap();
             }
-            _ => return false,
+            Fault::DiesMidBatch => return Err("it has no other end that could; the daemon dies instead"),
+            Fault::Slow | Fault::Busy | Fault::RedirectsInside | Fault::WrongCredentials => return Err("nobody answers"),
+            Fault::Partial | Fault::Poison => return Err("it takes whatever is written"),
         }
-        true
+        Ok(())
     }
 
     fn recover(&mut self) {
@@ -330,7 +420,7 @@ impl Receiver for Hook {
         )
     }
 
-    fn suffer(&mut self, fault: Fault) -> bool {
+    fn suffer(&mut self, fault: Fault) -> Result<(), &'static str> {
         match fault {
             Fault::Absent => self.server.server.absent(),
             Fault::DiesMidBatch => {
@@ -339,11 +429,10 @@ impl Receiver for Hook {
                 let [asked, gone, back] = servers;
                 dies_once(move || asked.count() > 200, move || gone.server.absent(), move || back.server.present());
             }
-            // A webhook takes a batch or does not.
-            Fault::Partial => return false,
+            Fault::Partial => return Err("a webhook takes a batch or does not"),
             other => http_fault(self.server.faults(), other),
         }
-        true
+        Ok(())
     }
 
     fn recover(&mut self) {
@@ -380,7 +469,7 @@ impl Receiver for Arc<receivers::elasticsearch::Double> {
         format!("type = \"elasticsearch\"\nurl = \"{}\"\nallow_private = [\"127.0.0.1\"]", self.url())
     }
 
-    fn suffer(&mut self, fault: Fault) -> bool {
+    fn suffer(&mut self, fault: Fault) -> Result<(), &'static str> {
         match fault {
             Fault::Absent => self.server.absent(),
             Fault::DiesMidBatch => {
@@ -391,7 +480,7 @@ impl Receiver for Arc<receivers::elasticsearch::Double> {
             Fault::Partial => self.faults().set(receivers::Fault::Partial { every: 3, status: 429 }),
             other => http_fault(self.faults(), other),
         }
-        true
+        Ok(())
     }
 
     fn recover(&mut self) {
@@ -415,4 +504,111 @@ impl Receiver for Arc<receivers::elasticsearch::Double> {
 #[test]
 fn elasticsearch_conforms() {
     conforms("elasticsearch", &mut |_| Box::new(receivers::elasticsearch::start()));
+}
+
+/// Messages of a chat, and chats that go on at the same time.
+const MESSAGES: u64 = 5;
+const AT_ONCE: u64 = 8;
+
+/// Chat and message of line `n`: every chat of a block says its first message, then its second, and so on.
+fn place_of(n: u64) -> (u64, u64) {
+    let (block, within) = (n / (MESSAGES * AT_ONCE), n % (MESSAGES * AT_ONCE));
+    (block * AT_ONCE + within % AT_ONCE, within / AT_ONCE)
+}
+
+fn session_of(chat: u64) -> String {
+    format!("chat-{chat:06}")
+}
+
+/// Scams that end with a goodbye. One result is due for each, of all its messages.
+const CHATS: Traffic = Traffic {
+    format: "chat",
+    line: |n| {
+        let (chat, message) = place_of(n);
+        let (sender, text) = match message {
+            0 => ("scammer", "URGENT: your SBI account will be blocked today. Share your OTP immediately.".to_owned()),
+            1 => ("user", "Who is this?".to_owned()),
+            2 => ("scammer", format!("The fraud department. Pay Rs 500 to desk{chat}@ybl now")),
+            3 => ("user", "I do not think so.".to_owned()),
+            _ => ("user", "No. Goodbye!".to_owned()),
+        };
+        let said = json!({"sender": sender, "text": text, "timestamp": 1_780_000_000_000 + n});
+        json!({"sessionId": session_of(chat), "message": said, "conversationHistory": [], "metadata": {"channel": "SMS"}}).to_string()
+    },
+    due: |n| {
+        let (chat, message) = place_of(n);
+        (message == MESSAGES - 1).then(|| told_of(&session_of(chat), MESSAGES, &format!("desk{chat}@ybl")))
+    },
+    // One request each.
+    written_at_once_max: 30,
+};
+
+/// A result, as far as it can be told beforehand.
+fn told_of(session: &str, messages: u64, upi: &str) -> String {
+    format!("{session}: {messages} messages, {upi}")
+}
+
+/// A receiver of final results, and the file with the key that it wants.
+struct Results {
+    server: Arc<receivers::guvi::Receiver>,
+    api_key: PathBuf,
+}
+
+impl Receiver for Results {
+    fn table(&self) -> String {
+        format!(
+            "type = \"guvi\"\nurl = \"{}\"\nallow_private = [\"127.0.0.1\"]\napi_key_file = \"{}\"",
+            self.server.url(),
+            self.api_key.display()
+        )
+    }
+
+    fn traffic(&self) -> Traffic {
+        CHATS
+    }
+
+    fn suffer(&mut self, fault: Fault) -> Result<(), &'static str> {
+        match fault {
+            Fault::Absent => self.server.server.absent(),
+            // A result is taken, and its sender does not learn of it.
+            Fault::DiesMidBatch => {
+                self.server.faults().set_times(receivers::Fault::DieMidBody, 3);
+                let [asked, gone, back] = [self.server.clone(), self.server.clone(), self.server.clone()];
+                dies_once(move || asked.told().len() > 20, move || gone.server.absent(), move || back.server.present());
+            }
+            Fault::Partial => return Err("the convention has no batches: a result is taken or is not"),
+            Fault::Poison => self.server.faults().poison(Some(&session_of(place_of(POISON).0))),
+            other => http_fault(self.server.faults(), other),
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self) {
+        well(self.server.faults());
+        self.server.server.present();
+    }
+
+    /// Not only the key is the same when a result comes again: all of it is.
+    fn received(&self) -> Vec<(Option<String>, String)> {
+        assert_eq!(self.server.problems(), Vec::<String>::new());
+        let told = |receivers::guvi::Told { key, result }| {
+            let (session, messages) = (result["sessionId"].as_str().unwrap(), result["totalMessagesExchanged"].as_u64().unwrap());
+            let upi = result["extractedIntelligence"]["upiIds"][0].as_str().unwrap_or("nowhere");
+            (Some(format!("{key} {result}")), told_of(session, messages, upi))
+        };
+        self.server.told().into_iter().map(told).collect()
+    }
+
+    fn exactly_once(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_receiver_of_final_results_conforms() {
+    conforms("guvi", &mut |place| {
+        let (server, api_key) = (receivers::guvi::start(), place.join("key"));
+        std::fs::write(&api_key, receivers::guvi::API_KEY).unwrap();
+        Box::new(Results { server, api_key })
+    });
 }

@@ -17,13 +17,20 @@ use std::time::{Duration, Instant};
 pub struct Site {
     pub root: PathBuf,
     pub log: PathBuf,
+    format: &'static str,
+    line: fn(u64) -> String,
     written: u64,
 }
 
 impl Site {
     pub fn new(root: &Path) -> Site {
+        Site::of(root, "cowrie", event)
+    }
+
+    /// With another endless log, whose line `n` is `line(n)`.
+    pub fn of(root: &Path, format: &'static str, line: fn(u64) -> String) -> Site {
         std::fs::create_dir_all(root.join("log")).unwrap();
-        Site { root: root.to_owned(), log: root.join("log/cowrie.json"), written: 0 }
+        Site { root: root.to_owned(), log: root.join(format!("log/{format}.json")), format, line, written: 0 }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -34,7 +41,7 @@ impl Site {
     pub fn write(&mut self, events: u64) {
         let mut text = Vec::new();
         for n in self.written..self.written + events {
-            text.extend_from_slice(event(n).as_bytes());
+            text.extend_from_slice((self.line)(n).as_bytes());
             text.push(b'\n');
         }
         self.append(&text);
@@ -59,8 +66,8 @@ impl Site {
 
     pub fn settings(&self, more: &str) -> config::Settings {
         let file = self.root.join("honeyguide.toml");
-        let pattern = self.root.join("log/cowrie.json*");
-        let source = format!("[[source]]\nname = \"site\"\ntype = \"file\"\nformat = \"cowrie\"\npaths = [\"{}\"]\n", pattern.display());
+        let (format, pattern) = (self.format, self.root.join(format!("log/{}.json*", self.format)));
+        let source = format!("[[source]]\nname = \"site\"\ntype = \"file\"\nformat = \"{format}\"\npaths = [\"{}\"]\n", pattern.display());
         std::fs::write(&file, format!("{more}\n{source}")).unwrap();
         config::load_from(Some(&file), Some(&self.data()), &config::Surroundings::of_process().unwrap()).unwrap()
     }
@@ -96,7 +103,7 @@ impl Site {
             ControlFlow::Continue(())
         })
         .unwrap();
-        let expected: Vec<String> = (0..self.written).map(event).collect();
+        let expected: Vec<String> = (0..self.written).map(self.line).collect();
         assert_eq!(found.len(), expected.len());
         assert_eq!(found, expected);
         let verified = service::verify(&open.store, &mut |_, _| {}).unwrap();
