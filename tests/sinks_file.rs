@@ -48,7 +48,10 @@ fn an_operator_sees_pauses_repeats_and_tests_sinks() {
     until("the rest is in the file", || lines() == 3_500);
     home.expect(Exit::Done, &["sinks", "replay", "archive", "--from", "3001"]);
     until("a part is there again", || lines() == 4_000);
+    let too_far = ["sinks", "replay", "archive", "--from", "3502"];
+    assert!(format!("{:#}", home.fails(&too_far)).contains("there is no event 3502 yet: the newest is 3500"));
     drop(daemon);
+    assert!(format!("{:#}", home.fails(&too_far)).contains("there is no event 3502 yet"));
     home.expect(Exit::Done, &["sinks", "replay", "archive", "--from", "3401"]);
     let daemon = Daemon::start(&home);
     until("another part is there again", || lines() == 4_100);
@@ -65,6 +68,23 @@ fn an_operator_sees_pauses_repeats_and_tests_sinks() {
         })
         .unwrap();
     assert_eq!(orders, 4, "each order stands in the ledger");
+}
+
+#[test]
+fn the_end_at_which_a_new_sink_starts_stays_where_it_was() {
+    let home = Home::with("");
+    home.expect(Exit::Done, &["load", home.write("before.json", &served::log(1, 100)).to_str().unwrap()]);
+    let sink = "[[sink]]\nname = \"archive\"\ntype = \"file\"\npath = \"missing/out.ndjson\"\nstart = \"end\"\nbatch_age_ms = 5\n";
+    std::fs::write(home.config(), format!("{}{sink}", std::fs::read_to_string(home.config()).unwrap())).unwrap();
+    let after = home.write("after.json", &served::log(2, 50));
+    let daemon = Daemon::start(&home);
+    home.expect(Exit::Done, &["load", after.to_str().unwrap()]);
+    drop(daemon);
+    // Nothing could be delivered, and what came since it started is still to be.
+    let _daemon = Daemon::start(&home);
+    std::fs::create_dir(home.path("missing")).unwrap();
+    let delivered = || std::fs::read(home.path("missing/out.ndjson")).unwrap_or_default();
+    until("what came since is delivered", || delivered() == std::fs::read(&after).unwrap());
 }
 
 #[test]

@@ -159,11 +159,17 @@ pub fn cursor(settings: &SinkSettings, state: &State, store: &Store) -> SinkCurs
     })
 }
 
-/// Has retention wait for the sinks, before any of them runs.
+/// Has retention wait for the sinks, before any of them runs. Where a new one starts is written down at once: after a restart the
+/// journal's end is another.
 pub fn hold_for(sinks: &[SinkSettings], state: &State, store: &Store) {
     for settings in sinks {
-        let needs = (!settings.may_lose).then(|| cursor(settings, state, store).seq);
-        store.hold(settings.name.as_str(), needs);
+        let (name, cursor) = (settings.name.as_str(), cursor(settings, state, store));
+        if state.cursor(name).is_none() {
+            store.carry(&SinkCursor::checkpoint_name(name), cursor.encode());
+            // A state that cannot be written is told of by whoever writes it next.
+            let _ = state.save_cursor(name, cursor);
+        }
+        store.hold(name, (!settings.may_lose).then_some(cursor.seq));
     }
 }
 

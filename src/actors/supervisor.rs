@@ -284,8 +284,14 @@ impl SupervisorActor {
     /// Ends the actors of sinks that are gone or changed; then starts what is missing.
     fn change_exporters(&mut self, ctx: &mut Context<Self>) {
         exporter::hold_for(&self.settings.sinks, &self.state, &self.observed.store);
-        let (kept, gone): (Vec<Exporter>, Vec<Exporter>) =
-            self.exporters.drain(..).partition(|exporter| self.settings.sinks.contains(&exporter.settings));
+        // What stands in files of its own, keys and certificates, may have changed though the settings did not.
+        let reads_files = |settings: &SinkSettings| {
+            !settings.receiver.secrets().is_empty() || settings.receiver.http().is_some_and(|http| http.ca_file.is_some())
+        };
+        let (kept, gone): (Vec<Exporter>, Vec<Exporter>) = self
+            .exporters
+            .drain(..)
+            .partition(|exporter| self.settings.sinks.contains(&exporter.settings) && !reads_files(&exporter.settings));
         self.exporters = kept;
         for Exporter { settings, address, .. } in gone {
             let name = exporter_name(&settings);

@@ -129,7 +129,11 @@ fn order(name: &str, order: Order, settings: &Settings, context: &Context, out: 
     };
     let state = if ordered.paused { "paused" } else { "delivers" };
     let lag = format::plural(ordered.lag_events, "event", "events");
-    let text = format!("{name} {state}: at sequence {}, {lag} behind\n", ordered.cursor);
+    let skipped = match ordered.skipped {
+        0 => String::new(),
+        skipped => format!("; {} before that left out", format::plural(skipped, "event", "events")),
+    };
+    let text = format!("{name} {state}: at sequence {}, {lag} behind{skipped}\n", ordered.cursor);
     tell(&ordered, |_| text, context, out)?;
     Ok(Exit::Done)
 }

@@ -158,6 +158,9 @@ pub struct Ordered {
     pub cursor: u64,
     /// Events from there to the end of the journal.
     pub lag_events: u64,
+    /// A replay from behind the place where it stood leaves out so many events.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 /// An order that moves a sink's place or keeps it there.
@@ -189,6 +192,8 @@ fn known<'s>(settings: &'s [SinkSettings], name: &str) -> Result<&'s SinkSetting
 /// Sends an order to a running sink; `by` is who gave it. Blocking work is done on threads that may block.
 pub async fn order(engine: &Engine, name: &str, order: Order, by: &str) -> Result<Ordered, ServiceError> {
     known(&engine.settings.borrow().sinks, name)?;
+    is_there(engine.store(), order)?;
+    let before = engine.state.cursor(name).map(|cursor| cursor.seq);
     let (done, answered) = oneshot::channel();
     let command = match order {
         Order::Pause => Command::Pause(done),
@@ -209,11 +214,32 @@ pub async fn order(engine: &Engine, name: &str, order: Order, by: &str) -> Resul
     let cursor = engine.state.cursor(name).unwrap_or(SinkCursor { seq: 1, paused: false });
     let cursor = SinkCursor { seq: to.take().unwrap_or(cursor.seq), ..cursor };
     let head = engine.store().view().next_seq();
+    let skipped = skipped(order, before, cursor.seq);
     let (store, owner, by, what) = (engine.store().clone(), name.to_owned(), by.to_owned(), order);
-    let recorded = tokio::task::spawn_blocking(move || record(&store, &owner, what, cursor.seq, &by)).await;
+    let recorded = tokio::task::spawn_blocking(move || record(&store, &owner, what, cursor.seq, skipped, &by)).await;
     recorded.map_err(|panic| ServiceError::Sink(panic.to_string()))??;
     engine.observed.telemetry.emit(&crate::telemetry::events::SinkOrdered { sink: name, order: order.name(), sequence: cursor.seq });
-    Ok(Ordered { sink: name.to_owned(), paused: cursor.paused, cursor: cursor.seq, lag_events: head.saturating_sub(cursor.seq) })
+    let lag_events = head.saturating_sub(cursor.seq);
+    Ok(Ordered { sink: name.to_owned(), paused: cursor.paused, cursor: cursor.seq, lag_events, skipped })
+}
+
+/// An order to deliver from an event that is not there yet would leave out what comes until then.
+fn is_there(store: &Store, order: Order) -> Result<(), ServiceError> {
+    let next = store.view().next_seq();
+    match order {
+        Order::ReplayFrom(seq) if seq > next => {
+            let last = next.saturating_sub(1);
+            Err(ServiceError::Sink(format!("there is no event {seq} yet: the newest is {last}; give a number up to {next}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn skipped(order: Order, before: Option<u64>, to: u64) -> u64 {
+    match order {
+        Order::ReplayFrom(_) | Order::ReplaySince(_) => before.map_or(0, |before| to.saturating_sub(before)),
+        Order::Pause | Order::Resume => 0,
+    }
 }
 
 async fn send(engine: &Engine, name: &str, command: Command) -> Result<(), ServiceError> {
@@ -228,8 +254,8 @@ fn not_ready(name: &str) -> ServiceError {
     ServiceError::Sink(format!("the sink `{name}` takes no orders now: `honeyguide sinks show {name}` says why"))
 }
 
-fn record(store: &Store, sink: &str, order: Order, cursor: u64, by: &str) -> Result<(), ServiceError> {
-    let details = serde_json::json!({ "sink": sink, "order": order.name(), "sequence": cursor, "by": by });
+fn record(store: &Store, sink: &str, order: Order, cursor: u64, skipped: u64, by: &str) -> Result<(), ServiceError> {
+    let details = serde_json::json!({ "sink": sink, "order": order.name(), "sequence": cursor, "skipped": skipped, "by": by });
     Ok(store.record("sink_ordered", details, time::now())?)
 }
 
@@ -243,7 +269,9 @@ pub fn order_stopped(
     by: &str,
 ) -> Result<Ordered, ServiceError> {
     let sink = known(settings, name)?;
+    is_there(store, order)?;
     let mut cursor = exporter::cursor(sink, state, store);
+    let before = Some(cursor.seq);
     match order {
         Order::Pause => cursor.paused = true,
         Order::Resume => cursor.paused = false,
@@ -255,9 +283,10 @@ pub fn order_stopped(
         made.rewound().map_err(ServiceError::Sink)?;
     }
     state.save_cursor(name, cursor).map_err(|error| ServiceError::Sink(error.to_string()))?;
-    record(store, name, order, cursor.seq, by)?;
+    let skipped = skipped(order, before, cursor.seq);
+    record(store, name, order, cursor.seq, skipped, by)?;
     let lag_events = store.view().next_seq().saturating_sub(cursor.seq);
-    Ok(Ordered { sink: name.to_owned(), paused: cursor.paused, cursor: cursor.seq, lag_events })
+    Ok(Ordered { sink: name.to_owned(), paused: cursor.paused, cursor: cursor.seq, lag_events, skipped })
 }
 
 /// Asks a receiver whether it would take deliveries; nothing is delivered.
@@ -427,7 +456,7 @@ pub fn forget(settings: &[SinkSettings], state: &State, store: &Store, name: &st
         return Err(ServiceError::Sink(format!("the sink `{name}` is configured: {remedy}")));
     }
     store.carry(&SinkCursor::checkpoint_name(name), Vec::new());
-    if !state.forget_cursor(name).map_err(|error| ServiceError::Sink(error.to_string()))? {
+    if !state.forget_sink(name).map_err(|error| ServiceError::Sink(error.to_string()))? {
         return Err(ServiceError::NoSink(name.to_owned()));
     }
     Ok(store.record("sink_forgotten", serde_json::json!({ "sink": name, "by": by }), time::now())?)

@@ -802,7 +802,6 @@ impl Delivery {
         self.window.clear();
         // Who asked for dead letters to be sent again learns that it broke off.
         self.redelivered.clear();
-        self.settled.clear();
         self.breaker.reset();
         self.brake = Brake::new(self.policy.refused_max);
         self.unusable = None;
@@ -844,12 +843,29 @@ impl Delivery {
                 _ => break,
             }
         }
+        self.remember(until).await;
         if self.cursor != self.saved
             && let Err(why) = self.save_now().await
         {
             self.ports.keeper.failed(FailureStage::Cursor, FailureClass::Transient, &why);
         }
         self.publish(Instant::now());
+    }
+
+    /// Tells the feed what has settled since it was asked last, before the cursor passes it.
+    async fn remember(&mut self, until: Instant) {
+        if self.taking.is_some()
+            && let Ok((feed, _)) = tokio::time::timeout_at(until, joined(&mut self.taking)).await
+        {
+            self.feed = Some(feed);
+        }
+        let Some(mut feed) = self.feed.take() else { return };
+        let settled = std::mem::take(&mut self.settled);
+        let told = tokio::task::spawn_blocking(move || {
+            settled.iter().for_each(|batch| feed.settled(&batch.items));
+            feed
+        });
+        self.feed = told.await.ok();
     }
 
     /// When the loop has to look again if nothing happens.

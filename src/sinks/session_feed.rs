@@ -136,6 +136,9 @@ struct Table {
     /// By their last message: the first is silent longest.
     by_last: BTreeMap<u64, Arc<str>>,
     by_first: BTreeSet<u64>,
+    /// Those in which somebody said goodbye and that were looked at then. Going on, they are over when they are quiet: who says goodbye
+    /// a thousand times costs no thousand readings.
+    parted: HashSet<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -204,7 +207,7 @@ impl SessionFeed {
                 // Before the event is noted: it may be of a chat that was over by then.
                 open.take_quiet(read_until.saturating_sub(quiet), due);
                 if event.format.name() == format {
-                    open.note(event, due);
+                    open.note(event, sessions_max, due);
                 }
                 while open.chats.len() > sessions_max {
                     open.take_silent_longest(due);
@@ -223,7 +226,6 @@ impl SessionFeed {
     fn conclude(&mut self, due: &Due) -> Result<Option<(Item, Vec<u8>)>, FeedError> {
         let remembered = self.memory.messages(&due.session).map_err(FeedError::Journal)?;
         let asked_again = due.chat.last_seq <= self.again_through_seq;
-        // Known before anything is read: who says goodbye a thousand times costs no thousand readings.
         if remembered.is_some() && !self.settings.again && !asked_again {
             return Ok(None);
         }
@@ -234,12 +236,14 @@ impl SessionFeed {
             return Ok(None);
         }
         let talk = Talk { session: &due.session, messages: &messages };
-        let id = EventId::of_line(format!("{}\n{count}", due.session).as_bytes());
+        // The key under which it is sent: the same whenever the same result is sent again, though the chat may have grown.
+        let id = match self.settings.again {
+            true => EventId::of_line(format!("{}\n{count}", due.session).as_bytes()),
+            false => EventId::of_line(due.session.as_bytes()),
+        };
         // One on its way is not yet remembered; and a replay that meets a chat twice, because it was quiet in between, has it whole
         // the first time.
-        let on_its_way =
-            self.under_way.iter().any(|(other, (session, _))| *other == id || (!self.settings.again && *session == due.session));
-        if on_its_way || (asked_again && self.replayed.contains(&id)) {
+        if self.under_way.contains_key(&id) || (asked_again && self.replayed.contains(&id)) {
             return Ok(None);
         }
         let Some(assessment) = (self.assess)(&[talk]).into_iter().next().filter(Assessment::confirmed) else { return Ok(None) };
@@ -354,6 +358,8 @@ impl Feed for SessionFeed {
     fn seek(&mut self, seq: u64) {
         self.again_through_seq = self.seen_seq.max(self.events.position().saturating_sub(1));
         self.replayed.clear();
+        // What was on its way was called back.
+        self.under_way.clear();
         self.open = Table::default();
         self.due.clear();
         self.read_until = Micros::MIN;
@@ -362,7 +368,7 @@ impl Feed for SessionFeed {
 }
 
 impl Table {
-    fn note(&mut self, event: ChatEvent<'_>, due: &mut VecDeque<Due>) {
+    fn note(&mut self, event: ChatEvent<'_>, sessions_max: usize, due: &mut VecDeque<Due>) {
         let Some(message) = Message::parse(event.line) else { return };
         if message.session.is_empty() || message.session.len() > SESSION_BYTES_MAX {
             return;
@@ -379,7 +385,11 @@ impl Table {
                 format: event.format,
             },
         };
-        if is_goodbye(&message.text) {
+        if is_goodbye(&message.text) && !self.parted.contains(&session) {
+            if self.parted.len() >= sessions_max {
+                self.parted.clear();
+            }
+            self.parted.insert(session.clone());
             due.push_back(Due { session, chat, early: false });
             return;
         }
@@ -720,6 +730,43 @@ mod tests {
         let before = world.readings.load(Ordering::Relaxed);
         assert_eq!(drain(&mut feed, 9_000).0.len(), 0);
         assert_eq!(world.readings.load(Ordering::Relaxed), before);
+    }
+
+    #[test]
+    fn goodbyes_without_end_in_an_honest_chat_are_looked_at_once_and_a_scam_behind_them_is_found() {
+        let world = World::default();
+        for second in 0..500 {
+            world.say(second, "s", if second % 2 == 0 { HONEST } else { "bye" });
+        }
+        let mut feed = world.feed(1, quiet());
+        assert_eq!(drain(&mut feed, 500).0.len(), 0);
+        assert_eq!(world.readings.load(Ordering::Relaxed), 1);
+        world.say(501, "s", SCAM);
+        world.say(502, "s", "bye");
+        assert_eq!(sessions(&drain(&mut feed, 1_000).0), ["s"]);
+        assert_eq!(world.readings.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_result_that_may_have_arrived_comes_again_with_its_key_though_the_chat_grew() {
+        let world = World::default();
+        world.say(1, "s", SCAM);
+        let taken = world.feed(1, quiet()).take(LIMITS, 1_000 * MICROS_PER_SECOND).unwrap();
+        world.say(1_001, "s", "hello?");
+        let (results, _) = drain(&mut world.feed(1, quiet()), 2_000);
+        assert_eq!((results.len(), results[0].2), (1, taken.batch.items[0].id));
+    }
+
+    #[test]
+    fn a_replay_calls_back_what_is_on_its_way_and_sends_it_again() {
+        let world = World::default();
+        world.say(1, "s", SCAM);
+        let mut feed = world.feed(1, quiet());
+        let taken = feed.take(LIMITS, 1_000 * MICROS_PER_SECOND).unwrap();
+        assert_eq!(taken.batch.items.len(), 1);
+        feed.seek(1);
+        let (results, _) = drain(&mut feed, 1_000);
+        assert_eq!((results.len(), results[0].2), (1, taken.batch.items[0].id));
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl State {
             let (segments, checkpoints, cursors) = (db.open_tree("segments")?, db.open_tree("checkpoints")?, db.open_tree("cursors")?);
             let results = db.open_tree("results")?;
             // Reads every record once: garbage shows here and not in the middle of a day.
-            segments.iter().chain(checkpoints.iter()).chain(cursors.iter()).chain(db.iter()).try_for_each(|record| record.map(drop))?;
+            let all = segments.iter().chain(checkpoints.iter()).chain(cursors.iter()).chain(results.iter()).chain(db.iter());
+            all.map(|record| record.map(drop)).collect::<Result<(), _>>()?;
             Ok(State { db, dir: dir.to_owned(), segments, checkpoints, cursors, results, dirty: AtomicBool::new(false) })
         };
         // sled answers some damage with a panic.
@@ -228,9 +229,12 @@ impl State {
         self.flush()
     }
 
-    /// Forgets a sink. Answers whether it was known.
-    pub fn forget_cursor(&self, sink: &str) -> Result<bool, StateError> {
+    /// Forgets a sink, and which results it delivered. Answers whether it was known.
+    pub fn forget_sink(&self, sink: &str) -> Result<bool, StateError> {
         let known = self.cursors.remove(sink)?.is_some();
+        for key in self.results.scan_prefix([sink.as_bytes(), b"\0"].concat()).keys() {
+            self.results.remove(key?)?;
+        }
         self.flush()?;
         Ok(known)
     }

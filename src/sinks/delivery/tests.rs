@@ -20,6 +20,7 @@ struct Numbers {
     durable: watch::Receiver<u64>,
     /// Every so many events one is let through.
     keep: u64,
+    kept: Arc<Kept>,
 }
 
 impl Feed for Numbers {
@@ -36,7 +37,9 @@ impl Feed for Numbers {
         taken.cursor = self.next;
         Ok(taken)
     }
-    fn settled(&mut self, _: &[Item]) {}
+    fn settled(&mut self, items: &[Item]) {
+        self.kept.settled.lock().unwrap().extend(items.iter().map(|item| item.seq));
+    }
     fn seek(&mut self, seq: u64) {
         self.next = seq;
     }
@@ -49,6 +52,8 @@ struct Kept {
     cannot_bury: Mutex<bool>,
     attempts: Mutex<Vec<(EventId, SendOutcome)>>,
     lost: Mutex<u64>,
+    /// What the feed was told of.
+    settled: Mutex<Vec<u64>>,
 }
 
 impl Keeper for Kept {
@@ -162,7 +167,7 @@ fn rig_from(
     };
     let ports = DeliveryPorts {
         sink: sink.clone(),
-        feed: Box::new(Numbers { next: cursor.seq, durable: durable_receiver.clone(), keep: 1 }),
+        feed: Box::new(Numbers { next: cursor.seq, durable: durable_receiver.clone(), keep: 1, kept: kept.clone() }),
         keeper: kept.clone(),
         commands: orders,
         durable: durable_receiver,
@@ -469,6 +474,7 @@ async fn a_drain_lets_requests_end_and_saves_the_cursor() {
     let (sink, kept) = rig.drain().await;
     assert_eq!(sink.requests.lock().unwrap().len(), 1, "none began after the order");
     assert_eq!(kept.saved.lock().unwrap().last(), Some(&SinkCursor { seq: 11, paused: false }));
+    assert_eq!(*kept.settled.lock().unwrap(), (1..=10).collect::<Vec<u64>>(), "the feed knows before the cursor is behind them");
 }
 
 #[tokio::test(start_paused = true)]
