@@ -123,7 +123,10 @@ fn is_account(plain: &str, digits: &str, range: &Range<usize>) -> bool {
             _ => return false,
         },
     };
-    is_outright || !looks_like_something_else(digits)
+    // `account opened on 20260121103000`
+    let last = label::before(plain, range.start).next();
+    let is_dated = last.is_some_and(|word| ["on", "at", "since", "until", "dated"].iter().any(|known| word.eq_ignore_ascii_case(known)));
+    (is_outright && !is_dated) || !looks_like_something_else(digits)
 }
 
 /// Whether the digits are a phone number, a time or a card by their look.
@@ -362,6 +365,8 @@ mod tests {
             (Chat, "bank at 1769000000", &[]),
             (Chat, "bank at 1769000000000", &[]),
             (Chat, "bank at 20260121103000", &[]),
+            (Chat, "account opened on 20260121103000", &[]),
+            (Chat, "account 20260121103000", &["bank_account=20260121103000"]),
             (Chat, "Aadhaar 123456789012", &[]),
             (Chat, "account blocked, Aadhaar 123456789012", &[]),
             (Chat, "bank order id 123456789012", &[]),

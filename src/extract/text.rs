@@ -88,7 +88,11 @@ pub(super) fn origin_of_start(origins: &[(u32, u32)], at: usize) -> usize {
 
 /// Where a thing that ends at `at` ended: before whatever was removed there.
 pub(super) fn origin_of_end(origins: &[(u32, u32)], at: usize) -> usize {
-    let next = origins.partition_point(|&(plain, _)| (plain as usize) < at);
+    end_from(origins, origins.partition_point(|&(plain, _)| (plain as usize) < at), at)
+}
+
+/// [`origin_of_end`]; `next` is the first pair not before `at`.
+fn end_from(origins: &[(u32, u32)], next: usize, at: usize) -> usize {
     match origins.get(next) {
         Some(&(plain, origin)) if plain as usize == at => origin as usize,
         _ => in_step(origins, next, at),
@@ -108,13 +112,14 @@ fn chain(first: &[(u32, u32)], second: &[(u32, u32)]) -> Vec<(u32, u32)> {
     let (mut plain, mut middle) = (0, 0);
     for replaced in second.chunks_exact(2) {
         let ((before, middle_before), (after, middle_after)) = (replaced[0], replaced[1]);
+        // Both places ascend, so that none has to be searched for.
         taken = step_over(first, taken, plain, middle, middle_before, &mut origins);
-        origins.push((before, origin_of_end(first, middle_before as usize) as u32));
-        origins.push((after, origin_of_start(first, middle_after as usize) as u32));
-        (plain, middle) = (after, middle_after);
+        origins.push((before, end_from(first, taken, middle_before as usize) as u32));
         while first.get(taken).is_some_and(|&(at, _)| at <= middle_after) {
             taken += 1;
         }
+        origins.push((after, in_step(first, taken, middle_after as usize) as u32));
+        (plain, middle) = (after, middle_after);
     }
     step_over(first, taken, plain, middle, u32::MAX, &mut origins);
     origins
