@@ -1,4 +1,5 @@
-//! What an operator sees of sinks and can do about them, with files as receivers; and what retention leaves to them.
+//! What an operator sees of sinks and can do about them, mostly with files as receivers; and what retention leaves to them.
+mod receivers;
 mod served;
 
 use honeyguide::cli::context::Exit;
@@ -159,4 +160,24 @@ fn a_reload_adds_changes_and_removes_sinks_without_repeating_or_losing() {
     home.expect(Exit::Done, &["sinks", "forget", "a"]);
     assert!(home.fails(&["sinks", "show", "a"]).to_string().contains("no sink"));
     assert_eq!(lines("a.ndjson"), 4_000, "in order, each once: {}", lines("a.ndjson"));
+}
+
+#[test]
+fn a_reload_takes_a_credential_that_was_changed_in_its_file() {
+    let server = receivers::elasticsearch::start();
+    server.require_authorization(Some("Bearer new"));
+    let sink = format!(
+        "[[sink]]\nname = \"siem\"\ntype = \"elasticsearch\"\nurl = \"{}\"\nallow_private = [\"127.0.0.1\"]\ntoken_file = \"token\"\n\
+         backoff_ms_max = 60000\nbackoff_initial_ms = 60000\n",
+        server.url()
+    );
+    let home = Home::with(&sink);
+    let token = home.write("token", b"old\n");
+    home.expect(Exit::Done, &["load", home.write("log.json", &served::log(1, 300)).to_str().unwrap()]);
+    let daemon = Daemon::start(&home);
+    until("it is refused", || home.json(Exit::Done, &["sinks", "show", "siem"])["state"] == "degraded");
+    std::fs::write(token, "new\n").unwrap();
+    let settings = honeyguide::config::load(Some(&home.config()), None).unwrap();
+    daemon.engine().supervisor.do_send(honeyguide::actors::supervisor::Reload(settings));
+    until("all is delivered", || server.count() == 300);
 }
