@@ -182,6 +182,12 @@ fn route(request: &HttpRequest, asked: &Asked<'_>, body: &[u8], state: &State) -
     if !body.is_empty() {
         check_content_type(asked.content_type)?;
     }
+    if let ("POST" | "PUT", ["_bulk"] | [_, "_bulk"]) = (method, parts.as_slice()) {
+        lock(&state.encodings).push(asked.encoding.unwrap_or_default().to_owned());
+        // Read before anybody has to wait for it.
+        let actions = parse_bulk(parts.first().copied().filter(|_| parts.len() == 2), &body)?;
+        return Ok(lock(&state.cluster).bulk(actions, asked.fault, &state.faults));
+    }
     let mut cluster = lock(&state.cluster);
     match (method, parts.as_slice()) {
         ("GET" | "HEAD", []) => Ok((200, about())),
@@ -191,10 +197,6 @@ fn route(request: &HttpRequest, asked: &Asked<'_>, body: &[u8], state: &State) -
             Some(template) => Ok((200, json!({ "index_templates": [{ "name": name, "index_template": template.whole }] }))),
             None => Err(refusal(404, "resource_not_found_exception", format!("index template matching [{name}] not found"))),
         },
-        ("POST" | "PUT", ["_bulk"]) | ("POST" | "PUT", [_, "_bulk"]) => {
-            lock(&state.encodings).push(asked.encoding.unwrap_or_default().to_owned());
-            cluster.bulk(parts.first().copied().filter(|_| parts.len() == 2), &body, asked.fault, &state.faults)
-        }
         ("GET" | "POST", [indexes, "_count"]) => cluster.counted(indexes, &body),
         ("GET" | "POST", [indexes, "_refresh"]) => {
             let total = cluster.matching(indexes)?.len();
@@ -259,30 +261,9 @@ impl Cluster {
         Ok((200, json!({ "acknowledged": true })))
     }
 
-    fn bulk(&mut self, default_index: Option<&str>, body: &[u8], fault: &Fault, faults: &Faults) -> Answered {
-        if body.is_empty() {
-            return Err(refusal(400, "parse_exception", "request body is required"));
-        }
-        if body.last() != Some(&b'\n') {
-            return Err(refusal(400, "illegal_argument_exception", "The bulk request must be terminated by a newline [\\n]"));
-        }
-        let mut lines = body[..body.len() - 1].split(|&byte| byte == b'\n').enumerate();
-        let mut actions = Vec::new();
-        // A malformed action refuses everything before anything is done.
-        while let Some((number, line)) = lines.next() {
-            let action = parse_action(number + 1, line, default_index)?;
-            let source = match action.name {
-                "delete" => &[][..],
-                _ => lines
-                    .next()
-                    .map(|(_, line)| line)
-                    .filter(|line| !line.is_empty())
-                    .ok_or_else(|| refusal(400, "action_request_validation_exception", "Validation Failed: 1: source is missing;"))?,
-            };
-            actions.push((action, source));
-        }
+    fn bulk(&mut self, actions: Vec<(Action, &[u8], Parsed)>, fault: &Fault, faults: &Faults) -> (u16, Value) {
         let (mut errors, mut items) = (false, Vec::with_capacity(actions.len()));
-        for (at, (action, source)) in actions.into_iter().enumerate() {
+        for (at, (action, source, parsed)) in actions.into_iter().enumerate() {
             let id = action.id.clone().unwrap_or_else(|| {
                 self.generated += 1;
                 format!("generated-{}", self.generated)
@@ -292,7 +273,7 @@ impl Cluster {
                     Err(refusal(*status, "es_rejected_execution_exception", "queue full"))
                 }
                 _ if faults.is_poisoned(source) => Err(refusal(400, "document_parsing_exception", "poison")),
-                _ => self.act(&action, &id, source),
+                _ => self.act(&action, &id, source, parsed),
             };
             let mut item = json!({ "_index": action.index, "_id": id });
             match refused {
@@ -307,10 +288,10 @@ impl Cluster {
             }
             items.push(Value::Object(Map::from_iter([(action.name.to_owned(), item)])));
         }
-        Ok((200, json!({ "took": 1, "errors": errors, "items": items })))
+        (200, json!({ "took": 1, "errors": errors, "items": items }))
     }
 
-    fn act(&mut self, action: &Action, id: &str, source: &[u8]) -> Result<(u16, &'static str), Refusal> {
+    fn act(&mut self, action: &Action, id: &str, source: &[u8], parsed: Parsed) -> Result<(u16, &'static str), Refusal> {
         check_index_name(&action.index)?;
         if action.name == "delete" {
             let Some(index) = self.indexes.get_mut(&action.index) else {
@@ -319,7 +300,6 @@ impl Cluster {
             index.order.retain(|known| known != id);
             return Ok(if index.documents.remove(id).is_some() { (200, "deleted") } else { (404, "not_found") });
         }
-        let parsed = serde_json::from_slice::<Value>(source);
         let document = parsed.map_err(|error| refusal(400, "document_parsing_exception", format!("failed to parse: {error}")))?;
         if !self.indexes.contains_key(&action.index) {
             let mappings = self.mappings_for(&action.index);
@@ -331,11 +311,15 @@ impl Cluster {
             let reason = format!("[{id}]: version conflict, document already exists (current version [1])");
             return Err(refusal(409, "version_conflict_engine_exception", reason));
         }
-        // What is guessed of a document that is refused is not kept.
-        let mut mappings = index.mappings.clone();
         let object = document.as_object().ok_or_else(|| refusal(400, "document_parsing_exception", "a document is an object"))?;
-        fit_object(object, &mut mappings, "", true)?;
-        index.mappings = mappings;
+        if teaches_nothing(object, &index.mappings, true) {
+            fit_object(object, &mut index.mappings, "", true)?;
+        } else {
+            // What is guessed of a document that is refused is not kept.
+            let mut mappings = index.mappings.clone();
+            fit_object(object, &mut mappings, "", true)?;
+            index.mappings = mappings;
+        }
         let text = String::from_utf8(source.to_vec()).expect("was parsed as JSON");
         if index.documents.insert(id.to_owned(), text).is_none() {
             index.order.push(id.to_owned());
@@ -383,6 +367,33 @@ impl Cluster {
             None => Ok((404, json!({ "_index": index, "_id": id, "found": false }))),
         }
     }
+}
+
+type Parsed = serde_json::Result<Value>;
+
+/// The actions of a bulk request, each with its document. A malformed action refuses everything before anything is done.
+fn parse_bulk<'b>(default_index: Option<&str>, body: &'b [u8]) -> Result<Vec<(Action, &'b [u8], Parsed)>, Refusal> {
+    if body.is_empty() {
+        return Err(refusal(400, "parse_exception", "request body is required"));
+    }
+    if body.last() != Some(&b'\n') {
+        return Err(refusal(400, "illegal_argument_exception", "The bulk request must be terminated by a newline [\\n]"));
+    }
+    let mut lines = body[..body.len() - 1].split(|&byte| byte == b'\n').enumerate();
+    let mut actions = Vec::new();
+    while let Some((number, line)) = lines.next() {
+        let action = parse_action(number + 1, line, default_index)?;
+        let source = match action.name {
+            "delete" => &[][..],
+            _ => lines
+                .next()
+                .map(|(_, line)| line)
+                .filter(|line| !line.is_empty())
+                .ok_or_else(|| refusal(400, "action_request_validation_exception", "Validation Failed: 1: source is missing;"))?,
+        };
+        actions.push((action, source, serde_json::from_slice(source)));
+    }
+    Ok(actions)
 }
 
 struct Action {
@@ -461,6 +472,17 @@ fn check_field(name: &str, field: &Value) -> Result<(), Refusal> {
     }
     let below = ["properties", "fields"].into_iter().filter_map(|key| members.get(key).and_then(Value::as_object));
     below.flatten().try_for_each(|(name, field)| check_field(name, field))
+}
+
+/// Whether an object has no field that its mapping would learn: most have none, and mappings are large.
+fn teaches_nothing(object: &Map<String, Value>, mapping: &Value, dynamic: bool) -> bool {
+    let dynamic = mapping.get("dynamic").map_or(dynamic, |setting| *setting == json!(true) || *setting == json!("true"));
+    object.iter().all(|(name, value)| match (&mapping["properties"][name], value) {
+        (Value::Null, value) => !dynamic || guess(value).is_none(),
+        (field, Value::Object(inner)) => teaches_nothing(inner, field, dynamic),
+        (_, Value::Array(values)) => !values.iter().any(|value| value.is_object() || value.is_array()),
+        _ => true,
+    })
 }
 
 /// Holds an object against its mapping, to which what is new is added when it is dynamic.

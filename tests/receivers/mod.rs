@@ -173,7 +173,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let serving = async move {
                 let server = HttpServer::new(move || App::new().configure(|config| configure(config)))
-                    .workers(1)
+                    .workers(2)
                     .disable_signals()
                     .shutdown_timeout(0)
                     .listen(listener)
