@@ -59,7 +59,7 @@ fn webhook_of(http: HttpSettings) -> Webhook {
 }
 
 fn elasticsearch_of(http: HttpSettings) -> Elasticsearch {
-    Elasticsearch::new(ElasticsearchSettings { http, prefix: "pots".into() }).expect("made")
+    Elasticsearch::new(ElasticsearchSettings { http, prefix: "pots".into(), sender_days_max: Some(30) }).expect("made")
 }
 
 async fn deliver(sink: &dyn Sink, batch: &Batch, attempt: u32) -> Outcome {
@@ -371,6 +371,37 @@ async fn elasticsearch_gets_each_event_once_in_the_index_of_its_own_day() {
 }
 
 #[tokio::test]
+async fn those_who_send_messages_choose_no_indexes_and_old_logs_have_their_days() {
+    let double = receivers::elasticsearch::start();
+    let day = |days: i64| time::format(RECEIVED - days * 24 * 3600 * 1_000_000);
+    let message =
+        |days: i64| format!(r#"{{"sessionId":"s","message":{{"sender":"scammer","text":"day {days}","timestamp":"{}"}}}}"#, day(days));
+    let chat = |days: std::ops::Range<i64>| {
+        let lines: Vec<String> = days.map(message).collect();
+        let mut batch = batch_of(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        batch.items.iter_mut().for_each(|item| item.format = Format::CHAT);
+        batch
+    };
+    let sink = elasticsearch_of(settings(&double.url()));
+    assert_eq!(deliver(&sink, &chat(0..9000), 1).await.answer, Answer::Delivered);
+    let indexes = || double.documents().into_iter().map(|document| document.index).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!((double.count(), indexes().len()), (9000, 31), "of {:?}", indexes());
+    let documents = double.documents();
+    let old = documents.iter().find(|document| document.source["@timestamp"] == day(8000)).expect("its time is its own");
+    assert_eq!(old.index, "pots-2026.03.22");
+    assert!(indexes().contains("pots-2026.02.20"), "30 days are believed");
+    // A sensor's clock is nobody else's.
+    let old_log: Vec<String> = (100..200).map(|days| format!(r#"{{"eventid":"x","timestamp":"{}"}}"#, day(days))).collect();
+    let old_log = batch_of(&old_log.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(deliver(&sink, &old_log, 1).await.answer, Answer::Delivered);
+    assert_eq!(indexes().len(), 131);
+    let http = settings(&double.url());
+    let trusting = Elasticsearch::new(ElasticsearchSettings { http, prefix: "pots".into(), sender_days_max: None }).expect("made");
+    assert_eq!(deliver(&trusting, &chat(9000..9001), 1).await.answer, Answer::Delivered);
+    assert_eq!(indexes().len(), 132, "when the operator says so");
+}
+
+#[tokio::test]
 async fn elasticsearch_accepts_drifting_types_and_hostile_lines() {
     let double = receivers::elasticsearch::start();
     let sink = elasticsearch_of(settings(&double.url()));
@@ -502,7 +533,7 @@ async fn elasticsearch_gets_each_kind_of_credential_below_any_path() {
     }
     let of = |url: &str, compression| {
         let http = HttpSettings { compression, ..settings(url) };
-        Elasticsearch::new(ElasticsearchSettings { http, prefix: "p".into() })
+        Elasticsearch::new(ElasticsearchSettings { http, prefix: "p".into(), sender_days_max: None })
     };
     assert!(matches!(of("http://es.example/?pretty", Compression::None), Err(HttpError::Base { .. })));
     assert!(matches!(of("http://es.example/", Compression::Zstd), Err(HttpError::Encoding)));

@@ -39,6 +39,8 @@ pub enum Receiver {
     Elasticsearch {
         http: HttpReceiver,
         index: String,
+        /// Of messages whose time their sender chose; `None`: any number.
+        index_days: Option<u32>,
     },
     Guvi {
         http: HttpReceiver,
@@ -134,7 +136,7 @@ const OF_TYPES: [(&[&str], &[&str]); 9] = [
     (&["concurrency", "user", "password_file"], &["webhook", "elasticsearch", "guvi"]),
     (&["secret_file"], &["webhook"]),
     (&["api_key_file"], &["elasticsearch", "guvi"]),
-    (&["index"], &["elasticsearch"]),
+    (&["index", "index_days"], &["elasticsearch"]),
     (&["quiet_seconds", "again", "extended", "notes", "chats_open"], &["guvi"]),
     (&["filter"], &["file", "webhook", "elasticsearch"]),
 ];
@@ -248,7 +250,8 @@ impl Check<'_> {
                     self.complain(&given("compression"), "Elasticsearch and OpenSearch take \"gzip\" only, not \"zstd\"".into());
                     return None;
                 }
-                Receiver::Elasticsearch { http, index: sink.index.clone() }
+                let index_days = sink.index_days.map(|days| u32::try_from(days).unwrap_or(u32::MAX));
+                Receiver::Elasticsearch { http, index: sink.index.clone(), index_days }
             }
             _ => {
                 let chats = SessionSettings {

@@ -24,9 +24,9 @@ pub fn open(settings: &SinkSettings) -> Result<Arc<dyn Sink>, String> {
             let secret = secret_file.as_deref().map(secret).transpose()?;
             Arc::new(Webhook::new(WebhookSettings { http: http_settings(settings, http)?, secret }).map_err(told)?)
         }
-        Receiver::Elasticsearch { http, index } => {
+        Receiver::Elasticsearch { http, index, index_days } => {
             let http = http_settings(settings, http)?;
-            Arc::new(Elasticsearch::new(ElasticsearchSettings { http, prefix: index.clone() }).map_err(told)?)
+            Arc::new(Elasticsearch::new(ElasticsearchSettings { http, prefix: index.clone(), sender_days_max: *index_days }).map_err(told)?)
         }
         Receiver::Guvi { http, .. } => Arc::new(Guvi::new(http_settings(settings, http)?).map_err(told)?),
     })
