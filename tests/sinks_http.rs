@@ -474,7 +474,11 @@ async fn elasticsearch_says_what_became_of_each_item() {
     double.faults().set(Fault::Partial { every: 2, status: 429 });
     // The template is put by the first.
     let outcome = deliver(&sink, &batch(3), 1).await;
-    assert_eq!(outcome.answer, Answer::Items(vec![Verdict::Retry, Verdict::Delivered, Verdict::Retry]));
+    let Answer::Items(verdicts) = outcome.answer else { panic!("{outcome:?}") };
+    let [Verdict::Retry { status: Some(429), why }, Verdict::Delivered, Verdict::Retry { .. }] = &verdicts[..] else {
+        panic!("{verdicts:?}")
+    };
+    assert!(why.starts_with("status 429: "), "{why}");
     double.faults().set(Fault::None);
     double.faults().poison(Some("\"session\":[\"s2\"]"));
     let refused = Verdict::Refused("status 400: document_parsing_exception poison".into());
@@ -492,8 +496,10 @@ async fn elasticsearch_says_what_became_of_each_item() {
         "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;",
     );
     let no_index = item(404, "index_not_found_exception", "no such index [x] and [action.auto_create_index] is [false]");
+    let again = |status: u16, why: &str| Verdict::Retry { status: Some(status), why: format!("status {status}{why}") };
+    let blocked = again(403, ": cluster_block_exception index [x] blocked by: [FORBIDDEN/12/index read-only / allow delete (api)];");
     let cases = [
-        (vec![fine.clone(), item(500, "x", "y")], Answer::Items(vec![Verdict::Delivered, Verdict::Retry])),
+        (vec![fine.clone(), item(500, "x", "y")], Answer::Items(vec![Verdict::Delivered, again(500, ": x y")])),
         (vec![item(409, "version_conflict_engine_exception", ""), fine.clone()], Answer::Delivered),
         (
             vec![item(404, "document_missing_exception", "z"), r#"{"create":{"status":400,"error":"old text"}}"#.into()],
@@ -502,8 +508,8 @@ async fn elasticsearch_says_what_became_of_each_item() {
                 Verdict::Refused("status 400: old text".into()),
             ]),
         ),
-        (vec![fine.clone(), forbidden.clone()], Answer::Items(vec![Verdict::Delivered, Verdict::Retry])),
-        (vec![fine, r#"{"create":{"status":0}}"#.into()], Answer::Items(vec![Verdict::Delivered, Verdict::Retry])),
+        (vec![fine.clone(), forbidden.clone()], Answer::Items(vec![Verdict::Delivered, blocked])),
+        (vec![fine, r#"{"create":{"status":0}}"#.into()], Answer::Items(vec![Verdict::Delivered, again(0, "")])),
     ];
     for (items, expected) in cases {
         double.faults().set(Fault::Body(format!("{{\"took\":3,\"errors\":true,\"items\":[{}]}}", items.join(","))));

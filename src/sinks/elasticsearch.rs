@@ -242,26 +242,27 @@ fn judge_items(items: Vec<ItemAnswer>, shown: &dyn Fn(&str) -> String) -> Answer
             Some(error) => format!("status {status}: {}", shown(&format!("{} {}", error.kind(), error.reason()))),
             None => format!("status {status}"),
         };
+        let again = || Verdict::Retry { status: Some(status), why: why() };
         verdicts.push(match status {
             // 409: it arrived before.
             200 | 201 | 409 => {
                 delivered += 1;
                 Verdict::Delivered
             }
-            429 | 500..=599 => Verdict::Retry,
+            429 | 500..=599 => again(),
             401 | 403 => {
                 stuck += 1;
                 why_stuck.get_or_insert_with(why);
-                Verdict::Retry
+                again()
             }
             _ if error.as_ref().is_some_and(ItemError::is_of_receiver) => {
                 stuck += 1;
                 why_stuck.get_or_insert_with(why);
-                Verdict::Retry
+                again()
             }
             400..=499 => Verdict::Refused(why()),
             // No status that an item can have.
-            _ => Verdict::Retry,
+            _ => again(),
         });
     }
     match why_stuck {
