@@ -54,8 +54,7 @@ fn http_settings(settings: &SinkSettings, receiver: &HttpReceiver) -> Result<Htt
         headers: receiver.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         credentials,
         ca_file: receiver.ca_file.clone(),
-        // Checked with the configuration.
-        allow_private: receiver.allow_private.iter().filter_map(|network| network.parse().ok()).collect(),
+        allow_private: receiver.allow_private.clone(),
         concurrency: settings.policy.concurrency_max,
         ..HttpSettings::new(receiver.url.clone())
     })
