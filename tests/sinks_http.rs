@@ -128,7 +128,7 @@ async fn every_fault_has_its_answer(sink: &dyn Sink, batch: &Batch, faults: &Fau
     }
     for (status, to, expected) in [
         (301, "/elsewhere", "status 301: only 307 and 308 keep the request: set url to http://127.0.0.1"),
-        (302, "https://receiver.example/?token=1", "set url to https://receiver.example/?..."),
+        (302, "https://receiver.example/?token=1", "set url to https://receiver.example/?…"),
         (303, "/elsewhere", "only 307 and 308"),
         (307, "/again", "more than 3 redirects"),
         (307, "http://169.254.169.254/latest/meta-data/", "169.254.169.254 is the address of a cloud's metadata service"),
