@@ -387,6 +387,9 @@ mod tests {
         assert_eq!(webhook.receiver.secrets(), [Path::new("/etc/h/s.key")]);
         let basic = Credential::Basic { user: "u".into(), password_file: "/run/p".into() };
         assert_eq!(sinks[2].receiver.http().and_then(|http| http.credential.clone()), Some(basic));
+        assert!(matches!(sinks[2].receiver, Receiver::Elasticsearch { index_days: Some(30), .. }));
+        let always = settings(&text.replace("user = \"u\"", "index_days = \"unlimited\"\nuser = \"u\"")).expect("valid").sinks;
+        assert!(matches!(always[2].receiver, Receiver::Elasticsearch { index_days: None, .. }));
         let chats = SessionSettings { again: true, notes: Some("site 7:".into()), sessions_max: 5, ..SessionSettings::default() };
         assert!(matches!(&sinks[3].receiver, Receiver::Guvi { chats: configured, .. } if *configured == chats));
     }
