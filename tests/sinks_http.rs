@@ -59,7 +59,7 @@ fn webhook_of(http: HttpSettings) -> Webhook {
 }
 
 fn elasticsearch_of(http: HttpSettings) -> Elasticsearch {
-    Elasticsearch::new(ElasticsearchSettings { http, prefix: "pots".into() }).expect("made")
+    Elasticsearch::new(ElasticsearchSettings { http, prefix: "pots".into(), sender_days_max: Some(30) }).expect("made")
 }
 
 async fn deliver(sink: &dyn Sink, batch: &Batch, attempt: u32) -> Outcome {
@@ -128,7 +128,7 @@ async fn every_fault_has_its_answer(sink: &dyn Sink, batch: &Batch, faults: &Fau
     }
     for (status, to, expected) in [
         (301, "/elsewhere", "status 301: only 307 and 308 keep the request: set url to http://127.0.0.1"),
-        (302, "https://receiver.example/?token=1", "set url to https://receiver.example/?..."),
+        (302, "https://receiver.example/?token=1", "set url to https://receiver.example/?…"),
         (303, "/elsewhere", "only 307 and 308"),
         (307, "/again", "more than 3 redirects"),
         (307, "http://169.254.169.254/latest/meta-data/", "169.254.169.254 is the address of a cloud's metadata service"),
@@ -371,6 +371,37 @@ async fn elasticsearch_gets_each_event_once_in_the_index_of_its_own_day() {
 }
 
 #[tokio::test]
+async fn those_who_send_messages_choose_no_indexes_and_old_logs_have_their_days() {
+    let double = receivers::elasticsearch::start();
+    let day = |days: i64| time::format(RECEIVED - days * 24 * 3600 * 1_000_000);
+    let message =
+        |days: i64| format!(r#"{{"sessionId":"s","message":{{"sender":"scammer","text":"day {days}","timestamp":"{}"}}}}"#, day(days));
+    let chat = |days: std::ops::Range<i64>| {
+        let lines: Vec<String> = days.map(message).collect();
+        let mut batch = batch_of(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        batch.items.iter_mut().for_each(|item| item.format = Format::CHAT);
+        batch
+    };
+    let sink = elasticsearch_of(settings(&double.url()));
+    assert_eq!(deliver(&sink, &chat(0..9000), 1).await.answer, Answer::Delivered);
+    let indexes = || double.documents().into_iter().map(|document| document.index).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!((double.count(), indexes().len()), (9000, 31), "of {:?}", indexes());
+    let documents = double.documents();
+    let old = documents.iter().find(|document| document.source["@timestamp"] == day(8000)).expect("its time is its own");
+    assert_eq!(old.index, "pots-2026.03.22");
+    assert!(indexes().contains("pots-2026.02.20"), "30 days are believed");
+    // A sensor's clock is nobody else's.
+    let old_log: Vec<String> = (100..200).map(|days| format!(r#"{{"eventid":"x","timestamp":"{}"}}"#, day(days))).collect();
+    let old_log = batch_of(&old_log.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(deliver(&sink, &old_log, 1).await.answer, Answer::Delivered);
+    assert_eq!(indexes().len(), 131);
+    let http = settings(&double.url());
+    let trusting = Elasticsearch::new(ElasticsearchSettings { http, prefix: "pots".into(), sender_days_max: None }).expect("made");
+    assert_eq!(deliver(&trusting, &chat(9000..9001), 1).await.answer, Answer::Delivered);
+    assert_eq!(indexes().len(), 132, "when the operator says so");
+}
+
+#[tokio::test]
 async fn elasticsearch_accepts_drifting_types_and_hostile_lines() {
     let double = receivers::elasticsearch::start();
     let sink = elasticsearch_of(settings(&double.url()));
@@ -443,7 +474,11 @@ async fn elasticsearch_says_what_became_of_each_item() {
     double.faults().set(Fault::Partial { every: 2, status: 429 });
     // The template is put by the first.
     let outcome = deliver(&sink, &batch(3), 1).await;
-    assert_eq!(outcome.answer, Answer::Items(vec![Verdict::Retry, Verdict::Delivered, Verdict::Retry]));
+    let Answer::Items(verdicts) = outcome.answer else { panic!("{outcome:?}") };
+    let [Verdict::Retry { status: Some(429), why }, Verdict::Delivered, Verdict::Retry { .. }] = &verdicts[..] else {
+        panic!("{verdicts:?}")
+    };
+    assert!(why.starts_with("status 429: "), "{why}");
     double.faults().set(Fault::None);
     double.faults().poison(Some("\"session\":[\"s2\"]"));
     let refused = Verdict::Refused("status 400: document_parsing_exception poison".into());
@@ -461,8 +496,10 @@ async fn elasticsearch_says_what_became_of_each_item() {
         "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;",
     );
     let no_index = item(404, "index_not_found_exception", "no such index [x] and [action.auto_create_index] is [false]");
+    let again = |status: u16, why: &str| Verdict::Retry { status: Some(status), why: format!("status {status}{why}") };
+    let blocked = again(403, ": cluster_block_exception index [x] blocked by: [FORBIDDEN/12/index read-only / allow delete (api)];");
     let cases = [
-        (vec![fine.clone(), item(500, "x", "y")], Answer::Items(vec![Verdict::Delivered, Verdict::Retry])),
+        (vec![fine.clone(), item(500, "x", "y")], Answer::Items(vec![Verdict::Delivered, again(500, ": x y")])),
         (vec![item(409, "version_conflict_engine_exception", ""), fine.clone()], Answer::Delivered),
         (
             vec![item(404, "document_missing_exception", "z"), r#"{"create":{"status":400,"error":"old text"}}"#.into()],
@@ -471,8 +508,8 @@ async fn elasticsearch_says_what_became_of_each_item() {
                 Verdict::Refused("status 400: old text".into()),
             ]),
         ),
-        (vec![fine.clone(), forbidden.clone()], Answer::Items(vec![Verdict::Delivered, Verdict::Retry])),
-        (vec![fine, r#"{"create":{"status":0}}"#.into()], Answer::Items(vec![Verdict::Delivered, Verdict::Retry])),
+        (vec![fine.clone(), forbidden.clone()], Answer::Items(vec![Verdict::Delivered, blocked])),
+        (vec![fine, r#"{"create":{"status":0}}"#.into()], Answer::Items(vec![Verdict::Delivered, again(0, "")])),
     ];
     for (items, expected) in cases {
         double.faults().set(Fault::Body(format!("{{\"took\":3,\"errors\":true,\"items\":[{}]}}", items.join(","))));
@@ -502,7 +539,7 @@ async fn elasticsearch_gets_each_kind_of_credential_below_any_path() {
     }
     let of = |url: &str, compression| {
         let http = HttpSettings { compression, ..settings(url) };
-        Elasticsearch::new(ElasticsearchSettings { http, prefix: "p".into() })
+        Elasticsearch::new(ElasticsearchSettings { http, prefix: "p".into(), sender_days_max: None })
     };
     assert!(matches!(of("http://es.example/?pretty", Compression::None), Err(HttpError::Base { .. })));
     assert!(matches!(of("http://es.example/", Compression::Zstd), Err(HttpError::Encoding)));

@@ -375,7 +375,7 @@ pub struct Sinks {
 pub enum SinksAction {
     /// List all sinks: what they do, and how far they are behind
     #[command(after_long_help = "\
-States: idle (everything has arrived), delivering, waiting (behind a failure), open (the receiver failed again and again; single requests \
+States: idle (everything has arrived), reading (there is more to look at), delivering, waiting (behind a failure), open (the receiver failed again and again; single requests \
 find out when it is back), paused, degraded (something waits and nothing gets through: the reason says why), stopped (no daemon runs), \
 removed (no longer configured; its place is kept until it is forgotten).
 

@@ -184,6 +184,10 @@ groups! {
         allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
         /// elasticsearch: indexes are called PREFIX-YYYY.MM.DD by the event's day.
         index: String = "\"honeyguide\"", Kind::Text { none: None }, Reload;
+        /// elasticsearch: the time of a chat's message is its sender's. When it is more days than this from when the message came, the
+        /// day it came chooses the index, so that nobody makes indexes without end; raise it before you load old chats. The logs of
+        /// other honeypots have their own clocks' time, and go into the index of that day however old they are.
+        index_days: Option<u64> = "30", Kind::Number { min: 1, max: 36_500, none: Some("unlimited") }, Reload;
         /// guvi: a chat is over when nothing came for this long.
         quiet_seconds: u64 = "300", Kind::Number { min: 1, max: 604_800, none: None }, Reload;
         /// guvi: send the result again when the chat grew afterwards.

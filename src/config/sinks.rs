@@ -7,6 +7,7 @@ use crate::index::query::Query;
 use crate::sinks::delivery::DeliveryPolicy;
 use crate::sinks::feed::BatchLimits;
 use crate::sinks::file::{FileFormat, FileSettings};
+use crate::sinks::guard::{Guard, Network};
 use crate::sinks::guvi::SessionSettings;
 use crate::sinks::policy::Backoff;
 use crate::telemetry::printable::printable;
@@ -39,6 +40,8 @@ pub enum Receiver {
     Elasticsearch {
         http: HttpReceiver,
         index: String,
+        /// Of messages whose time their sender chose; `None`: any number.
+        index_days: Option<u32>,
     },
     Guvi {
         http: HttpReceiver,
@@ -55,8 +58,8 @@ pub struct HttpReceiver {
     pub credential: Option<Credential>,
     /// PEM.
     pub ca_file: Option<PathBuf>,
-    /// Addresses and networks, `10.0.0.0/8`, that are let through though they are private.
-    pub allow_private: Vec<String>,
+    /// What is let through though it is private.
+    pub allow_private: Vec<Network>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +99,7 @@ impl Receiver {
     pub fn place(&self) -> String {
         match (self, self.http()) {
             (Receiver::File(file), _) => file.path.to_string_lossy().into_owned(),
-            (_, Some(http)) => http.shown_url(),
+            (_, Some(http)) => crate::sinks::http::shown(&http.url),
             (_, None) => String::new(),
         }
     }
@@ -115,17 +118,6 @@ impl Receiver {
     }
 }
 
-impl HttpReceiver {
-    /// The query may hold a token.
-    fn shown_url(&self) -> String {
-        let mut url = self.url.clone();
-        if url.query().is_some() {
-            url.set_query(Some("…"));
-        }
-        url.to_string()
-    }
-}
-
 /// Keys that only these types have.
 const OF_TYPES: [(&[&str], &[&str]); 9] = [
     (&["path", "format", "envelope", "rotate_bytes", "keep"], &["file"]),
@@ -134,7 +126,7 @@ const OF_TYPES: [(&[&str], &[&str]); 9] = [
     (&["concurrency", "user", "password_file"], &["webhook", "elasticsearch", "guvi"]),
     (&["secret_file"], &["webhook"]),
     (&["api_key_file"], &["elasticsearch", "guvi"]),
-    (&["index"], &["elasticsearch"]),
+    (&["index", "index_days"], &["elasticsearch"]),
     (&["quiet_seconds", "again", "extended", "notes", "chats_open"], &["guvi"]),
     (&["filter"], &["file", "webhook", "elasticsearch"]),
 ];
@@ -174,9 +166,13 @@ impl Check<'_> {
             let filter = sink.filter.take().and_then(|text| self.filter(text, &given("filter")));
             let Some(receiver) = self.receiver(&sink, &given) else { continue };
             if let Receiver::File(file) = &receiver
-                && let Some(other) = sinks.iter().find(|other| matches!(&other.receiver, Receiver::File(known) if known.path == file.path))
+                && let Some(other) = sinks.iter().find(|other| matches!(&other.receiver, Receiver::File(known) if known.collides(file)))
             {
-                self.complain(&given("path"), format!("the sink `{}` writes to this file: give each its own", other.name));
+                let why = match &other.receiver {
+                    Receiver::File(known) if known.path == file.path => "writes to this file",
+                    _ => "and this one would write over each other's files (path, path.position, rotated path.1 and on)",
+                };
+                self.complain(&given("path"), format!("the sink `{}` {why}: give each its own", other.name));
                 continue;
             }
             if sink.backoff_ms_max < sink.backoff_initial_ms {
@@ -248,7 +244,8 @@ impl Check<'_> {
                     self.complain(&given("compression"), "Elasticsearch and OpenSearch take \"gzip\" only, not \"zstd\"".into());
                     return None;
                 }
-                Receiver::Elasticsearch { http, index: sink.index.clone() }
+                let index_days = sink.index_days.map(|days| u32::try_from(days).unwrap_or(u32::MAX));
+                Receiver::Elasticsearch { http, index: sink.index.clone(), index_days }
             }
             _ => {
                 let chats = SessionSettings {
@@ -320,12 +317,17 @@ impl Check<'_> {
         if let Some((name, _)) = sink.headers.iter().find(|(_, value)| value.chars().any(char::is_control)) {
             self.complain(&given("headers"), format!("the value of `{}` has control characters in it", printable(name)));
         }
+        let mut allow_private = Vec::new();
         for network in &sink.allow_private {
-            if !is_network(network) {
-                let message =
-                    format!("`{}` in `allow_private` is neither an address nor a network such as \"10.0.0.0/8\"", printable(network));
-                self.complain(&given("allow_private"), message);
+            match network.parse::<Network>() {
+                Ok(network) => allow_private.push(network),
+                Err(error) => self.complain(&given("allow_private"), format!("`{}` in `allow_private` {error}", printable(network))),
             }
+        }
+        if allow_private.len() == sink.allow_private.len()
+            && let Err(forbidden) = Guard::new(allow_private.clone()).check_url(&url)
+        {
+            self.complain(&given("url"), format!("`url` can never be sent to: {forbidden}"));
         }
         let compression = match sink.compression.as_str() {
             "gzip" => Compression::Gzip,
@@ -333,16 +335,8 @@ impl Check<'_> {
             _ => Compression::None,
         };
         let ca_file = sink.ca_file.as_ref().map(|file| self.path(file, &given("ca_file")));
-        let (headers, allow_private) = (sink.headers.clone(), sink.allow_private.clone());
-        Some(HttpReceiver { url, headers, compression, credential, ca_file, allow_private })
+        Some(HttpReceiver { url, headers: sink.headers.clone(), compression, credential, ca_file, allow_private })
     }
-}
-
-fn is_network(text: &str) -> bool {
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
 }
 
 fn policy(sink: &Sink) -> DeliveryPolicy {
@@ -389,10 +383,13 @@ mod tests {
         assert_eq!((webhook.start, webhook.may_lose), (Start::End, true));
         assert_eq!(webhook.filter.as_ref().map(|(text, _)| text.as_str()), Some("src_ip:198.51.*"));
         assert_eq!(webhook.policy.rate_per_second, NonZeroU32::new(100));
-        assert_eq!(webhook.receiver.place(), "https://r.example/in?%E2%80%A6", "a token in the query is not shown");
+        assert_eq!(webhook.receiver.place(), "https://r.example/in?…", "a token is not shown");
         assert_eq!(webhook.receiver.secrets(), [Path::new("/etc/h/s.key")]);
         let basic = Credential::Basic { user: "u".into(), password_file: "/run/p".into() };
         assert_eq!(sinks[2].receiver.http().and_then(|http| http.credential.clone()), Some(basic));
+        assert!(matches!(sinks[2].receiver, Receiver::Elasticsearch { index_days: Some(30), .. }));
+        let always = settings(&text.replace("user = \"u\"", "index_days = \"unlimited\"\nuser = \"u\"")).expect("valid").sinks;
+        assert!(matches!(always[2].receiver, Receiver::Elasticsearch { index_days: None, .. }));
         let chats = SessionSettings { again: true, notes: Some("site 7:".into()), sessions_max: 5, ..SessionSettings::default() };
         assert!(matches!(&sinks[3].receiver, Receiver::Guvi { chats: configured, .. } if *configured == chats));
     }
@@ -401,6 +398,9 @@ mod tests {
     fn what_cannot_work_is_refused_with_its_line_and_a_remedy() {
         let file = "[[sink]]\nname = \"a\"\ntype = \"file\"\npath = \"/x\"\n";
         let hook = "[[sink]]\nname = \"a\"\ntype = \"webhook\"\nurl = \"https://x.example\"\n";
+        let rotating = format!("{file}rotate_bytes = \"1 MiB\"\n");
+        let over = "/etc/h/h.toml:9:8: the sink `a` and this one would write over each other's files";
+        let over4 = "/etc/h/h.toml:8:8: the sink `a` and this one would write over each other's files";
         let cases: &[(String, &str)] = &[
             (file.replace("path = \"/x\"\n", ""), "/etc/h/h.toml:3:8: a sink of type \"file\" needs `path`"),
             (hook.replace("url = \"https://x.example\"\n", ""), "/etc/h/h.toml:3:8: a sink of type \"webhook\" needs `url`"),
@@ -415,6 +415,16 @@ mod tests {
             (format!("{hook}index = \"x\""), "/etc/h/h.toml:5:9: a sink of type \"webhook\" has no `index`"),
             (format!("{file}{file}"), "/etc/h/h.toml:6:8: a sink called `a` stands above"),
             (format!("{file}{}", file.replace("\"a\"", "\"b\"")), "/etc/h/h.toml:8:8: the sink `a` writes to this file"),
+            (format!("{rotating}{}", file.replace("\"a\"", "\"b\"").replace("/x", "/x.5")), over),
+            (format!("{}{}", file.replace("/x", "/x.1"), rotating.replace("\"a\"", "\"b\"")), over4),
+            (format!("{file}{}", file.replace("\"a\"", "\"b\"").replace("/x", "/x.position")), over4),
+            (
+                hook.replace("x.example", "10.0.3.7:9200"),
+                "/etc/h/h.toml:4:7: `url` can never be sent to: 10.0.3.7 is private: if it is meant",
+            ),
+            (hook.replace("x.example", "0x7f.1"), "/etc/h/h.toml:4:7: `url` can never be sent to: 127.0.0.1 is loopback"),
+            (hook.replace("x.example", "x.example:0"), "/etc/h/h.toml:4:7: `url` can never be sent to: the URL must not have port 0"),
+            (format!("{hook}allow_private = [\"10.0.0.0/+8\"]"), "/etc/h/h.toml:5:17: `10.0.0.0/+8` in `allow_private` is neither"),
             (hook.replace("https:", "ftp:"), "/etc/h/h.toml:4:7: `url` must begin with http:// or https://"),
             (hook.replace("https://", "https://u:p@"), "/etc/h/h.toml:4:7: `url` must not hold a user or a password"),
             (format!("{hook}user = \"u\""), "/etc/h/h.toml:5:8: `user` needs `password_file`"),
@@ -430,6 +440,14 @@ mod tests {
         for (text, expected) in cases {
             let problems = settings(text).expect_err(text);
             assert!(problems.len() == 1 && problems[0].starts_with(expected), "{expected}\n{problems:?}");
+        }
+        let second = |path: &str| file.replace("\"a\"", "\"b\"").replace("/x", path);
+        for fine in [
+            format!("{rotating}{}{}", second("/x.6"), second("/x.01").replace("\"b\"", "\"c\"")),
+            format!("{file}{}", second("/x.1")),
+            format!("{hook}allow_private = [\"10.0.0.0/8\"]").replace("x.example", "10.0.3.7"),
+        ] {
+            assert_eq!(settings(&fine).err(), None, "{fine}");
         }
     }
 }

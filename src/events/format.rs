@@ -87,6 +87,12 @@ impl Format {
         self.0.wrapping.as_ref()
     }
 
+    /// Whether its events have the time that their sender says, not that of a honeypot's own clock: messages of chats, and what is
+    /// `like` them.
+    pub fn time_is_the_senders(self) -> bool {
+        self == Format::CHAT || self.0.like.is_some_and(Format::time_is_the_senders)
+    }
+
     fn signs(self) -> &'static [String] {
         self.0.description.as_ref().map_or(&[], |description| &description.recognised_by)
     }

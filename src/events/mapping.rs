@@ -623,6 +623,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_like_a_chat_has_its_senders_time() {
+        assert!(Format::CHAT.time_is_the_senders() && format("like = \"chat\"\nwrap = \"docker\"").unwrap().time_is_the_senders());
+        assert!(!Format::COWRIE.time_is_the_senders() && !format("like = \"cowrie\"").unwrap().time_is_the_senders());
+        assert!(!format("time = \"t\"").unwrap().time_is_the_senders(), "a description is the operator's word");
+    }
+
+    #[test]
     fn the_same_description_is_the_same_format() {
         let text = "time = \"t\"\nfields = { url = \"u\" }";
         assert_eq!(format(text), format(text));

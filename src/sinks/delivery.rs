@@ -142,6 +142,8 @@ pub enum SinkState {
     /// Everything has arrived.
     #[default]
     Idle,
+    /// There is more to look at than was looked at yet; nothing of it waits to be sent.
+    Reading,
     Delivering,
     /// Behind a failure, for the next try.
     Waiting,
@@ -156,6 +158,7 @@ impl SinkState {
     pub const fn name(self) -> &'static str {
         match self {
             SinkState::Idle => "idle",
+            SinkState::Reading => "reading",
             SinkState::Delivering => "delivering",
             SinkState::Waiting => "waiting",
             SinkState::Open => "open",
@@ -296,6 +299,8 @@ pub struct Delivery {
     saved: SinkCursor,
     save_at: Instant,
     more: bool,
+    /// What is being taken began with something to look at.
+    reading: bool,
     /// Everything below this was looked at.
     seen: u64,
     linger_until: Option<Instant>,
@@ -344,6 +349,7 @@ impl Delivery {
             saved: cursor,
             save_at: now,
             more: true,
+            reading: false,
             seen: 0,
             linger_until: None,
             poll_at: now,
@@ -418,7 +424,9 @@ impl Delivery {
 
     fn take(&mut self, now: Instant) {
         let Some(mut feed) = self.feed.take() else { return };
-        self.seen = *self.ports.durable.borrow_and_update();
+        let head = *self.ports.durable.borrow_and_update();
+        self.reading = self.more || head > self.seen;
+        self.seen = head;
         self.linger_until = None;
         self.more = false;
         self.poll_at = now + TICK;
@@ -592,7 +600,11 @@ impl Delivery {
                     Verdict::Refused(why) => Some(why.as_str()),
                     _ => None,
                 });
-                (SendOutcome::Partial, refused.unwrap_or("some items are to be sent again"))
+                let again = verdicts.iter().find_map(|verdict| match verdict {
+                    Verdict::Retry { why, .. } => Some(why.as_str()),
+                    _ => None,
+                });
+                (SendOutcome::Partial, refused.or(again).unwrap_or_default())
             }
         };
         self.snapshot.attempts += 1;
@@ -649,6 +661,7 @@ impl Delivery {
     /// Every item has its own verdict.
     async fn judged(&mut self, piece: Piece, verdicts: Vec<Verdict>, status: Option<u16>, now: Instant) {
         let (mut refused, mut again, mut delivered) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut busy, mut why_again) = (false, None);
         for (index, verdict) in verdicts.into_iter().enumerate() {
             match verdict {
                 Verdict::Delivered => {
@@ -656,7 +669,11 @@ impl Delivery {
                     self.brake.delivered();
                     delivered.push(index);
                 }
-                Verdict::Retry => again.push(index),
+                Verdict::Retry { status, why } => {
+                    busy |= status == Some(429);
+                    why_again.get_or_insert(why);
+                    again.push(index);
+                }
                 Verdict::Refused(why) => refused.push((index, why)),
             }
         }
@@ -670,7 +687,9 @@ impl Delivery {
             self.concurrency.succeeded();
             self.size.grow();
         } else {
-            self.strained(status.or(Some(429)));
+            // The answer to a bulk request is a 200, whatever its items are told.
+            self.strained(if busy { Some(429) } else { status });
+            self.note_error(why_again.as_deref().unwrap_or_default());
             if delivered.is_empty() {
                 let wait = self.policy.backoff.delay(self.breaker.failures() + 1, None, (self.ports.random)());
                 self.breaker.failed(now, wait);
@@ -914,6 +933,7 @@ impl Delivery {
             Circuit::Closed if !self.sends.is_empty() => (SinkState::Delivering, None),
             Circuit::Closed if self.ready.iter().any(|piece| piece.attempts > 0) => (SinkState::Waiting, self.snapshot.last_error.clone()),
             Circuit::Closed if waits => (SinkState::Delivering, None),
+            Circuit::Closed if self.more || (self.reading && self.taking.is_some()) => (SinkState::Reading, None),
             Circuit::Closed => (SinkState::Idle, None),
         };
         let head = *self.ports.durable.borrow();

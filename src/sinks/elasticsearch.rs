@@ -4,6 +4,10 @@
 //! arrived before is answered with a conflict, which counts as delivered. So each event is there exactly once, however often it
 //! is sent, until its index is deleted.
 //!
+//! A cluster bears so many indexes only, so who sends messages to a honeypot must not choose days: a chat's message whose own time
+//! is far from when it came is in the index of the day it came; its `@timestamp` stays. What honeypots log by their own clocks is
+//! believed, however old: loading an archive of years makes the indexes of its days.
+//!
 //! The template, put at the start and again when the connection was lost (it may be another server that comes back), maps every field there is and switches dynamic mapping off: the values a honeypot logs
 //! change their types as attackers please, and a mapping guessed from the first of them refuses the next. All values are
 //! keywords as the index of this daemon knows them, in arrays under `terms`; `terms.src_ip.ip` is the address as an address. The
@@ -41,6 +45,8 @@ pub struct ElasticsearchSettings {
     pub http: HttpSettings,
     /// Of the names of indexes: `honeyguide` makes `honeyguide-2026.03.22`.
     pub prefix: String,
+    /// A time that senders choose counts for the index this many days from the receipt; `None`: always.
+    pub sender_days_max: Option<u32>,
 }
 
 /// Sends events as documents.
@@ -48,6 +54,7 @@ pub struct ElasticsearchSettings {
 pub struct Elasticsearch {
     http: Http,
     prefix: String,
+    sender_days_max: Option<u32>,
     root: Url,
     bulk: Url,
     /// Whether the template has been put since the connection was last lost.
@@ -59,7 +66,7 @@ pub struct Elasticsearch {
 
 impl Elasticsearch {
     pub fn new(settings: ElasticsearchSettings) -> Result<Elasticsearch, HttpError> {
-        let ElasticsearchSettings { http, prefix } = settings;
+        let ElasticsearchSettings { http, prefix, sender_days_max } = settings;
         if http.compression == Compression::Zstd {
             return Err(HttpError::Encoding);
         }
@@ -74,7 +81,7 @@ impl Elasticsearch {
         let mut bulk = below(&root, &["_bulk"]);
         bulk.set_query(Some(&format!("filter_path={FILTER_PATH}")));
         let (prepared, preparing, encoders) = Default::default();
-        Ok(Elasticsearch { http: Http::new(http)?, prefix, root, bulk, prepared, preparing, encoders })
+        Ok(Elasticsearch { http: Http::new(http)?, prefix, sender_days_max, root, bulk, prepared, preparing, encoders })
     }
 
     /// Puts the template unless that was done; a failure is never the items'.
@@ -139,7 +146,7 @@ impl Elasticsearch {
 impl Sink for Elasticsearch {
     fn encode(&self, batch: &Batch) -> Result<Request, String> {
         let mut encoder = self.encoders.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let body = encoder.body(&self.prefix, batch);
+        let body = encoder.body(&self.prefix, self.sender_days_max, batch);
         // As many are kept as encode at once.
         self.encoders.lock().unwrap_or_else(PoisonError::into_inner).push(encoder);
         let (body, encoding) = compress(body, self.http.settings().compression);
@@ -235,26 +242,27 @@ fn judge_items(items: Vec<ItemAnswer>, shown: &dyn Fn(&str) -> String) -> Answer
             Some(error) => format!("status {status}: {}", shown(&format!("{} {}", error.kind(), error.reason()))),
             None => format!("status {status}"),
         };
+        let again = || Verdict::Retry { status: Some(status), why: why() };
         verdicts.push(match status {
             // 409: it arrived before.
             200 | 201 | 409 => {
                 delivered += 1;
                 Verdict::Delivered
             }
-            429 | 500..=599 => Verdict::Retry,
+            429 | 500..=599 => again(),
             401 | 403 => {
                 stuck += 1;
                 why_stuck.get_or_insert_with(why);
-                Verdict::Retry
+                again()
             }
             _ if error.as_ref().is_some_and(ItemError::is_of_receiver) => {
                 stuck += 1;
                 why_stuck.get_or_insert_with(why);
-                Verdict::Retry
+                again()
             }
             400..=499 => Verdict::Refused(why()),
             // No status that an item can have.
-            _ => Verdict::Retry,
+            _ => again(),
         });
     }
     match why_stuck {
@@ -330,16 +338,16 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    fn body(&mut self, prefix: &str, batch: &Batch) -> Vec<u8> {
+    fn body(&mut self, prefix: &str, sender_days_max: Option<u32>, batch: &Batch) -> Vec<u8> {
         let mut out = Vec::with_capacity(2 * batch.payload.len() + 512 * batch.items.len());
         self.action.clear();
         for item in &batch.items {
-            self.document(prefix, item, batch.payload(item), &mut out);
+            self.document(prefix, sender_days_max, item, batch.payload(item), &mut out);
         }
         out
     }
 
-    fn document(&mut self, prefix: &str, item: &Item, line: &[u8], out: &mut Vec<u8>) {
+    fn document(&mut self, prefix: &str, sender_days_max: Option<u32>, item: &Item, line: &[u8], out: &mut Vec<u8>) {
         let Encoder { terms, values, .. } = self;
         terms.clear();
         values.clear();
@@ -350,7 +358,10 @@ impl Encoder {
         });
         // A line that its decoder does not read any more is found by the time that it came with.
         let time = time.unwrap_or(item.time);
-        let day = time::day_of(time);
+        let (mut day, received_day) = (time::day_of(time), time::day_of(item.received_at));
+        if item.format.time_is_the_senders() && sender_days_max.is_some_and(|most| day.abs_diff(received_day) > most) {
+            day = received_day;
+        }
         if self.action.is_empty() || self.day != day {
             self.day = day;
             let index = format!("{prefix}-{}", time::format_day(day).replace('-', "."));

@@ -38,6 +38,19 @@ pub struct FileSettings {
     pub keep: usize,
 }
 
+impl FileSettings {
+    /// Whether two sinks would write to, or rename over, each other's files.
+    pub fn collides(&self, other: &FileSettings) -> bool {
+        self.path == other.path || self.makes(&other.path) || other.makes(&self.path)
+    }
+
+    /// Whether `path` is that of the position or of an old file.
+    fn makes(&self, path: &Path) -> bool {
+        let kept = if self.rotate_bytes.is_some() { self.keep } else { 0 };
+        path == with_suffix(&self.path, ".position") || (1..=kept).any(|number| path == with_suffix(&self.path, &format!(".{number}")))
+    }
+}
+
 /// The columns of CSV that hold terms, named after their fields.
 const COLUMNS: [Field; 14] = [
     Field::Eventid,

@@ -93,13 +93,15 @@ impl Guvi {
                 Answer::Refused { why } | Answer::TooLarge { why } => Verdict::Refused(why),
                 // The others would fare no better.
                 _ if verdicts.is_empty() => return outcome,
-                _ => Verdict::Retry,
+                Answer::Retry { why, .. } | Answer::Unusable { why } => Verdict::Retry { status: outcome.status, why },
+                Answer::Items(_) => Verdict::Retry { status: outcome.status, why: "an answer about several items".into() },
             });
-            if verdicts.last() == Some(&Verdict::Retry) {
+            if let Some(failed @ Verdict::Retry { .. }) = verdicts.last() {
+                let failed = failed.clone();
+                verdicts.resize(results.len(), failed);
                 break;
             }
         }
-        verdicts.resize(results.len(), Verdict::Retry);
         Outcome { answer: Answer::Items(verdicts), status: None }
     }
 }

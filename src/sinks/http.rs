@@ -4,7 +4,7 @@
 //! and body (307, 308), at most [`REDIRECTS_MAX`] in a row, each target checked by the [guard](super::guard); credentials and
 //! configured header fields go to the configured origin only, and nothing goes from https to http.
 //!
-//! Why-texts end up in logs and on terminals: they are short, printable, and hold neither a credential nor a query.
+//! Why-texts end up in logs and on terminals: they are short, printable, and hold neither a credential nor a query, nor more of a path than its first segment.
 use super::guard::{Forbidden, Guard, Network, Resolver};
 use super::{Answer, Outcome};
 use crate::telemetry::printable::{prefix, printable};
@@ -30,6 +30,8 @@ const WHY_BYTES_MAX: usize = 400;
 const EXCERPT_BYTES_MAX: usize = 160;
 /// What is shorter in a header field or a query is no secret, and would be found everywhere. Credentials have no least length.
 const SECRET_BYTES_MIN: usize = 6;
+/// A segment of a path that is so long may be a credential.
+const SEGMENT_BYTES_SECRET: usize = 16;
 const CA_BYTES_MAX: u64 = 4 << 20;
 
 /// How to reach a receiver.
@@ -194,6 +196,9 @@ impl Http {
             private_headers.insert(name, value);
         }
         secrets.extend(settings.url.query().and_then(maybe_secret));
+        // Receivers that do not know a path say so by repeating it.
+        let segments = settings.url.path_segments().into_iter().flatten();
+        secrets.extend(segments.filter(|segment| segment.len() >= SEGMENT_BYTES_SECRET).map(str::to_owned));
         secrets.extend(settings.url.query_pairs().filter_map(|(_, value)| maybe_secret(&value)));
         secrets.retain(|secret| !secret.is_empty());
         // The longest first: one may contain another.
@@ -360,17 +365,18 @@ pub fn header_map<'a>(fields: impl IntoIterator<Item = (&'static str, &'a str)>)
     fields.into_iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
 }
 
-/// A URL without what may be secret in it.
+/// A URL without what may be secret in it: user, password, query, and of the path all but a short first segment, for many
+/// receivers know who sends by nothing but a path that nobody can guess.
 pub fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_fragment(None);
-    // Both fail for URLs that cannot have them, which then have none.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    if url.query().is_some() {
-        url.set_query(Some("..."));
-    }
-    bounded(url.as_str())
+    use url::Position::{AfterPort, BeforeHost};
+    let path = url.path().strip_prefix('/').unwrap_or(url.path());
+    let path = match path.split_once('/') {
+        _ if path.split('/').next().is_some_and(|first| first.len() >= SEGMENT_BYTES_SECRET) => "…".to_owned(),
+        Some((first, rest)) if !rest.is_empty() => format!("{first}/…"),
+        _ => path.to_owned(),
+    };
+    let query = if url.query().is_some() { "?…" } else { "" };
+    bounded(&format!("{}://{}/{path}{query}", url.scheme(), &url[BeforeHost..AfterPort]))
 }
 
 fn client(settings: &HttpSettings, guard: &Arc<Guard>) -> Result<Client, HttpError> {
@@ -508,13 +514,30 @@ mod tests {
         assert_eq!(follow(307, "https://a.example/x/y", "../z?k=1#f").as_deref(), Ok("https://a.example/z?k=1"));
         assert_eq!(follow(308, "http://a.example/", "https://b.example/").as_deref(), Ok("https://b.example/"));
         assert_eq!(follow(308, "https://a.example/", "//b.example/").as_deref(), Ok("https://b.example/"));
-        let refused = "it leads from https to http://a.example/?...: not followed";
+        let refused = "it leads from https to http://a.example/?…: not followed";
         assert_eq!(follow(307, "https://a.example/", "http://a.example/?token=1").unwrap_err(), refused);
         assert_eq!(
             follow(302, "https://a.example/", "/b").unwrap_err(),
             "only 307 and 308 keep the request: set url to https://a.example/b"
         );
         assert!(redirect(307, &Url::parse("https://a.example/").expect("a URL"), &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn of_a_url_nothing_is_shown_that_could_be_a_credential() {
+        for (url, expected) in [
+            ("https://hooks.example/services/T000/B000/SECRET", "https://hooks.example/services/…"),
+            ("https://hooks.example:8443/bot123456:SECRETSECRET/send", "https://hooks.example:8443/…"),
+            ("http://10.0.3.7/SECRETSECRETSECRET", "http://10.0.3.7/…"),
+            ("https://u:SECRET@r.example/in?key=SECRET#SECRET", "https://r.example/in?…"),
+            ("http://[2001:db8::1]:9200/elastic/", "http://[2001:db8::1]:9200/elastic/"),
+            ("https://r.example", "https://r.example/"),
+        ] {
+            let url = Url::parse(url).expect("a URL");
+            assert_eq!(shown(&url), expected);
+        }
+        let http = Http::new(HttpSettings::new("https://r.example/in/SECRETSECRETSECRET".parse().expect("a URL"))).expect("made");
+        assert_eq!(http.excerpt(b"cannot POST /in/SECRETSECRETSECRET"), "cannot POST /in/…");
     }
 
     #[test]

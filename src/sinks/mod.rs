@@ -112,7 +112,11 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Delivered,
-    Retry,
+    /// Send it again; `status` is the item's own, where it has one.
+    Retry {
+        status: Option<u16>,
+        why: String,
+    },
     /// Never to be accepted: a dead letter.
     Refused(String),
 }

@@ -24,9 +24,9 @@ pub fn open(settings: &SinkSettings) -> Result<Arc<dyn Sink>, String> {
             let secret = secret_file.as_deref().map(secret).transpose()?;
             Arc::new(Webhook::new(WebhookSettings { http: http_settings(settings, http)?, secret }).map_err(told)?)
         }
-        Receiver::Elasticsearch { http, index } => {
+        Receiver::Elasticsearch { http, index, index_days } => {
             let http = http_settings(settings, http)?;
-            Arc::new(Elasticsearch::new(ElasticsearchSettings { http, prefix: index.clone() }).map_err(told)?)
+            Arc::new(Elasticsearch::new(ElasticsearchSettings { http, prefix: index.clone(), sender_days_max: *index_days }).map_err(told)?)
         }
         Receiver::Guvi { http, .. } => Arc::new(Guvi::new(http_settings(settings, http)?).map_err(told)?),
     })
@@ -54,8 +54,7 @@ fn http_settings(settings: &SinkSettings, receiver: &HttpReceiver) -> Result<Htt
         headers: receiver.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         credentials,
         ca_file: receiver.ca_file.clone(),
-        // Checked with the configuration.
-        allow_private: receiver.allow_private.iter().filter_map(|network| network.parse().ok()).collect(),
+        allow_private: receiver.allow_private.clone(),
         concurrency: settings.policy.concurrency_max,
         ..HttpSettings::new(receiver.url.clone())
     })

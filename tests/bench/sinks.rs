@@ -34,7 +34,7 @@ fn main() {
         measure(&format!("webhook, {compression:?}"), &webhook(compression), &batches, events);
     }
     for compression in [Compression::None, Compression::Gzip] {
-        let settings = ElasticsearchSettings { http: http(compression), prefix: "honeyguide".into() };
+        let settings = ElasticsearchSettings { http: http(compression), prefix: "honeyguide".into(), sender_days_max: Some(30) };
         measure(&format!("elasticsearch, {compression:?}"), &Elasticsearch::new(settings).expect("made"), &batches, events);
     }
 }

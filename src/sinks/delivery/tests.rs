@@ -150,6 +150,17 @@ fn rig_from(
     cursor: SinkCursor,
     behaviour: impl FnMut(&[u64], u32) -> (Duration, Answer) + Send + 'static,
 ) -> Rig {
+    let numbers = |durable, kept| -> Box<dyn Feed> { Box::new(Numbers { next: cursor.seq, durable, keep: 1, kept }) };
+    rig_of(policy, concurrency, cursor, numbers, behaviour)
+}
+
+fn rig_of(
+    policy: DeliveryPolicy,
+    concurrency: usize,
+    cursor: SinkCursor,
+    feed: impl FnOnce(watch::Receiver<u64>, Arc<Kept>) -> Box<dyn Feed>,
+    behaviour: impl FnMut(&[u64], u32) -> (Duration, Answer) + Send + 'static,
+) -> Rig {
     let sink = Arc::new(Scripted {
         behaviour: Mutex::new(Box::new(behaviour)),
         concurrency,
@@ -167,7 +178,7 @@ fn rig_from(
     };
     let ports = DeliveryPorts {
         sink: sink.clone(),
-        feed: Box::new(Numbers { next: cursor.seq, durable: durable_receiver.clone(), keep: 1, kept: kept.clone() }),
+        feed: feed(durable_receiver.clone(), kept.clone()),
         keeper: kept.clone(),
         commands: orders,
         durable: durable_receiver,
@@ -325,7 +336,7 @@ async fn verdicts_of_single_items_count_for_themselves() {
             *tries += 1;
             match seq % 10 {
                 3 => Verdict::Refused("mapping".into()),
-                5 if *tries < 3 => Verdict::Retry,
+                5 if *tries < 3 => Verdict::Retry { status: None, why: "in a minute".into() },
                 _ => Verdict::Delivered,
             }
         };
@@ -338,6 +349,61 @@ async fn verdicts_of_single_items_count_for_themselves() {
     assert_eq!(kept.buried.lock().unwrap().keys().copied().collect::<Vec<_>>(), (0..10).map(|ten| ten * 10 + 3).collect::<Vec<_>>());
     let sent = sink.requests.lock().unwrap().iter().flat_map(|(.., items)| items.clone()).filter(|seq| seq % 10 == 1).count();
     assert_eq!(sent, 10, "what arrived is not sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_refused_for_strain_say_why_and_make_batches_smaller() {
+    let busy = Arc::new(Mutex::new(true));
+    let (is_busy, shed) = (busy.clone(), "status 429: es_rejected_execution_exception");
+    let mut rig = rig(policy(), 1, move |items, _| {
+        let again = Verdict::Retry { status: Some(429), why: shed.into() };
+        let all = |verdict: Verdict| items.iter().map(|_| verdict.clone()).collect();
+        let verdicts = if *is_busy.lock().unwrap() { all(again) } else { all(Verdict::Delivered) };
+        (Duration::from_millis(1), Answer::Items(verdicts))
+    });
+    rig.durable.send_replace(101);
+    let degraded = rig.until("degraded", |snapshot| snapshot.state == SinkState::Degraded).await;
+    assert!(degraded.reason.as_deref().is_some_and(|reason| reason.ends_with(shed)), "{degraded:?}");
+    assert_eq!(rig.kept.attempts.lock().unwrap().last().map(|(_, outcome)| *outcome), Some(SendOutcome::Partial));
+    *busy.lock().unwrap() = false;
+    rig.until("settled", |snapshot| snapshot.cursor == 101).await;
+    let requests = rig.requests();
+    assert!(requests.iter().filter(|items| items.len() <= 5).count() >= 2, "{requests:?}");
+    rig.drain().await;
+}
+
+/// Finds one item, far behind, and takes its time.
+struct Slow {
+    takes: u64,
+    go: Arc<Mutex<bool>>,
+}
+
+impl Feed for Slow {
+    fn take(&mut self, _: BatchLimits, _: Micros) -> Result<Taken, super::super::feed::FeedError> {
+        let go = *self.go.lock().unwrap();
+        self.takes += 1;
+        Ok(Taken { cursor: if go { 1000 } else { 1 + self.takes.min(500) }, more: !go, ..Taken::default() })
+    }
+    fn settled(&mut self, _: &[Item]) {}
+    fn seek(&mut self, _: u64) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_what_is_not_for_it_is_not_idle() {
+    let go = Arc::<Mutex<bool>>::default();
+    let feed = Box::new(Slow { takes: 0, go: go.clone() });
+    let mut rig = rig_of(policy(), 1, SinkCursor { seq: 1, paused: false }, |_, _| feed, |_, _| at_once(Answer::Delivered));
+    rig.durable.send_replace(1000);
+    let behind = rig.until("behind", |snapshot| snapshot.cursor > 3 && snapshot.lag_events > 0).await;
+    assert_eq!(behind.state, SinkState::Reading);
+    *go.lock().unwrap() = true;
+    rig.until("idle", |snapshot| snapshot.state == SinkState::Idle && snapshot.lag_events == 0).await;
+    // Looking whether there is something is no reading.
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(rig.snapshot.borrow().state, SinkState::Idle);
+    }
+    rig.drain().await;
 }
 
 #[tokio::test(start_paused = true)]
