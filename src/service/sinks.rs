@@ -384,7 +384,7 @@ pub async fn dead_retry(engine: &Engine, name: &str, by: &str) -> Result<Redeliv
 
 /// Dead letters from a record number on, as many as make a batch; and the number behind them.
 fn dead_batch(store: &Store, sink: &str, from: u64, until: u64, items: usize, bytes: usize) -> Result<(Batch, u64), ServiceError> {
-    let (mut batch, mut behind) = (Batch::default(), from);
+    let (mut batch, mut behind) = (Batch { redelivered: true, ..Batch::default() }, from);
     store.quarantine().for_each(from, |number, record| {
         if number >= until || batch.items.len() >= items || batch.payload.len() >= bytes {
             return false;

@@ -94,11 +94,17 @@ pub struct FileSink {
     writer: Arc<Writer>,
     batcher: Mutex<Batcher>,
     /// Of the request made last: one is made after the other is settled.
-    ends: Mutex<(EventId, Ends)>,
+    made: Mutex<(EventId, Arc<Made>)>,
 }
 
-/// Sequence number of each event of a request, and where it ends in the body.
-type Ends = Arc<Vec<(u64, usize)>>;
+/// What a request was made of.
+#[derive(Default)]
+struct Made {
+    /// Sequence number of each event, and where it ends in the body.
+    ends: Vec<(u64, usize)>,
+    /// [`Batch::redelivered`].
+    redelivered: bool,
+}
 
 struct Writer {
     settings: FileSettings,
@@ -109,6 +115,8 @@ struct Opened {
     file: File,
     positions: File,
     position: Position,
+    /// The request of dead letters that was written last: the position does not tell.
+    redelivered: Option<EventId>,
 }
 
 impl FileSink {
@@ -117,7 +125,7 @@ impl FileSink {
         FileSink {
             writer: Arc::new(Writer { settings, opened: Mutex::default() }),
             batcher: Mutex::new(Batcher::new()),
-            ends: Mutex::default(),
+            made: Mutex::default(),
         }
     }
 }
@@ -140,20 +148,21 @@ impl Sink for FileSink {
             ends.push((item.seq, body.len()));
         }
         let (id, last_seq) = (batch.id(), batch.items.last().map_or(0, |item| item.seq));
-        *self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = (id, Arc::new(ends));
+        let made = Made { ends, redelivered: batch.redelivered };
+        *self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = (id, Arc::new(made));
         Ok(Request { body, id, items: batch.items.len(), last_seq, headers: Vec::new() })
     }
 
-    fn send<'a>(&'a self, request: &'a Request, _attempt: u32) -> BoxFuture<'a, Outcome> {
+    fn send<'a>(&'a self, request: &'a Request, attempt: u32) -> BoxFuture<'a, Outcome> {
         let writer = self.writer.clone();
         let request = request.clone();
-        let (of, ends) = self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let (of, made) = self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         Box::pin(async move {
             if of != request.id {
                 let why = "another request was made before this one settled: a bug".to_owned();
                 return Outcome { answer: Answer::Retry { after: None, why }, status: None };
             }
-            let written = tokio::task::spawn_blocking(move || writer.write(&request, &ends)).await;
+            let written = tokio::task::spawn_blocking(move || writer.write(&request, &made, attempt)).await;
             let answer = match written {
                 Ok(Ok(())) => Answer::Delivered,
                 Ok(Err(trouble)) => trouble.answer(),
@@ -295,20 +304,24 @@ impl Writer {
             }
         }
         sync_directory(&self.settings.path)?;
-        let mut opened = Opened { file, positions, position };
+        let mut opened = Opened { file, positions, position, redelivered: None };
         opened.put(len, position.last_seq)?;
         Ok(opened)
     }
 
-    fn write(&self, request: &Request, ends: &[(u64, usize)]) -> Result<(), Trouble> {
+    fn write(&self, request: &Request, made: &Made, attempt: u32) -> Result<(), Trouble> {
         let mut guard = self.opened();
         let opened = self.open(&mut guard)?;
-        if request.last_seq <= opened.position.last_seq {
+        // Dead letters are behind the position, and not in the file.
+        let known_seq = if made.redelivered { 0 } else { opened.position.last_seq };
+        let is_again = made.redelivered && attempt > 1 && opened.redelivered == Some(request.id);
+        if is_again || (request.last_seq <= known_seq && !made.redelivered) {
             // An attempt that was given up had gone through after all.
             return Ok(());
         }
+        let last_seq = if made.redelivered { opened.position.last_seq } else { request.last_seq };
         // What is in the file already, of a batch that was cut elsewhere before a restart.
-        let known = ends.iter().take_while(|(seq, _)| *seq <= opened.position.last_seq).last().map_or(0, |(_, end)| *end);
+        let known = made.ends.iter().take_while(|(seq, _)| *seq <= known_seq).last().map_or(0, |(_, end)| *end);
         let body = &request.body[known..];
         let path = &self.settings.path;
         let header = if self.settings.format == FileFormat::Csv { csv_header() } else { Vec::new() };
@@ -326,8 +339,11 @@ impl Writer {
             let _ = opened.file.set_len(before);
         }
         // A position that could not be written may be on disk or not: what it says when the file is opened again, counts.
-        let noted = written.and_then(|()| opened.put(before + (begun.len() + body.len()) as u64, request.last_seq));
-        let Err(error) = noted else { return Ok(()) };
+        let noted = written.and_then(|()| opened.put(before + (begun.len() + body.len()) as u64, last_seq));
+        let Err(error) = noted else {
+            opened.redelivered = made.redelivered.then_some(request.id);
+            return Ok(());
+        };
         *guard = None;
         Err(self.trouble("write to", path, error))
     }
@@ -531,6 +547,25 @@ mod tests {
         drop(again);
         assert_eq!(deliver(&FileSink::new(settings(&path, LINES)), 3..5), Answer::Delivered);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(1..12) + &lines(3..5), "a replay is wanted");
+    }
+
+    #[test]
+    fn dead_letters_sent_again_are_written_once_and_do_not_move_the_position() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        let sink = FileSink::new(settings(&path, LINES));
+        assert_eq!(deliver(&sink, 5..8), Answer::Delivered);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let letters = Batch { redelivered: true, ..batch(2..4) };
+        let request = sink.encode(&letters.part(0..2)).unwrap();
+        for attempt in [1, 2] {
+            assert_eq!(runtime.block_on(sink.send(&request, attempt)).answer, Answer::Delivered);
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(5..8) + &lines(2..4));
+        drop(sink);
+        let again = FileSink::new(settings(&path, LINES));
+        assert_eq!(deliver(&again, 5..9), Answer::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(5..8) + &lines(2..4) + &lines(8..9));
     }
 
     #[test]
