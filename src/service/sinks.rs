@@ -6,6 +6,7 @@ use crate::config::{Settings, SinkSettings};
 use crate::daemon::Engine;
 use crate::events::{EventId, Format, Micros, time};
 use crate::sinks::delivery::{Command, SinkSnapshot, SinkState};
+use crate::sinks::feed::BatchLimits;
 use crate::sinks::{Answer, Batch, Item, Outcome};
 use crate::state::{SinkCursor, State};
 use crate::store::{QuarantineRecord, Store};
@@ -344,42 +345,60 @@ const REDELIVERY_PATIENCE: Duration = Duration::from_secs(120);
 pub async fn dead_retry(engine: &Engine, name: &str, by: &str) -> Result<Redelivered, ServiceError> {
     let limits = known(&engine.settings.borrow().sinks, name)?.policy.batch;
     let mut outcome = Redelivered::default();
-    let (mut from, until) = (0, engine.store().quarantine().log().next_seq());
     let mut arrived: HashSet<String> = HashSet::new();
+    let sent = send_dead(engine, name, limits, &mut outcome.retried, &mut arrived).await;
+    // Also when it broke off: what arrived must not be sent once more.
+    if !arrived.is_empty() {
+        let (store, sink, by) = (engine.store().clone(), name.to_owned(), by.to_owned());
+        let removed = tokio::task::spawn_blocking(move || dead_arrived(&store, &sink, &arrived, &by));
+        outcome.delivered = removed.await.map_err(|panic| ServiceError::Sink(panic.to_string()))??;
+    }
+    match sent {
+        Err(error) if outcome.delivered > 0 => Err(ServiceError::Sink(format!("{error}; {} arrived before", outcome.delivered))),
+        sent => sent.map(|()| outcome),
+    }
+}
+
+/// Sends batch by batch until one does not arrive; notes how many were sent and the ids of those that arrived.
+async fn send_dead(
+    engine: &Engine,
+    name: &str,
+    limits: BatchLimits,
+    retried: &mut u64,
+    arrived: &mut HashSet<String>,
+) -> Result<(), ServiceError> {
+    let (mut from, until) = (0, engine.store().quarantine().log().next_seq());
     loop {
         let (store, sink) = (engine.store().clone(), name.to_owned());
         let next = tokio::task::spawn_blocking(move || dead_batch(&store, &sink, from, until, limits.items, limits.bytes)).await;
         let (batch, behind) = next.map_err(|panic| ServiceError::Sink(panic.to_string()))??;
         if batch.items.is_empty() {
-            break;
+            return Ok(());
         }
         from = behind;
-        outcome.retried += batch.items.len() as u64;
+        *retried += batch.items.len() as u64;
         let (done, answered) = oneshot::channel();
-        send(engine, name, Command::Redeliver(batch, done)).await?;
-        match tokio::time::timeout(REDELIVERY_PATIENCE, answered).await {
-            Ok(Ok(ids)) => arrived.extend(ids.iter().map(ToString::to_string)),
-            Ok(Err(_)) => return Err(not_ready(name)),
-            Err(_) => {
-                let seconds = REDELIVERY_PATIENCE.as_secs();
-                return Err(ServiceError::Sink(format!(
-                    "the sink `{name}` has not delivered them within {seconds} s: it goes on trying, and they stay in quarantine"
-                )));
-            }
+        send(engine, name, Command::Redeliver(batch, REDELIVERY_PATIENCE, done)).await?;
+        let redelivery = answered.await.map_err(|_| not_ready(name))?;
+        let redelivery = redelivery.map_err(|why| ServiceError::Sink(format!("the sink `{name}` sends no dead letters now: {why}")))?;
+        arrived.extend(redelivery.arrived.iter().map(ToString::to_string));
+        if !redelivery.is_whole {
+            let seconds = REDELIVERY_PATIENCE.as_secs();
+            return Err(ServiceError::Sink(format!(
+                "the sink `{name}` has not delivered them within {seconds} s, or was paused, sent back or stopped: the others stay in \
+                 quarantine; `honeyguide sinks show {name}` says more"
+            )));
         }
     }
-    if !arrived.is_empty() {
-        let (store, sink, by) = (engine.store().clone(), name.to_owned(), by.to_owned());
-        let removed = tokio::task::spawn_blocking(move || -> Result<u64, ServiceError> {
-            let now = time::now();
-            let is_arrived = |record: &QuarantineRecord| record.undelivered.as_ref().is_some_and(|dead| arrived.contains(&dead.id));
-            let removed = store.quarantine().retain(|_, record| !(is_dead(record, &sink) && is_arrived(record)), now)?;
-            store.record("dead_letters_delivered", serde_json::json!({ "sink": sink, "delivered": removed, "by": by }), now)?;
-            Ok(removed)
-        });
-        outcome.delivered = removed.await.map_err(|panic| ServiceError::Sink(panic.to_string()))??;
-    }
-    Ok(outcome)
+}
+
+/// Takes dead letters that arrived out of the quarantine. Answers how many went.
+fn dead_arrived(store: &Store, sink: &str, arrived: &HashSet<String>, by: &str) -> Result<u64, ServiceError> {
+    let now = time::now();
+    let is_arrived = |record: &QuarantineRecord| record.undelivered.as_ref().is_some_and(|dead| arrived.contains(&dead.id));
+    let removed = store.quarantine().retain(|_, record| !(is_dead(record, sink) && is_arrived(record)), now)?;
+    store.record("dead_letters_delivered", serde_json::json!({ "sink": sink, "delivered": removed, "by": by }), now)?;
+    Ok(removed)
 }
 
 /// Dead letters from a record number on, as many as make a batch; and the number behind them.

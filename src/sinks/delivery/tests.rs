@@ -454,10 +454,47 @@ async fn dead_letters_go_again_and_whoever_asked_learns_what_arrived() {
     rig.until("idle", |snapshot| snapshot.state == SinkState::Idle).await;
     let mut batch = Batch::default();
     (100..104).for_each(|seq| batch.push(item(seq), payload(seq).as_bytes()));
-    let (done, arrived) = oneshot::channel();
-    rig.commands.send(Command::Redeliver(batch, done)).await.map_err(drop).expect("sent");
-    assert_eq!(arrived.await.expect("answered"), [item(100).id, item(102).id]);
+    let arrived = redeliver(&rig, batch).await.await.expect("answered");
+    assert_eq!(arrived, Ok(Redelivery { arrived: vec![item(100).id, item(102).id], is_whole: true }));
     assert_eq!(rig.snapshot.borrow().cursor, 1, "the cursor does not move for them");
+    assert_eq!(redeliver(&rig, Batch::default()).await.await.expect("answered"), Ok(Redelivery { arrived: vec![], is_whole: true }));
+    rig.drain().await;
+}
+
+async fn redeliver(rig: &Rig, batch: Batch) -> oneshot::Receiver<Result<Redelivery, String>> {
+    let (done, answered) = oneshot::channel();
+    rig.commands.send(Command::Redeliver(batch, Duration::from_secs(120), done)).await.map_err(drop).expect("sent");
+    answered
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_whose_time_is_over_are_not_sent_any_more_and_what_arrived_of_them_is_told() {
+    let mut rig = rig(policy(), 1, |items, _| {
+        at_once(match items {
+            [_] => retry(),
+            _ => Answer::Items(vec![Verdict::Delivered, Verdict::Retry]),
+        })
+    });
+    rig.until("idle", |snapshot| snapshot.state == SinkState::Idle).await;
+    let mut batch = Batch::default();
+    (100..102).for_each(|seq| batch.push(item(seq), payload(seq).as_bytes()));
+    let first = redeliver(&rig, batch.clone()).await;
+    let second = redeliver(&rig, batch.clone()).await.await.expect("answered");
+    assert!(second.is_err_and(|why| why.contains("already")), "one at a time");
+    let broken_off = Ok(Redelivery { arrived: vec![item(100).id], is_whole: false });
+    assert_eq!(first.await.expect("answered"), broken_off);
+    let sent = rig.requests().len();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(rig.requests().len(), sent, "nobody would learn that they arrived");
+
+    let waiting = redeliver(&rig, batch.clone()).await;
+    rig.until("one arrived", |snapshot| snapshot.delivered == 2).await;
+    let (done, paused) = oneshot::channel();
+    rig.commands.send(Command::Pause(done)).await.map_err(drop).expect("sent");
+    assert_eq!(paused.await.expect("answered"), Ok(()));
+    assert_eq!(waiting.await.expect("answered"), broken_off, "paused: nothing more is sent");
+    let refused = redeliver(&rig, batch).await.await.expect("answered");
+    assert!(refused.is_err_and(|why| why.contains("paused")), "at once");
     rig.drain().await;
 }
 
