@@ -238,7 +238,14 @@ impl Keeper for StoreKeeper {
     fn bury(&self, letters: &[DeadLetter]) -> Result<(), String> {
         let now = time::now();
         let records: Vec<QuarantineRecord> = letters.iter().map(|letter| record(self.name(), letter)).collect();
-        self.0.store.quarantine().put(&records, now).map_err(|error| error.to_string())?;
+        let gone = self.0.store.bury(&records, now).map_err(|error| error.to_string())?;
+        for (sink, (first_sequence, events)) in gone {
+            let cause = "dead letters reached limits.quarantine_bytes and the oldest were removed";
+            self.0.telemetry.emit(&SinkLost { sink: &sink, first_sequence, events, cause });
+            let details = serde_json::json!({ "sink": sink, "first_sequence": first_sequence, "events": events, "cause": cause });
+            // What cannot be written there is in the log.
+            let _ = self.0.store.record("sink_lost_events", details, now);
+        }
         if let Some(first) = letters.first() {
             self.0.telemetry.emit(&SinkRefused {
                 sink: self.name(),
@@ -285,6 +292,10 @@ impl Keeper for StoreKeeper {
         let store = self.0.store.clone();
         // The loop does not wait for the ledger, and what cannot be written there is in the log.
         tokio::task::spawn_blocking(move || store.record("sink_lost_events", details, time::now()));
+    }
+
+    fn letters_lost(&self) -> u64 {
+        self.0.store.letters_lost(self.name())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::sinks::delivery::{Command, SinkSnapshot, SinkState};
 use crate::sinks::feed::BatchLimits;
 use crate::sinks::{Answer, Batch, Item, Outcome};
 use crate::state::{SinkCursor, State};
-use crate::store::{QuarantineRecord, Store};
+use crate::store::{DEAD_LETTERS_FROM, QuarantineRecord, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -298,7 +298,7 @@ fn is_dead(record: &QuarantineRecord, sink: &str) -> bool {
 pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>, ServiceError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut newest = std::collections::VecDeque::new();
-    store.quarantine().for_each(0, |number, record| {
+    store.quarantine().for_each(DEAD_LETTERS_FROM, |number, record| {
         if let Some(undelivered) = record.undelivered.filter(|undelivered| undelivered.sink == sink) {
             if newest.len() == limit {
                 newest.pop_front();
@@ -323,7 +323,7 @@ pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>,
 /// Removes the dead letters of a sink for good. Answers how many went.
 pub fn dead_purge(store: &Store, sink: &str, by: &str) -> Result<u64, ServiceError> {
     let now = time::now();
-    let removed = store.quarantine().retain(|_, record| !is_dead(record, sink), now)?;
+    let removed = store.quarantine().retain_letters(|_, record| !is_dead(record, sink), now)?;
     if removed > 0 {
         store.record("dead_letters_purged", serde_json::json!({ "sink": sink, "removed": removed, "by": by }), now)?;
     }
@@ -367,7 +367,7 @@ async fn send_dead(
     retried: &mut u64,
     arrived: &mut HashSet<String>,
 ) -> Result<(), ServiceError> {
-    let (mut from, until) = (0, engine.store().quarantine().log().next_seq());
+    let (mut from, until) = (DEAD_LETTERS_FROM, engine.store().quarantine().letters_end());
     loop {
         let (store, sink) = (engine.store().clone(), name.to_owned());
         let next = tokio::task::spawn_blocking(move || dead_batch(&store, &sink, from, until, limits.items, limits.bytes)).await;
@@ -396,7 +396,7 @@ async fn send_dead(
 fn dead_arrived(store: &Store, sink: &str, arrived: &HashSet<String>, by: &str) -> Result<u64, ServiceError> {
     let now = time::now();
     let is_arrived = |record: &QuarantineRecord| record.undelivered.as_ref().is_some_and(|dead| arrived.contains(&dead.id));
-    let removed = store.quarantine().retain(|_, record| !(is_dead(record, sink) && is_arrived(record)), now)?;
+    let removed = store.quarantine().retain_letters(|_, record| !(is_dead(record, sink) && is_arrived(record)), now)?;
     store.record("dead_letters_delivered", serde_json::json!({ "sink": sink, "delivered": removed, "by": by }), now)?;
     Ok(removed)
 }

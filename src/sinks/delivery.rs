@@ -94,6 +94,9 @@ pub trait Keeper: Send + Sync {
 
     /// Events that were due are gone.
     fn lost(&self, gap: &Gap);
+
+    /// How many dead letters are gone from quarantine because it was full, since the start. Does not block.
+    fn letters_lost(&self) -> u64;
 }
 
 /// An item that its receiver refused for good.
@@ -193,7 +196,7 @@ pub struct SinkSnapshot {
     /// Items, since the start.
     pub delivered: u64,
     pub dead_letters: u64,
-    /// Events that retention removed before they were delivered.
+    /// Events that retention removed before they were delivered, and dead letters that a full quarantine lost.
     pub lost: u64,
     /// Requests, and those that failed.
     pub attempts: u64,
@@ -958,7 +961,8 @@ impl Delivery {
         snapshot.concurrency = self.concurrency.limit() as u64;
         snapshot.batches = self.window.len() as u64;
         snapshot.batch_bytes = self.window.iter().map(|slot| slot.batch.payload.len() as u64).sum();
-        self.ports.snapshot.send_replace(snapshot.clone());
+        let lost = snapshot.lost + self.ports.keeper.letters_lost();
+        self.ports.snapshot.send_replace(SinkSnapshot { lost, ..snapshot.clone() });
     }
 }
 

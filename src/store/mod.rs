@@ -19,7 +19,7 @@ mod writer;
 pub use ask::Terms;
 pub use commit::{Committed, Committer};
 pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
-pub use quarantine::{Quarantine, QuarantineRecord, Undelivered};
+pub use quarantine::{DEAD_LETTERS_FROM, Quarantine, QuarantineRecord, Undelivered};
 pub use read::{Found, Gap, JournalReader, Missing, StoredEvent};
 pub use rebuild::Rebuilt;
 pub use retention::{Removed, RetentionPlan};
@@ -78,13 +78,22 @@ pub struct Layout {
     pub journal: PathBuf,
     pub ledger: PathBuf,
     pub quarantine: PathBuf,
+    /// The part of the quarantine that sinks' receivers refused.
+    pub undelivered: PathBuf,
     pub state: PathBuf,
 }
 
 impl Layout {
     pub fn new(root: &Path) -> Layout {
         let dir = |name| root.join(name);
-        Layout { root: root.to_owned(), journal: dir("journal"), ledger: dir("ledger"), quarantine: dir("quarantine"), state: dir("state") }
+        Layout {
+            root: root.to_owned(),
+            journal: dir("journal"),
+            ledger: dir("ledger"),
+            quarantine: dir("quarantine"),
+            undelivered: dir("undelivered"),
+            state: dir("state"),
+        }
     }
 }
 
@@ -97,6 +106,8 @@ pub(crate) struct Shared {
     pub pool: Arc<Pool>,
     view: RwLock<Arc<View>>,
     quarantine: Mutex<Quarantine>,
+    /// By sink: dead letters that the quarantine's limit took, since the start.
+    letters_lost: Mutex<BTreeMap<String, u64>>,
     ledger: Mutex<Log>,
     /// Held by whoever removes or replaces files of sealed segments.
     pub upkeep: Mutex<()>,
@@ -193,6 +204,29 @@ impl Store {
     /// The quarantine, locked for the caller.
     pub fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
         self.0.quarantine()
+    }
+
+    /// Makes dead letters durable. Answers, by sink, the first sequence number and the number of those that had to go for them.
+    pub fn bury(&self, letters: &[QuarantineRecord], now: Micros) -> Result<BTreeMap<String, (u64, u64)>, crate::journal::log::LogError> {
+        let gone = {
+            let mut quarantine = self.quarantine();
+            quarantine.put(letters, now)?;
+            quarantine.take_gone()
+        };
+        let mut by_sink: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for letter in gone {
+            let (first, count) = by_sink.entry(letter.sink).or_insert((letter.sequence, 0));
+            *first = letter.sequence.min(*first);
+            *count += 1;
+        }
+        let mut lost = self.0.letters_lost.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        by_sink.iter().for_each(|(sink, (_, count))| *lost.entry(sink.clone()).or_default() += count);
+        Ok(by_sink)
+    }
+
+    /// How many dead letters of a sink the quarantine's limit took, since the start.
+    pub fn letters_lost(&self, sink: &str) -> u64 {
+        self.0.letters_lost.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(sink).copied().unwrap_or(0)
     }
 
     /// Writes one record of what the daemon or an operator did to the ledger, durably.

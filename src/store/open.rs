@@ -73,7 +73,7 @@ pub fn open(
     now: Micros,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Parts, OpenError> {
-    let quarantine = Quarantine::open(fs.clone(), &layout.quarantine, limits.quarantine_bytes, now)?;
+    let quarantine = Quarantine::open(fs.clone(), &layout, limits.quarantine_bytes, now)?;
     let ledger = Log::open(fs.clone(), &layout.ledger, "ledger", limits.ledger_bytes, now)?;
     let schemas = Schemas::read(&ledger)?;
     let probes = Arc::<super::Probes>::default();
@@ -86,6 +86,7 @@ pub fn open(
         view: RwLock::new(Arc::new(View { probes: probes.clone(), ..View::default() })),
         probes,
         quarantine: Mutex::new(quarantine),
+        letters_lost: Mutex::default(),
         ledger: Mutex::new(ledger),
         upkeep: Mutex::default(),
         durable: tokio::sync::watch::channel(0).0,

@@ -49,6 +49,7 @@ struct Kept {
     cannot_bury: Mutex<bool>,
     attempts: Mutex<Vec<(EventId, SendOutcome)>>,
     lost: Mutex<u64>,
+    letters_lost: std::sync::atomic::AtomicU64,
 }
 
 impl Keeper for Kept {
@@ -69,6 +70,9 @@ impl Keeper for Kept {
     fn failed(&self, _: FailureStage, _: FailureClass, _: &str) {}
     fn lost(&self, gap: &Gap) {
         *self.lost.lock().unwrap() += gap.events;
+    }
+    fn letters_lost(&self) -> u64 {
+        self.letters_lost.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -535,6 +539,8 @@ async fn lost_events_are_told() {
     tokio::spawn(Delivery::new("test", "scripted", policy(), SinkCursor { seq: 1, paused: false }, ports).run());
     snapshot.wait_for(|snapshot| snapshot.lost == 41 && snapshot.cursor == 42).await.expect("told");
     assert_eq!(*rig.kept.lost.lock().unwrap(), 41);
+    rig.kept.letters_lost.store(3, std::sync::atomic::Ordering::Relaxed);
+    snapshot.wait_for(|snapshot| snapshot.lost == 44).await.expect("dead letters that are gone are counted");
     drop(commands);
     rig.drain().await;
 }
