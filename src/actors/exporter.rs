@@ -21,7 +21,7 @@ use crate::state::{SinkCursor, State};
 use crate::store::{Gap, JournalReader, QuarantineRecord, Store, Undelivered};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
-    ModelFailed, SinkDegraded, SinkDelivered, SinkFailed, SinkLost, SinkNotDelivered, SinkRecovered, SinkRefused,
+    ModelFailed, SinkDegraded, SinkDelivered, SinkFailed, SinkLost, SinkNotDelivered, SinkOfOtherJournal, SinkRecovered, SinkRefused,
 };
 use crate::telemetry::metrics::{FailureClass, FailureStage, SendOutcome};
 use crate::telemetry::printable::printable;
@@ -72,7 +72,11 @@ impl ExporterActor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let config = self.config.clone();
         let made = tokio::task::spawn_blocking(move || {
-            let sink = open(&config.settings)?;
+            let of_notice = config.clone();
+            let notice = move |notice: &str| {
+                of_notice.telemetry.emit(&SinkOfOtherJournal { sink: of_notice.settings.name.as_str(), notice });
+            };
+            let sink = open(&config.settings, config.store.history(), Box::new(notice))?;
             let cursor = cursor(&config.settings, &config.state, &config.store);
             let feed = make_feed(&config, cursor.seq)?;
             Ok::<_, String>((sink, feed, cursor))

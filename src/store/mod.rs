@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use tokio::sync::watch;
 
 /// Limits of the store; the configuration's `[journal]` and `[limits]`.
@@ -97,6 +97,19 @@ impl Layout {
     }
 }
 
+/// Which journal this is, for whoever keeps sequence numbers elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Goes with the journal from its beginning on, whatever retention removes; never 0.
+    pub journal: u64,
+    /// When this process opened it, and the next event's sequence number then.
+    pub opened_at: Micros,
+    pub opened_seq: u64,
+}
+
+/// Under which name [`History::journal`] stands among the checkpoints.
+const JOURNAL: &str = "journal";
+
 /// What all parts of the store share.
 pub(crate) struct Shared {
     pub fs: Arc<dyn Fs>,
@@ -119,6 +132,7 @@ pub(crate) struct Shared {
     /// Checkpoints of others than sources, for the next segment's opening; an empty value forgets one.
     pub carried: Mutex<Checkpoints>,
     pub schemas: Schemas,
+    history: OnceLock<History>,
 }
 
 impl Probes {
@@ -248,6 +262,11 @@ impl Store {
     pub fn carried(&self, name: &str) -> Option<Vec<u8>> {
         let carried = self.0.carried.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         carried.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// Which journal this is.
+    pub fn history(&self) -> History {
+        self.0.history.get().copied().unwrap_or_default()
     }
 
     /// What events look like.
