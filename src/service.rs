@@ -15,8 +15,9 @@ use crate::journal::verify::{self, Verified};
 use crate::sources::archive::{Archive, ArchiveSettings};
 use crate::sources::reader;
 use crate::sources::{Chunk, Format, Origin, Reason, Source, SourceError};
-use crate::store::{QuarantineRecord, Schema, SchemaKey, Store};
+use crate::store::{DEAD_LETTERS_FROM, QuarantineRecord, Schema, SchemaKey, Store};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,6 +135,7 @@ pub struct VerifyOutcome {
     pub journal: Verified,
     pub ledger: Verified,
     pub quarantine: Verified,
+    pub undelivered: Verified,
     pub sidecars: u64,
     /// Sidecars that do not agree with their checksums or their segment: (segment, what).
     pub bad_sidecars: Vec<(u64, String)>,
@@ -152,7 +154,8 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
     })?;
     let ledger = verify::verify(&RealFs, &layout.ledger, true, |_| {})?;
     let quarantine = verify::verify(&RealFs, &layout.quarantine, true, |_| {})?;
-    let mut outcome = VerifyOutcome { journal, ledger, quarantine, ..VerifyOutcome::default() };
+    let undelivered = verify::verify(&RealFs, &layout.undelivered, true, |_| {})?;
+    let mut outcome = VerifyOutcome { journal, ledger, quarantine, undelivered, ..VerifyOutcome::default() };
     for sealed in &view.sealed {
         outcome.sidecars += 1;
         if let Err(error) = sealed.sidecar.verify() {
@@ -255,9 +258,11 @@ impl Selection {
 /// The newest `limit` records, newest first, of one reason or of all.
 pub fn quarantine_list(store: &Store, reason: Option<Reason>, limit: u64) -> Result<Vec<(u64, QuarantineRecord)>, ServiceError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut newest = std::collections::VecDeque::new();
+    // Of refused input and of dead letters.
+    let mut newest = [VecDeque::new(), VecDeque::new()];
     store.quarantine().for_each(0, |number, record| {
         if reason.is_none_or(|reason| reason == record.reason) {
+            let newest = &mut newest[usize::from(number >= DEAD_LETTERS_FROM)];
             if newest.len() == limit {
                 newest.pop_front();
             }
@@ -267,7 +272,13 @@ pub fn quarantine_list(store: &Store, reason: Option<Reason>, limit: u64) -> Res
         }
         true
     })?;
-    Ok(newest.into_iter().rev().collect())
+    let [mut refused, mut letters] = newest;
+    let received = |(_, record): &(u64, QuarantineRecord)| record.timestamp.clone();
+    let newer = std::iter::from_fn(|| match letters.back().map(received) > refused.back().map(received) {
+        true => letters.pop_back(),
+        false => refused.pop_back(),
+    });
+    Ok(newer.take(limit).collect())
 }
 
 /// One record.
@@ -298,7 +309,7 @@ pub struct Retried {
 
 impl Retried {
     pub fn new(store: Store, selection: Selection) -> Retried {
-        let until = store.quarantine().log().next_seq();
+        let until = store.quarantine().refused_end();
         Retried { store, selection, from: 0, until }
     }
 

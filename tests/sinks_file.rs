@@ -181,3 +181,56 @@ fn a_reload_takes_a_credential_that_was_changed_in_its_file() {
     daemon.engine().supervisor.do_send(honeyguide::actors::supervisor::Reload(settings));
     until("all is delivered", || server.count() == 300);
 }
+
+#[test]
+fn a_journal_that_was_begun_anew_is_written_behind_what_the_file_has() {
+    let home = home();
+    let (first, second) = (home.write("first.json", &served::log(1, 30)), home.write("second.json", &served::log(2, 20)));
+    let lines = || std::fs::read_to_string(home.path("out.ndjson")).unwrap_or_default().lines().count();
+    let daemon = Daemon::start(&home);
+    home.expect(Exit::Done, &["load", first.to_str().unwrap()]);
+    until("it is in the file", || lines() == 30);
+    drop(daemon);
+    std::fs::remove_dir_all(home.data()).unwrap();
+    let _daemon = Daemon::start(&home);
+    home.expect(Exit::Done, &["load", second.to_str().unwrap()]);
+    until("the other journal's events as well", || lines() == 50);
+    let both = [std::fs::read(first).unwrap(), std::fs::read(second).unwrap()].concat();
+    assert_eq!(std::fs::read(home.path("out.ndjson")).unwrap(), both);
+}
+
+#[test]
+fn dead_letters_that_arrived_are_gone_although_the_redelivery_broke_off() {
+    use honeyguide::sources::{Reason, Refused};
+    use honeyguide::store::{QuarantineRecord, Undelivered};
+    const LETTERS: usize = 300;
+    let home = Home::with(
+        "[[sink]]\nname = \"slow\"\ntype = \"file\"\npath = \"out.ndjson\"\nbatch_age_ms = 5\nbatch_events = 5\nrate_per_second = 5\n",
+    );
+    let log = home.write("cowrie.json", &served::log(1, 5));
+    let lines = || std::fs::read_to_string(home.path("out.ndjson")).unwrap_or_default().lines().count();
+    let daemon = Daemon::start(&home);
+    home.expect(Exit::Done, &["load", log.to_str().unwrap()]);
+    until("it is in the file", || lines() == 5);
+    let letter = |number: usize| {
+        let bytes = format!("{{\"letter\":{number}}}").into_bytes();
+        let (len, hash) = (bytes.len() as u64, *blake3::hash(&bytes).as_bytes());
+        let refused = Refused { reason: Reason::Undeliverable, offset: 1, len, hash, bytes, detail: "was refused".into() };
+        let undelivered = Undelivered { sink: "slow".into(), sequence: 1, id: format!("{number:032x}"), time: 0 };
+        let record = QuarantineRecord::new(&refused, "cowrie", "cowrie", "sink:slow", 1_774_138_242_000_000);
+        QuarantineRecord { undelivered: Some(undelivered), ..record }
+    };
+    daemon.engine().store().bury(&(0..LETTERS).map(letter).collect::<Vec<_>>(), 1).unwrap();
+    let retry = ["sinks", "dead", "retry", "slow"];
+    std::thread::scope(|scope| {
+        let broken_off = scope.spawn(|| home.fails(&retry));
+        until("some arrived", || lines() > 5);
+        assert!(format!("{:#}", home.fails(&retry)).contains("try again"), "one at a time");
+        home.expect(Exit::Done, &["sinks", "pause", "slow"]);
+        let error = format!("{:#}", broken_off.join().unwrap());
+        assert!(error.contains("arrived before"), "{error}");
+    });
+    assert!(format!("{:#}", home.fails(&retry)).contains("paused"));
+    let dead = home.json(Exit::Done, &["sinks", "dead", "list", "slow", "--limit", "1000"]);
+    assert_eq!(dead.as_array().unwrap().len() + lines() - 5, LETTERS, "in the file or in quarantine");
+}

@@ -21,7 +21,7 @@ use crate::state::{SinkCursor, State};
 use crate::store::{Gap, JournalReader, QuarantineRecord, Store, Undelivered};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
-    ModelFailed, SinkDegraded, SinkDelivered, SinkFailed, SinkLost, SinkNotDelivered, SinkRecovered, SinkRefused,
+    ModelFailed, SinkDegraded, SinkDelivered, SinkFailed, SinkLost, SinkNotDelivered, SinkOfOtherJournal, SinkRecovered, SinkRefused,
 };
 use crate::telemetry::metrics::{FailureClass, FailureStage, SendOutcome};
 use crate::telemetry::printable::printable;
@@ -72,7 +72,11 @@ impl ExporterActor {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let config = self.config.clone();
         let made = tokio::task::spawn_blocking(move || {
-            let sink = open(&config.settings)?;
+            let of_notice = config.clone();
+            let notice = move |notice: &str| {
+                of_notice.telemetry.emit(&SinkOfOtherJournal { sink: of_notice.settings.name.as_str(), notice });
+            };
+            let sink = open(&config.settings, config.store.history(), Box::new(notice))?;
             let cursor = cursor(&config.settings, &config.state, &config.store);
             let feed = make_feed(&config, cursor.seq)?;
             Ok::<_, String>((sink, feed, cursor))
@@ -244,7 +248,14 @@ impl Keeper for StoreKeeper {
     fn bury(&self, letters: &[DeadLetter]) -> Result<(), String> {
         let now = time::now();
         let records: Vec<QuarantineRecord> = letters.iter().map(|letter| record(self.name(), letter)).collect();
-        self.0.store.quarantine().put(&records, now).map_err(|error| error.to_string())?;
+        let gone = self.0.store.bury(&records, now).map_err(|error| error.to_string())?;
+        for (sink, (first_sequence, events)) in gone {
+            let cause = "dead letters reached limits.quarantine_bytes and the oldest were removed";
+            self.0.telemetry.emit(&SinkLost { sink: &sink, first_sequence, events, cause });
+            let details = serde_json::json!({ "sink": sink, "first_sequence": first_sequence, "events": events, "cause": cause });
+            // What cannot be written there is in the log.
+            let _ = self.0.store.record("sink_lost_events", details, now);
+        }
         if let Some(first) = letters.first() {
             self.0.telemetry.emit(&SinkRefused {
                 sink: self.name(),
@@ -291,6 +302,10 @@ impl Keeper for StoreKeeper {
         let store = self.0.store.clone();
         // The loop does not wait for the ledger, and what cannot be written there is in the log.
         tokio::task::spawn_blocking(move || store.record("sink_lost_events", details, time::now()));
+    }
+
+    fn letters_lost(&self) -> u64 {
+        self.0.store.letters_lost(self.name())
     }
 }
 

@@ -95,7 +95,10 @@ async fn dead_retry(
     _: web::Json<Nothing>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let (engine, upkeep, by) = (admin.engine.clone(), admin.upkeep.clone().lock_owned().await, by(&request));
+    // A redelivery may take minutes: a second one is refused rather than wait for the first.
+    let upkeep = admin.upkeep.clone().try_lock_owned();
+    let upkeep = upkeep.map_err(|_| Problem::failed(&"quarantine or sidecars are being changed: try again when that is done"))?;
+    let (engine, by) = (admin.engine.clone(), by(&request));
     // Goes on when the client goes away.
     let retried = actix_web::rt::spawn(async move {
         let _upkeep = upkeep;

@@ -68,6 +68,7 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
     }));
     damage.extend(damage_of("../ledger/", &outcome.ledger));
     damage.extend(damage_of("../quarantine/", &outcome.quarantine));
+    damage.extend(damage_of("../undelivered/", &outcome.undelivered));
     Ok(VerifyReport {
         segments: outcome.journal.segments,
         blocks: outcome.journal.blocks,

@@ -42,7 +42,7 @@ pub fn answer(args: &args::SessionArgs, context: &Context, out: &mut dyn Write) 
     // A session is either of a shell or a chat, unless two honeypots gave the same name.
     let mut messages = Vec::new();
     lines.retain(|line| Message::parse(line).map(|message| messages.push(message)).is_none());
-    let mut told: Vec<Told> = transcript::transcripts(&lines).into_iter().map(Told::Shell).collect();
+    let mut told: Vec<Told> = transcript::transcripts(&lines).into_iter().map(|transcript| Told::Shell(Box::new(transcript))).collect();
     told.extend(Conversation::of(&messages, time::now(), quiet_after(&settings)).map(|chat| Told::Chat(Box::new(chat))));
     if context.global.json {
         writeln!(out, "{}", format::json(&told, &context.output)?)?;
@@ -62,7 +62,7 @@ pub fn answer(args: &args::SessionArgs, context: &Context, out: &mut dyn Write) 
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Told {
-    Shell(Transcript),
+    Shell(Box<Transcript>),
     Chat(Box<Conversation>),
 }
 

@@ -173,6 +173,11 @@ impl Log {
 
     /// Removes the oldest segments beyond the size limit. Returns how many events went with them.
     pub fn enforce_limit(&mut self) -> Result<u64, LogError> {
+        self.enforce_limit_showing(None)
+    }
+
+    /// The same, and shows every line before it goes.
+    pub fn enforce_limit_showing(&mut self, mut gone: Option<&mut dyn FnMut(&[u8])>) -> Result<u64, LogError> {
         let io_error = |source| LogError::Io { action: "remove old segments of", dir: self.dir.clone(), source };
         let mut removed = 0;
         let files: Vec<_> = self.fs.list(&self.dir).map_err(io_error)?;
@@ -181,6 +186,13 @@ impl Log {
         for &(number, len) in segments.iter().filter(|(number, _)| *number != self.head.segment()) {
             if total <= self.bytes_max {
                 break;
+            }
+            if let Some(gone) = &mut gone {
+                let mut show = |_, line: &[u8]| {
+                    gone(line);
+                    true
+                };
+                self.show_segment(number, 0, &mut BlockReader::default(), &mut Vec::new(), &mut show).map_err(io_error)?;
             }
             removed += self.remove_segment(number).map_err(io_error)?;
             total -= len;
@@ -236,19 +248,34 @@ impl Log {
         let mut reader = BlockReader::default();
         let mut lines = Vec::new();
         for number in numbers(&*self.fs, &self.dir).map_err(io_error)? {
-            let file = self.fs.open(&self.dir.join(segment::file_name(number))).map_err(io_error)?;
-            for block in segment::scan(&*file, number, false).map_err(io_error)?.blocks {
-                if block.meta.first_seq + u64::from(block.meta.events) <= from || reader.read(&*file, &block.meta, &mut lines).is_err() {
-                    continue;
-                }
-                for (seq, line) in (block.meta.first_seq..).zip(segment::lines(&lines)) {
-                    if seq >= from && !visit(seq, line) {
-                        return Ok(());
-                    }
-                }
+            if !self.show_segment(number, from, &mut reader, &mut lines, &mut visit).map_err(io_error)? {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Whether `visit` wants more.
+    fn show_segment(
+        &self,
+        number: u64,
+        from: u64,
+        reader: &mut BlockReader,
+        lines: &mut Vec<u8>,
+        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
+    ) -> io::Result<bool> {
+        let file = self.fs.open(&self.dir.join(segment::file_name(number)))?;
+        for block in segment::scan(&*file, number, false)?.blocks {
+            if block.meta.first_seq + u64::from(block.meta.events) <= from || reader.read(&*file, &block.meta, lines).is_err() {
+                continue;
+            }
+            for (seq, line) in (block.meta.first_seq..).zip(segment::lines(lines)) {
+                if seq >= from && !visit(seq, line) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Bytes on disk.
@@ -363,13 +390,16 @@ mod tests {
     fn the_oldest_segments_go_when_the_log_is_too_large() {
         let fs = SimulatedFs::default();
         let mut log = Log::open(Arc::new(fs.clone()), Path::new("/log"), "test", 2_000, 0).unwrap();
+        let mut gone = Vec::new();
         for n in 0..20 {
             log.append(&records(n * 10..n * 10 + 10), 0).unwrap();
             log.roll(0).unwrap();
-            log.enforce_limit().unwrap();
+            let mut show = |line: &[u8]| gone.push(String::from_utf8_lossy(line).into_owned());
+            log.enforce_limit_showing(Some(&mut show)).unwrap();
         }
         assert!(log.disk_bytes() < 3_000);
         let kept = all(&log);
+        assert_eq!(gone, expected(0..200 - kept.len() as u64), "shown before they went");
         assert_eq!(kept, expected(200 - kept.len() as u64..200));
         log.purge(0).unwrap();
         assert_eq!(all(&log), expected(0..0));

@@ -6,9 +6,10 @@ use crate::config::{Settings, SinkSettings};
 use crate::daemon::Engine;
 use crate::events::{EventId, Format, Micros, time};
 use crate::sinks::delivery::{Command, SinkSnapshot, SinkState};
+use crate::sinks::feed::BatchLimits;
 use crate::sinks::{Answer, Batch, Item, Outcome};
 use crate::state::{SinkCursor, State};
-use crate::store::{QuarantineRecord, Store};
+use crate::store::{DEAD_LETTERS_FROM, History, QuarantineRecord, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -279,7 +280,7 @@ pub fn order_stopped(
         Order::ReplaySince(at) => cursor.seq = store.seq_at(at)?,
     }
     if matches!(order, Order::ReplayFrom(_) | Order::ReplaySince(_)) {
-        let made = crate::sinks::open::open(sink).map_err(ServiceError::Sink)?;
+        let made = crate::sinks::open::open(sink, store.history(), Box::new(|_| ())).map_err(ServiceError::Sink)?;
         made.rewound().map_err(ServiceError::Sink)?;
     }
     state.save_cursor(name, cursor).map_err(|error| ServiceError::Sink(error.to_string()))?;
@@ -294,7 +295,7 @@ pub async fn test(settings: &Settings, name: &str) -> Result<TestReport, Service
     let sink = known(&settings.sinks, name)?.clone();
     let (timeout, begun) = (sink.policy.timeout, tokio::time::Instant::now());
     // Made anew, so that it can be asked while the running one waits, is paused, or could not be made.
-    let made = tokio::task::spawn_blocking(move || crate::sinks::open::open(&sink)).await;
+    let made = tokio::task::spawn_blocking(move || crate::sinks::open::open(&sink, History::default(), Box::new(|_| ()))).await;
     let outcome = match made.unwrap_or_else(|panic| Err(panic.to_string())) {
         Ok(made) => tokio::time::timeout(timeout, made.probe()).await.unwrap_or_else(|_| Outcome {
             answer: Answer::Retry { after: None, why: format!("no answer within {} s", timeout.as_secs()) },
@@ -326,7 +327,7 @@ fn is_dead(record: &QuarantineRecord, sink: &str) -> bool {
 pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>, ServiceError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut newest = std::collections::VecDeque::new();
-    store.quarantine().for_each(0, |number, record| {
+    store.quarantine().for_each(DEAD_LETTERS_FROM, |number, record| {
         if let Some(undelivered) = record.undelivered.filter(|undelivered| undelivered.sink == sink) {
             if newest.len() == limit {
                 newest.pop_front();
@@ -351,7 +352,7 @@ pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>,
 /// Removes the dead letters of a sink for good. Answers how many went.
 pub fn dead_purge(store: &Store, sink: &str, by: &str) -> Result<u64, ServiceError> {
     let now = time::now();
-    let removed = store.quarantine().retain(|_, record| !is_dead(record, sink), now)?;
+    let removed = store.quarantine().retain_letters(|_, record| !is_dead(record, sink), now)?;
     if removed > 0 {
         store.record("dead_letters_purged", serde_json::json!({ "sink": sink, "removed": removed, "by": by }), now)?;
     }
@@ -373,47 +374,65 @@ const REDELIVERY_PATIENCE: Duration = Duration::from_secs(120);
 pub async fn dead_retry(engine: &Engine, name: &str, by: &str) -> Result<Redelivered, ServiceError> {
     let limits = known(&engine.settings.borrow().sinks, name)?.policy.batch;
     let mut outcome = Redelivered::default();
-    let (mut from, until) = (0, engine.store().quarantine().log().next_seq());
     let mut arrived: HashSet<String> = HashSet::new();
+    let sent = send_dead(engine, name, limits, &mut outcome.retried, &mut arrived).await;
+    // Also when it broke off: what arrived must not be sent once more.
+    if !arrived.is_empty() {
+        let (store, sink, by) = (engine.store().clone(), name.to_owned(), by.to_owned());
+        let removed = tokio::task::spawn_blocking(move || dead_arrived(&store, &sink, &arrived, &by));
+        outcome.delivered = removed.await.map_err(|panic| ServiceError::Sink(panic.to_string()))??;
+    }
+    match sent {
+        Err(error) if outcome.delivered > 0 => Err(ServiceError::Sink(format!("{error}; {} arrived before", outcome.delivered))),
+        sent => sent.map(|()| outcome),
+    }
+}
+
+/// Sends batch by batch until one does not arrive; notes how many were sent and the ids of those that arrived.
+async fn send_dead(
+    engine: &Engine,
+    name: &str,
+    limits: BatchLimits,
+    retried: &mut u64,
+    arrived: &mut HashSet<String>,
+) -> Result<(), ServiceError> {
+    let (mut from, until) = (DEAD_LETTERS_FROM, engine.store().quarantine().letters_end());
     loop {
         let (store, sink) = (engine.store().clone(), name.to_owned());
         let next = tokio::task::spawn_blocking(move || dead_batch(&store, &sink, from, until, limits.items, limits.bytes)).await;
         let (batch, behind) = next.map_err(|panic| ServiceError::Sink(panic.to_string()))??;
         if batch.items.is_empty() {
-            break;
+            return Ok(());
         }
         from = behind;
-        outcome.retried += batch.items.len() as u64;
+        *retried += batch.items.len() as u64;
         let (done, answered) = oneshot::channel();
-        send(engine, name, Command::Redeliver(batch, done)).await?;
-        match tokio::time::timeout(REDELIVERY_PATIENCE, answered).await {
-            Ok(Ok(ids)) => arrived.extend(ids.iter().map(ToString::to_string)),
-            Ok(Err(_)) => return Err(not_ready(name)),
-            Err(_) => {
-                let seconds = REDELIVERY_PATIENCE.as_secs();
-                return Err(ServiceError::Sink(format!(
-                    "the sink `{name}` has not delivered them within {seconds} s: it goes on trying, and they stay in quarantine"
-                )));
-            }
+        send(engine, name, Command::Redeliver(batch, REDELIVERY_PATIENCE, done)).await?;
+        let redelivery = answered.await.map_err(|_| not_ready(name))?;
+        let redelivery = redelivery.map_err(|why| ServiceError::Sink(format!("the sink `{name}` sends no dead letters now: {why}")))?;
+        arrived.extend(redelivery.arrived.iter().map(ToString::to_string));
+        if !redelivery.is_whole {
+            let seconds = REDELIVERY_PATIENCE.as_secs();
+            return Err(ServiceError::Sink(format!(
+                "the sink `{name}` has not delivered them within {seconds} s, or was paused, sent back or stopped: the others stay in \
+                 quarantine; `honeyguide sinks show {name}` says more"
+            )));
         }
     }
-    if !arrived.is_empty() {
-        let (store, sink, by) = (engine.store().clone(), name.to_owned(), by.to_owned());
-        let removed = tokio::task::spawn_blocking(move || -> Result<u64, ServiceError> {
-            let now = time::now();
-            let is_arrived = |record: &QuarantineRecord| record.undelivered.as_ref().is_some_and(|dead| arrived.contains(&dead.id));
-            let removed = store.quarantine().retain(|_, record| !(is_dead(record, &sink) && is_arrived(record)), now)?;
-            store.record("dead_letters_delivered", serde_json::json!({ "sink": sink, "delivered": removed, "by": by }), now)?;
-            Ok(removed)
-        });
-        outcome.delivered = removed.await.map_err(|panic| ServiceError::Sink(panic.to_string()))??;
-    }
-    Ok(outcome)
+}
+
+/// Takes dead letters that arrived out of the quarantine. Answers how many went.
+fn dead_arrived(store: &Store, sink: &str, arrived: &HashSet<String>, by: &str) -> Result<u64, ServiceError> {
+    let now = time::now();
+    let is_arrived = |record: &QuarantineRecord| record.undelivered.as_ref().is_some_and(|dead| arrived.contains(&dead.id));
+    let removed = store.quarantine().retain_letters(|_, record| !(is_dead(record, sink) && is_arrived(record)), now)?;
+    store.record("dead_letters_delivered", serde_json::json!({ "sink": sink, "delivered": removed, "by": by }), now)?;
+    Ok(removed)
 }
 
 /// Dead letters from a record number on, as many as make a batch; and the number behind them.
 fn dead_batch(store: &Store, sink: &str, from: u64, until: u64, items: usize, bytes: usize) -> Result<(Batch, u64), ServiceError> {
-    let (mut batch, mut behind) = (Batch::default(), from);
+    let (mut batch, mut behind) = (Batch { redelivered: true, ..Batch::default() }, from);
     store.quarantine().for_each(from, |number, record| {
         if number >= until || batch.items.len() >= items || batch.payload.len() >= bytes {
             return false;

@@ -94,6 +94,9 @@ pub trait Keeper: Send + Sync {
 
     /// Events that were due are gone.
     fn lost(&self, gap: &Gap);
+
+    /// How many dead letters are gone from quarantine because it was full, since the start. Does not block.
+    fn letters_lost(&self) -> u64;
 }
 
 /// An item that its receiver refused for good.
@@ -129,10 +132,18 @@ pub enum Command {
     Resume(oneshot::Sender<Result<(), String>>),
     /// Goes on at this event, forwards or back.
     Seek(u64, oneshot::Sender<Result<(), String>>),
-    /// Sends dead letters again; answers the ids of those that arrived.
-    Redeliver(Batch, oneshot::Sender<Vec<EventId>>),
+    /// Sends dead letters again, for so long; refused while it is paused or others are on their way again.
+    Redeliver(Batch, Duration, oneshot::Sender<Result<Redelivery, String>>),
     /// Lets requests under way come to their end, saves the cursor and ends the loop.
     Drain(Duration, oneshot::Sender<()>),
+}
+
+/// What became of dead letters that were sent again. Those that are not here were refused again, or not answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redelivery {
+    pub arrived: Vec<EventId>,
+    /// Every one was answered. Otherwise it broke off, and the rest is not sent any more.
+    pub is_whole: bool,
 }
 
 /// What a delivery is doing.
@@ -188,7 +199,7 @@ pub struct SinkSnapshot {
     /// Items, since the start.
     pub delivered: u64,
     pub dead_letters: u64,
-    /// Events that retention removed before they were delivered.
+    /// Events that retention removed before they were delivered, and dead letters that a full quarantine lost.
     pub lost: u64,
     /// Requests, and those that failed.
     pub attempts: u64,
@@ -226,8 +237,25 @@ struct Slot {
     open: usize,
     /// The cursor behind it.
     cursor: u64,
-    /// Of dead letters sent again: who asked, and what has arrived. The cursor does not wait for them.
-    asked: Option<(oneshot::Sender<Vec<EventId>>, Vec<EventId>)>,
+    /// Of dead letters sent again. The cursor does not wait for them.
+    asked: Option<Asked>,
+}
+
+/// Who asked for dead letters to be sent again, and what there is to answer. Dropped, it answers.
+struct Asked {
+    done: Option<oneshot::Sender<Result<Redelivery, String>>>,
+    outcome: Redelivery,
+    /// Nothing more is sent behind this.
+    until: Instant,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            // Whoever asked may be gone.
+            let _ = done.send(Ok(std::mem::take(&mut self.outcome)));
+        }
+    }
 }
 
 /// Items of a slot that share a request.
@@ -397,6 +425,7 @@ impl Delivery {
         if self.may_take() && (self.more || self.linger_until.is_some_and(|until| now >= until) || now >= self.poll_at) {
             self.take(now);
         }
+        self.break_off_redelivery(now);
         while let Some(piece) = self.next_piece(now) {
             self.send(piece);
         }
@@ -750,9 +779,8 @@ impl Delivery {
         self.stuck_since = Some(now);
         self.snapshot.delivered += indices.len() as u64;
         self.snapshot.last_success = Some(time::now());
-        if let Some((_, arrived)) = self.redelivered.iter_mut().find(|slot| slot.number == piece.slot).and_then(|slot| slot.asked.as_mut())
-        {
-            arrived.extend(indices.iter().map(|&index| piece.batch.items[index].id));
+        if let Some(asked) = self.redelivered.iter_mut().find(|slot| slot.number == piece.slot).and_then(|slot| slot.asked.as_mut()) {
+            asked.outcome.arrived.extend(indices.iter().map(|&index| piece.batch.items[index].id));
         }
     }
 
@@ -769,11 +797,25 @@ impl Delivery {
             }
         }
         while let Some(at) = self.redelivered.iter().position(|slot| slot.open == 0) {
-            if let Some((asked, arrived)) = self.redelivered.swap_remove(at).asked {
-                // Whoever asked may be gone.
-                let _ = asked.send(arrived);
+            if let Some(asked) = &mut self.redelivered.swap_remove(at).asked {
+                asked.outcome.is_whole = true;
             }
         }
+    }
+
+    /// Dead letters are not sent for ever, and not while paused: whoever asked learns what arrived, the others stay where they are.
+    fn break_off_redelivery(&mut self, now: Instant) {
+        let (ready, paused) = (&mut self.ready, self.cursor.paused);
+        self.redelivered.retain(|slot| {
+            let waiting: usize = ready.iter().filter(|piece| piece.slot == slot.number).map(|piece| piece.batch.items.len()).sum();
+            let is_over = paused || slot.asked.as_ref().is_none_or(|asked| asked.until <= now);
+            // What is under way is waited for: it may arrive, and then must not be sent again.
+            let ends = is_over && waiting == slot.open;
+            if ends {
+                ready.retain(|piece| piece.slot != slot.number);
+            }
+            !ends
+        });
     }
 
     fn note_error(&mut self, why: &str) {
@@ -797,15 +839,24 @@ impl Delivery {
                 let sought = self.seek(seq).await;
                 let _ = done.send(sought);
             }
-            Command::Redeliver(batch, asked) => {
-                if batch.items.is_empty() {
-                    let _ = asked.send(Vec::new());
+            Command::Redeliver(batch, patience, done) => {
+                let refused = match (self.cursor.paused, self.redelivered.is_empty()) {
+                    (true, _) => Some("it is paused: resume it first"),
+                    (false, false) => Some("dead letters are being sent again already: wait for them"),
+                    (false, true) => None,
+                };
+                if let Some(why) = refused {
+                    let _ = done.send(Err(why.to_owned()));
                     return;
                 }
+                let until = Instant::now() + patience;
+                let asked = Some(Asked { done: Some(done), outcome: Redelivery::default(), until });
                 let number = self.slot_number();
                 let batch = Arc::new(batch);
-                let (open, asked) = (batch.items.len(), Some((asked, Vec::new())));
-                self.redelivered.push(Slot { number, batch: batch.clone(), open, cursor: 0, asked });
+                self.redelivered.push(Slot { number, open: batch.items.len(), batch: batch.clone(), cursor: 0, asked });
+                if batch.items.is_empty() {
+                    return self.settle(number, 0);
+                }
                 self.push(Piece { slot: number, batch, request: None, attempts: 0, not_before: Instant::now() });
             }
             Command::Drain(_, done) => drop(done.send(())),
@@ -946,7 +997,8 @@ impl Delivery {
         snapshot.concurrency = self.concurrency.limit() as u64;
         snapshot.batches = self.window.len() as u64;
         snapshot.batch_bytes = self.window.iter().map(|slot| slot.batch.payload.len() as u64).sum();
-        self.ports.snapshot.send_replace(snapshot.clone());
+        let lost = snapshot.lost + self.ports.keeper.letters_lost();
+        self.ports.snapshot.send_replace(SinkSnapshot { lost, ..snapshot.clone() });
     }
 }
 

@@ -3,13 +3,15 @@
 //! A file is a place where exactness is possible. Beside the file lies its position (`NAME.position`): which file it is, how much of
 //! it counts, and the last event in it. The lines are written and synced first, the position after them; both before the delivery
 //! hears that they arrived. So after a crash the file is cut to its position, at most one batch goes, and that batch comes again,
-//! for the cursor cannot have passed it. Events up to the position's are not written twice.
+//! for the cursor cannot have passed it. Events up to the position's are not written twice, as long as it is the same journal
+//! that counts them: the file may outlive the journal, or the journal be restored from a backup.
 //!
 //! What somebody else did to the file is respected: one that was moved away or replaced is left alone, and writing goes on at the end
 //! of what is there now.
 use super::{Answer, Batch, Item, Outcome, Request, Sink};
 use crate::events::batch::Batcher;
-use crate::events::{EventId, Field, time};
+use crate::events::{EventId, Field, Micros, time};
+use crate::store::History;
 use crate::telemetry::printable::printable;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,11 @@ struct Position {
     len: u64,
     /// The last event in it.
     last_seq: u64,
+    /// [`History::journal`] of the journal that has it, and when that was opened; 0 in what earlier releases wrote.
+    #[serde(default)]
+    journal: u64,
+    #[serde(default)]
+    opened_at: Micros,
 }
 
 /// Bytes of one place in the position file.
@@ -89,7 +96,7 @@ impl Position {
     fn encode(&self) -> Vec<u8> {
         let json = serde_json::to_string(self).expect("a struct of numbers is always JSON");
         let mut place = format!("{:08x} {json}", crc32fast::hash(json.as_bytes())).into_bytes();
-        assert!(place.len() < PLACE_BYTES, "five numbers of 64 bits and their names");
+        assert!(place.len() < PLACE_BYTES, "seven numbers of 64 bits and their names");
         place.resize(PLACE_BYTES - 1, b' ');
         place.push(b'\n');
         place
@@ -107,14 +114,28 @@ pub struct FileSink {
     writer: Arc<Writer>,
     batcher: Mutex<Batcher>,
     /// Of the request made last: one is made after the other is settled.
-    ends: Mutex<(EventId, Ends)>,
+    made: Mutex<(EventId, Arc<Made>)>,
 }
 
-/// Sequence number of each event of a request, and where it ends in the body.
-type Ends = Arc<Vec<(u64, usize)>>;
+/// What a request was made of.
+#[derive(Default)]
+struct Made {
+    /// Sequence number of each event, and where it ends in the body.
+    ends: Vec<(u64, usize)>,
+    /// [`Batch::redelivered`].
+    redelivered: bool,
+}
+
+/// Whose events are written.
+struct Journal {
+    history: History,
+    /// Told when the position is another's.
+    notice: Box<dyn Fn(&str) + Send + Sync>,
+}
 
 struct Writer {
     settings: FileSettings,
+    journal: Option<Journal>,
     opened: Mutex<Option<Opened>>,
 }
 
@@ -122,15 +143,28 @@ struct Opened {
     file: File,
     positions: File,
     position: Position,
+    /// The request of dead letters that was written last: the position does not tell.
+    redelivered: Option<EventId>,
 }
 
 impl FileSink {
     /// Opens nothing yet: a directory that is not there is told when something is to be delivered.
+    ///
+    /// `notice` is told, for people, when what stands in the file does not come from the journal of `history`.
+    pub fn of_journal(settings: FileSettings, history: History, notice: Box<dyn Fn(&str) + Send + Sync>) -> FileSink {
+        FileSink::with(settings, Some(Journal { history, notice }))
+    }
+
+    /// For one that is not delivered to, or whose sequence numbers are always the same journal's.
     pub fn new(settings: FileSettings) -> FileSink {
+        FileSink::with(settings, None)
+    }
+
+    fn with(settings: FileSettings, journal: Option<Journal>) -> FileSink {
         FileSink {
-            writer: Arc::new(Writer { settings, opened: Mutex::default() }),
+            writer: Arc::new(Writer { settings, journal, opened: Mutex::default() }),
             batcher: Mutex::new(Batcher::new()),
-            ends: Mutex::default(),
+            made: Mutex::default(),
         }
     }
 }
@@ -153,20 +187,21 @@ impl Sink for FileSink {
             ends.push((item.seq, body.len()));
         }
         let (id, last_seq) = (batch.id(), batch.items.last().map_or(0, |item| item.seq));
-        *self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = (id, Arc::new(ends));
+        let made = Made { ends, redelivered: batch.redelivered };
+        *self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = (id, Arc::new(made));
         Ok(Request { body, id, items: batch.items.len(), last_seq, headers: Vec::new() })
     }
 
-    fn send<'a>(&'a self, request: &'a Request, _attempt: u32) -> BoxFuture<'a, Outcome> {
+    fn send<'a>(&'a self, request: &'a Request, attempt: u32) -> BoxFuture<'a, Outcome> {
         let writer = self.writer.clone();
         let request = request.clone();
-        let (of, ends) = self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let (of, made) = self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         Box::pin(async move {
             if of != request.id {
                 let why = "another request was made before this one settled: a bug".to_owned();
                 return Outcome { answer: Answer::Retry { after: None, why }, status: None };
             }
-            let written = tokio::task::spawn_blocking(move || writer.write(&request, &ends)).await;
+            let written = tokio::task::spawn_blocking(move || writer.write(&request, &made, attempt)).await;
             let answer = match written {
                 Ok(Ok(())) => Answer::Delivered,
                 Ok(Err(trouble)) => trouble.answer(),
@@ -308,20 +343,45 @@ impl Writer {
             }
         }
         sync_directory(&self.settings.path)?;
-        let mut opened = Opened { file, positions, position };
-        opened.put(len, position.last_seq)?;
+        let mut opened = Opened { file, positions, position: self.in_journal(position), redelivered: None };
+        opened.put(len, opened.position.last_seq)?;
         Ok(opened)
     }
 
-    fn write(&self, request: &Request, ends: &[(u64, usize)]) -> Result<(), Trouble> {
+    /// The position as it counts in this journal: of another one's events nothing is known to be in the file.
+    fn in_journal(&self, position: Position) -> Position {
+        let Some(Journal { history, notice }) = &self.journal else { return position };
+        let ours = Position { journal: history.journal, opened_at: history.opened_at, ..position };
+        let same = position.journal == 0 || position.journal == history.journal;
+        // What a journal did not have when it was opened was not delivered from it before: it was restored from a backup, and gives
+        // these numbers to other events.
+        let had = position.opened_at == history.opened_at || position.last_seq < history.opened_seq;
+        if position.last_seq == 0 || (same && had) {
+            return ours;
+        }
+        let path = self.settings.path.to_string_lossy();
+        notice(&format!(
+            "{} ends with event {} of {}: everything from the sink's cursor on is appended",
+            printable(&path),
+            position.last_seq,
+            if same { "this journal, which has fewer events now: it was restored from a backup" } else { "another journal" }
+        ));
+        Position { last_seq: 0, ..ours }
+    }
+
+    fn write(&self, request: &Request, made: &Made, attempt: u32) -> Result<(), Trouble> {
         let mut guard = self.opened();
         let opened = self.open(&mut guard)?;
-        if request.last_seq <= opened.position.last_seq {
+        // Dead letters are behind the position, and not in the file.
+        let known_seq = if made.redelivered { 0 } else { opened.position.last_seq };
+        let is_again = made.redelivered && attempt > 1 && opened.redelivered == Some(request.id);
+        if is_again || (request.last_seq <= known_seq && !made.redelivered) {
             // An attempt that was given up had gone through after all.
             return Ok(());
         }
+        let last_seq = if made.redelivered { opened.position.last_seq } else { request.last_seq };
         // What is in the file already, of a batch that was cut elsewhere before a restart.
-        let known = ends.iter().take_while(|(seq, _)| *seq <= opened.position.last_seq).last().map_or(0, |(_, end)| *end);
+        let known = made.ends.iter().take_while(|(seq, _)| *seq <= known_seq).last().map_or(0, |(_, end)| *end);
         let body = &request.body[known..];
         let path = &self.settings.path;
         let header = if self.settings.format == FileFormat::Csv { csv_header() } else { Vec::new() };
@@ -339,8 +399,11 @@ impl Writer {
             let _ = opened.file.set_len(before);
         }
         // A position that could not be written may be on disk or not: what it says when the file is opened again, counts.
-        let noted = written.and_then(|()| opened.put(before + (begun.len() + body.len()) as u64, request.last_seq));
-        let Err(error) = noted else { return Ok(()) };
+        let noted = written.and_then(|()| opened.put(before + (begun.len() + body.len()) as u64, last_seq));
+        let Err(error) = noted else {
+            opened.redelivered = made.redelivered.then_some(request.id);
+            return Ok(());
+        };
         *guard = None;
         Err(self.trouble("write to", path, error))
     }
@@ -373,7 +436,7 @@ impl Opened {
     fn put(&mut self, len: u64, last_seq: u64) -> io::Result<()> {
         let metadata = self.file.metadata()?;
         let turn = self.position.turn + 1;
-        let position = Position { turn, device: metadata.dev(), inode: metadata.ino(), len, last_seq };
+        let position = Position { turn, device: metadata.dev(), inode: metadata.ino(), len, last_seq, ..self.position };
         self.positions.write_all_at(&position.encode(), (turn % 2) * PLACE_BYTES as u64)?;
         self.positions.sync_data()?;
         self.position = position;
@@ -544,6 +607,75 @@ mod tests {
         drop(again);
         assert_eq!(deliver(&FileSink::new(settings(&path, LINES)), 3..5), Answer::Delivered);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(1..12) + &lines(3..5), "a replay is wanted");
+    }
+
+    #[test]
+    fn dead_letters_sent_again_are_written_once_and_do_not_move_the_position() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        let sink = FileSink::new(settings(&path, LINES));
+        assert_eq!(deliver(&sink, 5..8), Answer::Delivered);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let letters = Batch { redelivered: true, ..batch(2..4) };
+        let request = sink.encode(&letters.part(0..2)).unwrap();
+        for attempt in [1, 2] {
+            assert_eq!(runtime.block_on(sink.send(&request, attempt)).answer, Answer::Delivered);
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(5..8) + &lines(2..4));
+        drop(sink);
+        let again = FileSink::new(settings(&path, LINES));
+        assert_eq!(deliver(&again, 5..9), Answer::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(5..8) + &lines(2..4) + &lines(8..9));
+    }
+
+    #[test]
+    fn a_file_that_outlives_the_journal_gets_the_next_journals_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("e.ndjson");
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let of = |journal, opened_at, opened_seq| {
+            let notices = notices.clone();
+            let notice = Box::new(move |notice: &str| notices.lock().unwrap().push(notice.to_owned()));
+            FileSink::of_journal(settings(&path, LINES), History { journal, opened_at, opened_seq }, notice)
+        };
+        // Written by a release that knew no journals: it is this one's.
+        assert_eq!(deliver(&FileSink::new(settings(&path, LINES)), 1..4), Answer::Delivered);
+        let position = Position { turn: 9, ..read_position(&mut File::open(with_suffix(&path, ".position")).unwrap()).unwrap() };
+        let earlier = serde_json::to_string(&position).unwrap().replace(",\"journal\":0,\"opened_at\":0", "");
+        assert!(!earlier.contains("journal"), "{earlier}");
+        let place = format!("{:08x} {earlier}", crc32fast::hash(earlier.as_bytes()));
+        assert_eq!(Position::decode(place.as_bytes()), Some(position));
+        std::fs::write(with_suffix(&path, ".position"), format!("{place:<255}\n")).unwrap();
+        assert_eq!(deliver(&of(7, 1, 4), 1..6), Answer::Delivered);
+        assert_eq!(deliver(&of(7, 1, 4), 1..6), Answer::Delivered, "opened once: the sink only began again");
+        assert_eq!(deliver(&of(7, 2, 6), 1..7), Answer::Delivered);
+        let mut expected = lines(1..7);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+        assert!(notices.lock().unwrap().is_empty());
+        // Restored from a backup that ended before event 5.
+        let restored = of(7, 3, 5);
+        for seqs in [4..6, 4..6, 6..8] {
+            assert_eq!(deliver(&restored, seqs), Answer::Delivered);
+        }
+        expected += &lines(4..8);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+        drop(restored);
+        // The data directory was wiped.
+        assert_eq!(deliver(&of(8, 4, 1), 1..3), Answer::Delivered);
+        assert_eq!(deliver(&of(8, 5, 3), 1..4), Answer::Delivered);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), expected + &lines(1..4));
+        let notices = notices.lock().unwrap();
+        assert!(notices.len() == 2 && notices[0].contains("backup") && notices[1].contains("another journal"), "{notices:?}");
+        let largest = Position {
+            turn: u64::MAX,
+            device: u64::MAX,
+            inode: u64::MAX,
+            len: u64::MAX,
+            last_seq: u64::MAX,
+            journal: u64::MAX,
+            opened_at: i64::MIN,
+        };
+        assert_eq!(Position::decode(&largest.encode()), Some(largest), "it fits its place");
     }
 
     #[test]

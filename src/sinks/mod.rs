@@ -28,6 +28,8 @@ pub struct Batch {
     pub items: Vec<Item>,
     /// The items' payloads: for events their lines, as they stand in the journal.
     pub payload: Vec<u8>,
+    /// These are dead letters, sent again: out of the order of the journal, and wanted although later events have arrived.
+    pub redelivered: bool,
 }
 
 /// One event (or what a [`feed`] made of several).
@@ -61,7 +63,7 @@ impl Batch {
 
     /// Some of its items, in their order, with their payloads.
     pub fn part(&self, items: impl Iterator<Item = usize>) -> Batch {
-        let mut part = Batch::default();
+        let mut part = Batch { redelivered: self.redelivered, ..Batch::default() };
         for index in items {
             part.push(self.items[index].clone(), self.payload(&self.items[index]));
         }

@@ -7,6 +7,7 @@ use super::guvi::Guvi;
 use super::http::{self, Credentials, HttpSettings, Secret};
 use super::webhook::{Webhook, WebhookSettings};
 use crate::config::{Compression, Credential, HttpReceiver, Receiver, SinkSettings};
+use crate::store::History;
 use crate::telemetry::printable::printable;
 use std::io::Read;
 use std::path::Path;
@@ -16,10 +17,12 @@ use std::sync::Arc;
 const SECRET_BYTES_MAX: u64 = 16 << 10;
 
 /// Makes the sink; on a thread that may block. An error says what to mend.
-pub fn open(settings: &SinkSettings) -> Result<Arc<dyn Sink>, String> {
+///
+/// It gets events of the journal of `history`; `notice` is told, for people, when what it has comes from another.
+pub fn open(settings: &SinkSettings, history: History, notice: Box<dyn Fn(&str) + Send + Sync>) -> Result<Arc<dyn Sink>, String> {
     let told = |error: http::HttpError| error.to_string();
     Ok(match &settings.receiver {
-        Receiver::File(file) => Arc::new(FileSink::new(file.clone())),
+        Receiver::File(file) => Arc::new(FileSink::of_journal(file.clone(), history, notice)),
         Receiver::Webhook { http, secret_file } => {
             let secret = secret_file.as_deref().map(secret).transpose()?;
             Arc::new(Webhook::new(WebhookSettings { http: http_settings(settings, http)?, secret }).map_err(told)?)

@@ -19,7 +19,7 @@ mod writer;
 pub use ask::Terms;
 pub use commit::{Committed, Committer};
 pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
-pub use quarantine::{Quarantine, QuarantineRecord, Undelivered};
+pub use quarantine::{DEAD_LETTERS_FROM, Quarantine, QuarantineRecord, Undelivered};
 pub use read::{Found, Gap, JournalReader, Missing, StoredEvent};
 pub use rebuild::Rebuilt;
 pub use retention::{Removed, RetentionPlan};
@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 use tokio::sync::watch;
 
 /// Limits of the store; the configuration's `[journal]` and `[limits]`.
@@ -78,15 +78,37 @@ pub struct Layout {
     pub journal: PathBuf,
     pub ledger: PathBuf,
     pub quarantine: PathBuf,
+    /// The part of the quarantine that sinks' receivers refused.
+    pub undelivered: PathBuf,
     pub state: PathBuf,
 }
 
 impl Layout {
     pub fn new(root: &Path) -> Layout {
         let dir = |name| root.join(name);
-        Layout { root: root.to_owned(), journal: dir("journal"), ledger: dir("ledger"), quarantine: dir("quarantine"), state: dir("state") }
+        Layout {
+            root: root.to_owned(),
+            journal: dir("journal"),
+            ledger: dir("ledger"),
+            quarantine: dir("quarantine"),
+            undelivered: dir("undelivered"),
+            state: dir("state"),
+        }
     }
 }
+
+/// Which journal this is, for whoever keeps sequence numbers elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Goes with the journal from its beginning on, whatever retention removes; never 0.
+    pub journal: u64,
+    /// When this process opened it, and the next event's sequence number then.
+    pub opened_at: Micros,
+    pub opened_seq: u64,
+}
+
+/// Under which name [`History::journal`] stands among the checkpoints.
+const JOURNAL: &str = "journal";
 
 /// What all parts of the store share.
 pub(crate) struct Shared {
@@ -97,6 +119,8 @@ pub(crate) struct Shared {
     pub pool: Arc<Pool>,
     view: RwLock<Arc<View>>,
     quarantine: Mutex<Quarantine>,
+    /// By sink: dead letters that the quarantine's limit took, since the start.
+    letters_lost: Mutex<BTreeMap<String, u64>>,
     ledger: Mutex<Log>,
     /// Held by whoever removes or replaces files of sealed segments.
     pub upkeep: Mutex<()>,
@@ -108,6 +132,7 @@ pub(crate) struct Shared {
     /// Checkpoints of others than sources, for the next segment's opening; an empty value forgets one.
     pub carried: Mutex<Checkpoints>,
     pub schemas: Schemas,
+    history: OnceLock<History>,
 }
 
 impl Probes {
@@ -195,6 +220,29 @@ impl Store {
         self.0.quarantine()
     }
 
+    /// Makes dead letters durable. Answers, by sink, the first sequence number and the number of those that had to go for them.
+    pub fn bury(&self, letters: &[QuarantineRecord], now: Micros) -> Result<BTreeMap<String, (u64, u64)>, crate::journal::log::LogError> {
+        let gone = {
+            let mut quarantine = self.quarantine();
+            quarantine.put(letters, now)?;
+            quarantine.take_gone()
+        };
+        let mut by_sink: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for letter in gone {
+            let (first, count) = by_sink.entry(letter.sink).or_insert((letter.sequence, 0));
+            *first = letter.sequence.min(*first);
+            *count += 1;
+        }
+        let mut lost = self.0.letters_lost.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        by_sink.iter().for_each(|(sink, (_, count))| *lost.entry(sink.clone()).or_default() += count);
+        Ok(by_sink)
+    }
+
+    /// How many dead letters of a sink the quarantine's limit took, since the start.
+    pub fn letters_lost(&self, sink: &str) -> u64 {
+        self.0.letters_lost.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(sink).copied().unwrap_or(0)
+    }
+
     /// Writes one record of what the daemon or an operator did to the ledger, durably.
     pub fn record(&self, event: &str, details: serde_json::Value, now: Micros) -> Result<(), crate::journal::log::LogError> {
         let line = serde_json::json!({ "@timestamp": crate::events::time::format(now), "event": event, "details": details });
@@ -214,6 +262,11 @@ impl Store {
     pub fn carried(&self, name: &str) -> Option<Vec<u8>> {
         let carried = self.0.carried.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         carried.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// Which journal this is.
+    pub fn history(&self) -> History {
+        self.0.history.get().copied().unwrap_or_default()
     }
 
     /// What events look like.

@@ -5,12 +5,12 @@ use super::schemas::Schemas;
 use super::seal::{SealStep, SealTask, Sealer, open_sidecar, sidecar_head, write_sidecar};
 use super::view::{Live, Sealed, View};
 use super::writer::Writer;
-use super::{Layout, Limits, Shared, Store};
-use crate::events::Micros;
+use super::{History, JOURNAL, Layout, Limits, Shared, Store};
 use crate::events::batch::{Batcher, StoredRun};
+use crate::events::{EventId, Micros};
 use crate::index::live::LiveIndex;
 use crate::index::sidecar;
-use crate::journal::block::{Checkpoints, Run, Seal};
+use crate::journal::block::{Checkpoints, Header, Run, Seal};
 use crate::journal::fs::{Fs, Pool};
 use crate::journal::head::{self, Head, ResumeError, ResumeOptions, TornTail};
 use crate::journal::log::{Log, LogError, numbers};
@@ -18,7 +18,7 @@ use crate::journal::segment::{self, BlockReader, Damage, ScannedBlock};
 use crate::sources::{Reason, Refused};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, mpsc};
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -73,7 +73,7 @@ pub fn open(
     now: Micros,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Parts, OpenError> {
-    let quarantine = Quarantine::open(fs.clone(), &layout.quarantine, limits.quarantine_bytes, now)?;
+    let quarantine = Quarantine::open(fs.clone(), &layout, limits.quarantine_bytes, now)?;
     let ledger = Log::open(fs.clone(), &layout.ledger, "ledger", limits.ledger_bytes, now)?;
     let schemas = Schemas::read(&ledger)?;
     let probes = Arc::<super::Probes>::default();
@@ -86,12 +86,14 @@ pub fn open(
         view: RwLock::new(Arc::new(View { probes: probes.clone(), ..View::default() })),
         probes,
         quarantine: Mutex::new(quarantine),
+        letters_lost: Mutex::default(),
         ledger: Mutex::new(ledger),
         upkeep: Mutex::default(),
         durable: tokio::sync::watch::channel(0).0,
         holds: Mutex::default(),
         carried: Mutex::default(),
         schemas,
+        history: OnceLock::new(),
     });
     open_journal(shared, committed, now, progress)
 }
@@ -142,6 +144,13 @@ fn open_journal(shared: Arc<Shared>, committed: CommittedLen, now: Micros, progr
         for (name, value) in resumed.head.checkpoints().iter().filter(|(name, _)| !name.contains('/')) {
             carried.entry(name.clone()).or_insert_with(|| value.clone());
         }
+        let known = carried.get(JOURNAL).and_then(|value| Some(u64::from_le_bytes(value.as_slice().try_into().ok()?)));
+        let journal = match known {
+            Some(journal) => journal,
+            None => identity(&shared, resumed.live.number).map_err(io_error("read"))?,
+        };
+        carried.insert(JOURNAL.to_owned(), journal.to_le_bytes().to_vec());
+        shared.history.get_or_init(|| History { journal, opened_at: now, opened_seq: resumed.head.next_seq() });
     }
     let committer = Committer::new(shared.clone(), resumed.head, resumed.live, jobs);
     let store = Store(shared);
@@ -149,6 +158,15 @@ fn open_journal(shared: Arc<Shared>, committed: CommittedLen, now: Micros, progr
     report.segments = all.len() as u64;
     report.events = store.view().events();
     Ok(Parts { store, committer, writer, sealer, report })
+}
+
+/// Identity of a journal whose openings carry none yet: made of that of the live segment, which says when it was begun, and stays
+/// until the next one carries it.
+fn identity(shared: &Shared, live: u64) -> io::Result<u64> {
+    let opening = segment::scan(&*shared.open_segment(live)?, live, false)?.opening;
+    let id = EventId::of_line(&opening.map(|opening| Header::Opening(opening).encode()).unwrap_or_default());
+    let (first, _) = id.0.split_first_chunk().expect("an id has sixteen bytes");
+    Ok(u64::from_le_bytes(*first).max(1))
 }
 
 fn remove_temporary(shared: &Shared) -> io::Result<()> {

@@ -1,4 +1,8 @@
-//! What was refused, kept with the reason: a log of JSON records, each refused stretch once.
+//! What was refused, kept with the reason: logs of JSON records, each refused stretch once.
+//!
+//! Input that is no event, and what a sink's receiver refused, lie in logs of their own: whoever can make a honeypot log garbage
+//! must not be able to push out what is to be delivered.
+use super::Layout;
 use crate::events::id::hex;
 use crate::events::{EventId, Micros, time};
 use crate::journal::fs::Fs;
@@ -111,27 +115,26 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
-pub struct Quarantine {
+/// One of the logs.
+struct Part {
     log: Log,
     remembered: HashSet<EventId>,
     order: VecDeque<EventId>,
     records: u64,
-    /// Records that are gone since the start because of the size limit.
-    pub evicted: u64,
 }
 
-impl Quarantine {
-    pub fn open(fs: Arc<dyn Fs>, dir: &Path, bytes_max: u64, now: Micros) -> Result<Quarantine, LogError> {
+impl Part {
+    fn open(fs: Arc<dyn Fs>, dir: &Path, bytes_max: u64, now: Micros) -> Result<Part, LogError> {
         let log = Log::open(fs, dir, "quarantine", bytes_max, now)?;
-        let mut quarantine = Quarantine { log, remembered: HashSet::new(), order: VecDeque::new(), records: 0, evicted: 0 };
+        let mut part = Part { log, remembered: HashSet::new(), order: VecDeque::new(), records: 0 };
         let mut keys = Vec::new();
-        quarantine.log.for_each(0, |_, line| {
+        part.log.for_each(0, |_, line| {
             keys.extend(serde_json::from_slice::<QuarantineRecord>(line).ok().map(|record| record.key()));
             true
         })?;
-        quarantine.records = keys.len() as u64;
-        keys.into_iter().for_each(|key| quarantine.remember(key));
-        Ok(quarantine)
+        part.records = keys.len() as u64;
+        keys.into_iter().for_each(|key| part.remember(key));
+        Ok(part)
     }
 
     fn remember(&mut self, key: EventId) {
@@ -145,16 +148,16 @@ impl Quarantine {
         }
     }
 
-    /// Whether what was refused of the input at `path` is here.
-    pub fn contains(&self, refused: &Refused, path: &str) -> bool {
-        self.remembered.contains(&key(&hex(&refused.hash), refused.len, path, refused.offset, refused.reason))
-    }
-
-    /// Stores, durably, those records that are not here yet. Returns how many these were.
-    pub fn put(&mut self, records: &[QuarantineRecord], now: Micros) -> Result<usize, LogError> {
+    /// Stores, durably, those records that are not here yet, and shows what has to go for them. Returns how many these were.
+    fn put<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r QuarantineRecord>,
+        gone: Option<&mut dyn FnMut(&[u8])>,
+        now: Micros,
+    ) -> Result<usize, LogError> {
         let mut new: HashSet<EventId> = HashSet::new();
         let fresh: Vec<&QuarantineRecord> =
-            records.iter().filter(|record| !self.remembered.contains(&record.key()) && new.insert(record.key())).collect();
+            records.filter(|record| !self.remembered.contains(&record.key()) && new.insert(record.key())).collect();
         if fresh.is_empty() {
             return Ok(0);
         }
@@ -165,34 +168,20 @@ impl Quarantine {
         let lines: Vec<Record> = fresh.iter().map(to_line).collect();
         self.log.append(&lines, now)?;
         fresh.iter().for_each(|record| self.remember(record.key()));
-        let evicted = self.log.enforce_limit()?;
-        self.evicted += evicted;
+        let evicted = self.log.enforce_limit_showing(gone)?;
         self.records = self.records + fresh.len() as u64 - evicted.min(self.records);
         Ok(fresh.len())
     }
 
-    /// Every record with its number, oldest first, until `visit` returns false.
-    pub fn for_each(&self, from: u64, mut visit: impl FnMut(u64, QuarantineRecord) -> bool) -> Result<(), LogError> {
+    fn for_each(&self, from: u64, mut visit: impl FnMut(u64, QuarantineRecord) -> bool) -> Result<(), LogError> {
         self.log.for_each(from, |seq, line| match serde_json::from_slice(line) {
             Ok(record) => visit(seq, record),
             Err(_) => true,
         })
     }
 
-    /// The record with this number.
-    pub fn get(&self, seq: u64) -> Result<Option<QuarantineRecord>, LogError> {
-        let mut found = None;
-        self.for_each(seq, |number, record| {
-            found = (number == seq).then_some(record);
-            false
-        })?;
-        Ok(found)
-    }
-
-    /// Removes the records that `keep` does not want. Returns how many went; those that stay get new numbers.
-    ///
-    /// They are copied before the old ones go, so a crash in between leaves records twice and loses none.
-    pub fn retain(&mut self, mut keep: impl FnMut(u64, &QuarantineRecord) -> bool, now: Micros) -> Result<u64, LogError> {
+    /// See [`Quarantine::retain`].
+    fn retain(&mut self, mut keep: impl FnMut(u64, &QuarantineRecord) -> bool, now: Micros) -> Result<u64, LogError> {
         let end = self.log.next_seq();
         let old = self.log.begin_segment(now)?;
         let (mut from, mut kept, mut removed) = (0, Vec::new(), 0);
@@ -227,18 +216,131 @@ impl Quarantine {
         kept.into_iter().for_each(|key| self.remember(key));
         Ok(removed)
     }
+}
+
+/// Number of the first dead letter: dead letters are counted from here, so that every record has a number of its own.
+pub const DEAD_LETTERS_FROM: u64 = 1_000_000_000_000;
+
+pub struct Quarantine {
+    /// Input that is no event.
+    refused: Part,
+    /// Dead letters: what a sink's receiver refused.
+    undelivered: Part,
+    /// Dead letters that the size limit took, until somebody asks.
+    gone: Vec<Undelivered>,
+}
+
+impl Quarantine {
+    /// Opens or creates both logs; each may take `bytes_max` on disk.
+    pub fn open(fs: Arc<dyn Fs>, layout: &Layout, bytes_max: u64, now: Micros) -> Result<Quarantine, LogError> {
+        let refused = Part::open(fs.clone(), &layout.quarantine, bytes_max, now)?;
+        let undelivered = Part::open(fs, &layout.undelivered, bytes_max, now)?;
+        let mut quarantine = Quarantine { refused, undelivered, gone: Vec::new() };
+        quarantine.move_letters(now)?;
+        Ok(quarantine)
+    }
+
+    /// Dead letters of earlier releases lie among the refused input. They are copied before they go: a crash loses none.
+    fn move_letters(&mut self, now: Micros) -> Result<(), LogError> {
+        let (mut from, mut found) = (0, false);
+        loop {
+            let (mut letters, mut bytes, mut next) = (Vec::new(), 0, None);
+            self.refused.for_each(from, |seq, record| {
+                if bytes >= COPIED_BYTES as u64 {
+                    next = Some(seq);
+                    return false;
+                }
+                if record.undelivered.is_some() {
+                    bytes += record.kept;
+                    letters.push(record);
+                }
+                true
+            })?;
+            found |= !letters.is_empty();
+            self.put(&letters, now)?;
+            let Some(next) = next else { break };
+            from = next;
+        }
+        if found {
+            self.refused.retain(|_, record| record.undelivered.is_none(), now)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what was refused of the input at `path` is here.
+    pub fn contains(&self, refused: &Refused, path: &str) -> bool {
+        self.refused.remembered.contains(&key(&hex(&refused.hash), refused.len, path, refused.offset, refused.reason))
+    }
+
+    /// Stores, durably, those records that are not here yet. Returns how many these were.
+    pub fn put(&mut self, records: &[QuarantineRecord], now: Micros) -> Result<usize, LogError> {
+        let Quarantine { refused, undelivered, gone } = self;
+        let is_letter = |record: &&QuarantineRecord| record.undelivered.is_some();
+        let mut note = |line: &[u8]| gone.extend(serde_json::from_slice::<QuarantineRecord>(line).ok().and_then(|gone| gone.undelivered));
+        let letters = undelivered.put(records.iter().filter(is_letter), Some(&mut note), now)?;
+        Ok(letters + refused.put(records.iter().filter(|record| !is_letter(record)), None, now)?)
+    }
+
+    /// Dead letters that went because of the size limit, since the last call.
+    pub fn take_gone(&mut self) -> Vec<Undelivered> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Every record with its number, first the refused input, then the dead letters, each oldest first, until `visit` returns false.
+    pub fn for_each(&self, from: u64, mut visit: impl FnMut(u64, QuarantineRecord) -> bool) -> Result<(), LogError> {
+        let mut wants_more = true;
+        if from < DEAD_LETTERS_FROM {
+            self.refused.for_each(from, |number, record| {
+                wants_more = visit(number, record);
+                wants_more
+            })?;
+        }
+        if !wants_more {
+            return Ok(());
+        }
+        self.undelivered.for_each(from.saturating_sub(DEAD_LETTERS_FROM), |seq, record| visit(DEAD_LETTERS_FROM + seq, record))
+    }
+
+    /// The record with this number.
+    pub fn get(&self, seq: u64) -> Result<Option<QuarantineRecord>, LogError> {
+        let mut found = None;
+        self.for_each(seq, |number, record| {
+            found = (number == seq).then_some(record);
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Removes the records that `keep` does not want. Returns how many went; those that stay get new numbers.
+    ///
+    /// They are copied before the old ones go, so a crash in between leaves records twice and loses none.
+    pub fn retain(&mut self, mut keep: impl FnMut(u64, &QuarantineRecord) -> bool, now: Micros) -> Result<u64, LogError> {
+        let removed = self.refused.retain(&mut keep, now)?;
+        Ok(removed + self.retain_letters(keep, now)?)
+    }
+
+    /// The same, among the dead letters only.
+    pub fn retain_letters(&mut self, mut keep: impl FnMut(u64, &QuarantineRecord) -> bool, now: Micros) -> Result<u64, LogError> {
+        self.undelivered.retain(|seq, record| keep(DEAD_LETTERS_FROM + seq, record), now)
+    }
 
     /// How many records there are.
     pub fn records(&self) -> u64 {
-        self.records
+        self.refused.records + self.undelivered.records
     }
 
     pub fn disk_bytes(&self) -> u64 {
-        self.log.disk_bytes()
+        self.refused.log.disk_bytes() + self.undelivered.log.disk_bytes()
     }
 
-    pub fn log(&self) -> &Log {
-        &self.log
+    /// Behind the number of the last record of refused input.
+    pub fn refused_end(&self) -> u64 {
+        self.refused.log.next_seq()
+    }
+
+    /// Behind the number of the last dead letter.
+    pub fn letters_end(&self) -> u64 {
+        DEAD_LETTERS_FROM + self.undelivered.log.next_seq()
     }
 }
 
@@ -255,7 +357,7 @@ mod tests {
     }
 
     fn open(fs: &SimulatedFs) -> Result<Quarantine, LogError> {
-        Quarantine::open(Arc::new(fs.clone()), Path::new("/quarantine"), 1 << 30, 0)
+        Quarantine::open(Arc::new(fs.clone()), &Layout::new(Path::new("/")), 1 << 30, 0)
     }
 
     fn offsets(quarantine: &Quarantine) -> Vec<u64> {
@@ -303,5 +405,68 @@ mod tests {
         assert_eq!(quarantine.retain(|_, record| record.offset == 2, 0).expect("removed"), 1);
         assert_eq!(quarantine.put(&[record(1), record(2)], 0).expect("put"), 1, "what was removed may come again");
         assert_eq!((offsets(&quarantine), quarantine.records()), (vec![2, 1], 2));
+    }
+
+    fn letter(number: u64, sink: &str, bytes: usize) -> QuarantineRecord {
+        let undelivered = Undelivered { sink: sink.into(), sequence: number, id: format!("{number:032x}"), time: 0 };
+        let text = "x".repeat(bytes);
+        QuarantineRecord { undelivered: Some(undelivered), kept: bytes as u64, len: bytes as u64, text: Some(text), ..record(number) }
+    }
+
+    /// As large as records get: a segment holds 128 of these.
+    fn large(number: u64) -> QuarantineRecord {
+        QuarantineRecord { text: Some("x".repeat(64 << 10)), blake3: number.to_string(), len: number, ..record(number) }
+    }
+
+    #[test]
+    fn refused_input_pushes_out_no_dead_letter_and_the_limit_tells_which_go() {
+        let fs = SimulatedFs::default();
+        let layout = Layout::new(Path::new("/"));
+        let mut quarantine = Quarantine::open(Arc::new(fs.clone()), &layout, 1, 0).expect("opens");
+        quarantine.put(&[letter(7, "a", 10)], 0).expect("put");
+        for number in 1..400 {
+            quarantine.put(&[large(number)], 0).expect("put");
+        }
+        assert!(quarantine.records() < 200, "the oldest refused went");
+        assert!(offsets(&quarantine).contains(&7));
+        assert_eq!(quarantine.take_gone(), []);
+        for number in 100..300 {
+            quarantine.put(&[letter(number, "b", 64 << 10)], 0).expect("put");
+        }
+        let gone: Vec<u64> = quarantine.take_gone().iter().map(|letter| letter.sequence).collect();
+        assert_eq!(gone[..3], [7, 100, 101]);
+        assert!(!offsets(&quarantine).iter().any(|offset| gone.contains(offset) && *offset >= 100), "what is told to be gone is gone");
+        assert_eq!(quarantine.take_gone(), [], "told once");
+    }
+
+    #[test]
+    fn dead_letters_of_an_earlier_release_move_to_their_own_log_at_any_crash() {
+        let layout = Layout::new(Path::new("/"));
+        let earlier = |fs: &SimulatedFs| -> Result<(), LogError> {
+            let mut all = Part::open(Arc::new(fs.clone()), &layout.quarantine, 1 << 30, 0)?;
+            all.put([record(1), letter(2, "a", 5), record(3), letter(4, "b", 5)].iter(), None, 0).map(drop)
+        };
+        let whole = SimulatedFs::default();
+        earlier(&whole).expect("written");
+        let begun = whole.operations();
+        let quarantine = open(&whole).expect("opens");
+        let mut numbered = Vec::new();
+        let visit = |number, record: QuarantineRecord| {
+            numbered.push((number >= DEAD_LETTERS_FROM, record.offset));
+            assert_eq!(quarantine.get(number).expect("read"), Some(record));
+            true
+        };
+        quarantine.for_each(0, visit).expect("read");
+        assert_eq!(numbered, [(false, 1), (false, 3), (true, 2), (true, 4)]);
+        for at in begun..whole.operations() {
+            let fs = SimulatedFs::default();
+            fs.crash_after(at);
+            earlier(&fs).expect("before the crash");
+            let _ = open(&fs);
+            let mut left = offsets(&open(&fs.after_crash(Unsynced::Lost)).expect("opens"));
+            left.sort_unstable();
+            left.dedup();
+            assert_eq!(left, [1, 2, 3, 4], "crash at {at}");
+        }
     }
 }

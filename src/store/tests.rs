@@ -550,6 +550,48 @@ fn a_position_is_found_by_time() {
 }
 
 #[test]
+fn a_journal_stays_the_same_when_segments_begin_and_go_and_a_new_one_is_another() {
+    let fs = SimulatedFs::default();
+    let open_at = |fs: &SimulatedFs, now| {
+        open(Arc::new(fs.clone()), Layout::new(Path::new("/data")), limits(), CommittedLen::default(), now, &mut |_| {}).unwrap()
+    };
+    let first = open_at(&fs, 1).store.history();
+    assert_eq!((first.opened_at, first.opened_seq), (1, 1));
+    let mut parts = open_at(&fs, 2);
+    assert_eq!(parts.store.history(), super::History { opened_at: 2, ..first });
+    drive(&mut parts, 200, 3, |_| {}).unwrap();
+    drop(parts);
+    let numbers = crate::journal::log::numbers(&fs, Path::new("/data/journal")).unwrap();
+    for number in &numbers[..numbers.len() - 1] {
+        fs.remove(&Path::new("/data/journal").join(crate::journal::segment::file_name(*number))).unwrap();
+    }
+    assert!(numbers.len() > 1);
+    let again = open_at(&fs, 3).store.history();
+    assert_eq!(again, super::History { opened_at: 3, opened_seq: again.opened_seq, ..first });
+    assert!(again.opened_seq > 100);
+    assert_ne!(open_at(&SimulatedFs::default(), 4).store.history().journal, first.journal);
+}
+
+#[test]
+fn dead_letters_that_a_full_quarantine_loses_are_told_by_sink() {
+    let fs = SimulatedFs::default();
+    let limits = Limits { quarantine_bytes: 1, ..limits() };
+    let parts = open(Arc::new(fs), Layout::new(Path::new("/data")), limits, CommittedLen::default(), 1, &mut |_| {}).unwrap();
+    let letter = |sequence: u64, sink: &str| {
+        let text = "x".repeat(1 << 20);
+        let (len, hash) = (text.len() as u64, *blake3::hash(text.as_bytes()).as_bytes());
+        let reason = crate::sources::Reason::Undeliverable;
+        let refused = crate::sources::Refused { reason, offset: sequence, len, hash, bytes: text.into(), detail: String::new() };
+        let undelivered = super::Undelivered { sink: sink.into(), sequence, id: format!("{sequence:032x}"), time: 0 };
+        QuarantineRecord { undelivered: Some(undelivered), ..QuarantineRecord::new(&refused, "c", "cowrie", sink, 0) }
+    };
+    assert!(parts.store.bury(&[letter(5, "b"), letter(4, "a"), letter(3, "b")], 0).unwrap().is_empty());
+    let gone: Vec<_> = (10..20).flat_map(|sequence| parts.store.bury(&[letter(sequence, "c")], 0).unwrap()).collect();
+    assert_eq!(gone[..2], [("a".to_owned(), (4, 1)), ("b".to_owned(), (3, 2))]);
+    assert_eq!((parts.store.letters_lost("a"), parts.store.letters_lost("b"), parts.store.letters_lost("d")), (1, 2, 0));
+}
+
+#[test]
 fn what_is_carried_stands_in_the_next_opening_and_outlives_the_state() {
     let fs = SimulatedFs::default();
     let mut parts = start(&fs, CommittedLen::default()).unwrap();

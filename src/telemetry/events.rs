@@ -280,6 +280,8 @@ events! {
     SinkLost<'e> "sink_lost" "delivery" Error throttled, "events are gone before they were delivered" {
         sink: &'e str, first_sequence: u64, events: u64, cause: &'e str,
     } |_, _| ();
+    /// What a sink has comes from a journal that is gone: the data directory was wiped, or restored from a backup.
+    SinkOfOtherJournal<'e> "sink_of_other_journal" "delivery" Warning, "a sink has events of another journal" { sink: &'e str, notice: &'e str } |_, _| ();
     SinkDegraded<'e> "sink_degraded" "delivery" Error throttled, "a sink delivers nothing" { sink: &'e str, reason: &'e str, lag_events: u64 } |_, _| ();
     SinkRecovered<'e> "sink_recovered" "delivery" Info throttled, "a sink delivers again" { sink: &'e str, lag_events: u64 } |_, _| ();
     /// An operator paused, resumed or sent back a sink.

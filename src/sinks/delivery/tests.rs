@@ -54,6 +54,7 @@ struct Kept {
     lost: Mutex<u64>,
     /// What the feed was told of.
     settled: Mutex<Vec<u64>>,
+    letters_lost: std::sync::atomic::AtomicU64,
 }
 
 impl Keeper for Kept {
@@ -74,6 +75,9 @@ impl Keeper for Kept {
     fn failed(&self, _: FailureStage, _: FailureClass, _: &str) {}
     fn lost(&self, gap: &Gap) {
         *self.lost.lock().unwrap() += gap.events;
+    }
+    fn letters_lost(&self) -> u64 {
+        self.letters_lost.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -525,10 +529,47 @@ async fn dead_letters_go_again_and_whoever_asked_learns_what_arrived() {
     rig.until("idle", |snapshot| snapshot.state == SinkState::Idle).await;
     let mut batch = Batch::default();
     (100..104).for_each(|seq| batch.push(item(seq), payload(seq).as_bytes()));
-    let (done, arrived) = oneshot::channel();
-    rig.commands.send(Command::Redeliver(batch, done)).await.map_err(drop).expect("sent");
-    assert_eq!(arrived.await.expect("answered"), [item(100).id, item(102).id]);
+    let arrived = redeliver(&rig, batch).await.await.expect("answered");
+    assert_eq!(arrived, Ok(Redelivery { arrived: vec![item(100).id, item(102).id], is_whole: true }));
     assert_eq!(rig.snapshot.borrow().cursor, 1, "the cursor does not move for them");
+    assert_eq!(redeliver(&rig, Batch::default()).await.await.expect("answered"), Ok(Redelivery { arrived: vec![], is_whole: true }));
+    rig.drain().await;
+}
+
+async fn redeliver(rig: &Rig, batch: Batch) -> oneshot::Receiver<Result<Redelivery, String>> {
+    let (done, answered) = oneshot::channel();
+    rig.commands.send(Command::Redeliver(batch, Duration::from_secs(120), done)).await.map_err(drop).expect("sent");
+    answered
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_whose_time_is_over_are_not_sent_any_more_and_what_arrived_of_them_is_told() {
+    let mut rig = rig(policy(), 1, |items, _| {
+        at_once(match items {
+            [_] => retry(),
+            _ => Answer::Items(vec![Verdict::Delivered, Verdict::Retry { status: None, why: "busy".into() }]),
+        })
+    });
+    rig.until("idle", |snapshot| snapshot.state == SinkState::Idle).await;
+    let mut batch = Batch::default();
+    (100..102).for_each(|seq| batch.push(item(seq), payload(seq).as_bytes()));
+    let first = redeliver(&rig, batch.clone()).await;
+    let second = redeliver(&rig, batch.clone()).await.await.expect("answered");
+    assert!(second.is_err_and(|why| why.contains("already")), "one at a time");
+    let broken_off = Ok(Redelivery { arrived: vec![item(100).id], is_whole: false });
+    assert_eq!(first.await.expect("answered"), broken_off);
+    let sent = rig.requests().len();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(rig.requests().len(), sent, "nobody would learn that they arrived");
+
+    let waiting = redeliver(&rig, batch.clone()).await;
+    rig.until("one arrived", |snapshot| snapshot.delivered == 2).await;
+    let (done, paused) = oneshot::channel();
+    rig.commands.send(Command::Pause(done)).await.map_err(drop).expect("sent");
+    assert_eq!(paused.await.expect("answered"), Ok(()));
+    assert_eq!(waiting.await.expect("answered"), broken_off, "paused: nothing more is sent");
+    let refused = redeliver(&rig, batch).await.await.expect("answered");
+    assert!(refused.is_err_and(|why| why.contains("paused")), "at once");
     rig.drain().await;
 }
 
@@ -570,6 +611,8 @@ async fn lost_events_are_told() {
     tokio::spawn(Delivery::new("test", "scripted", policy(), SinkCursor { seq: 1, paused: false }, ports).run());
     snapshot.wait_for(|snapshot| snapshot.lost == 41 && snapshot.cursor == 42).await.expect("told");
     assert_eq!(*rig.kept.lost.lock().unwrap(), 41);
+    rig.kept.letters_lost.store(3, std::sync::atomic::Ordering::Relaxed);
+    snapshot.wait_for(|snapshot| snapshot.lost == 44).await.expect("dead letters that are gone are counted");
     drop(commands);
     rig.drain().await;
 }
