@@ -29,6 +29,9 @@ pub struct Record {
     pub line: Vec<u8>,
 }
 
+/// Is shown lines, one by one.
+pub type ShowLine<'s> = &'s mut dyn FnMut(&[u8]);
+
 pub struct Log {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
@@ -177,7 +180,7 @@ impl Log {
     }
 
     /// The same, and shows every line before it goes.
-    pub fn enforce_limit_showing(&mut self, mut gone: Option<&mut dyn FnMut(&[u8])>) -> Result<u64, LogError> {
+    pub fn enforce_limit_showing(&mut self, mut gone: Option<ShowLine<'_>>) -> Result<u64, LogError> {
         let io_error = |source| LogError::Io { action: "remove old segments of", dir: self.dir.clone(), source };
         let mut removed = 0;
         let files: Vec<_> = self.fs.list(&self.dir).map_err(io_error)?;

@@ -6,7 +6,7 @@ use super::Layout;
 use crate::events::id::hex;
 use crate::events::{EventId, Micros, time};
 use crate::journal::fs::Fs;
-use crate::journal::log::{Log, LogError, Record};
+use crate::journal::log::{Log, LogError, Record, ShowLine};
 use crate::sources::{Origin, Reason, Refused};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashSet, VecDeque};
@@ -152,7 +152,7 @@ impl Part {
     fn put<'r>(
         &mut self,
         records: impl Iterator<Item = &'r QuarantineRecord>,
-        gone: Option<&mut dyn FnMut(&[u8])>,
+        gone: Option<ShowLine<'_>>,
         now: Micros,
     ) -> Result<usize, LogError> {
         let mut new: HashSet<EventId> = HashSet::new();
