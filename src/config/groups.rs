@@ -233,7 +233,7 @@ groups! {
         live_index_bytes: usize = "\"12 MiB\"", Kind::Bytes { min: MIB, max: GIB, none: None }, Restart;
         /// Cache of the state store.
         sled_cache_bytes: u64 = "\"8 MiB\"", Kind::Bytes { min: MIB, max: GIB, none: None }, Restart;
-        /// What was refused is kept up to this; then the oldest goes, and a log line says so.
+        /// What was refused is kept up to this, and so much again of dead letters; then the oldest goes, and a log line says so.
         quarantine_bytes: u64 = "\"256 MiB\"", Kind::Bytes { min: MIB, max: TIB, none: None }, Reload;
         /// Log files held open at once.
         open_files: usize = "512", Kind::Number { min: 16, max: 65_536, none: None }, Restart;

@@ -149,8 +149,8 @@ impl State {
             let (segments, checkpoints, cursors) = (db.open_tree("segments")?, db.open_tree("checkpoints")?, db.open_tree("cursors")?);
             let results = db.open_tree("results")?;
             // Reads every record once: garbage shows here and not in the middle of a day.
-            let all = segments.iter().chain(checkpoints.iter()).chain(cursors.iter()).chain(results.iter()).chain(db.iter());
-            all.map(|record| record.map(drop)).collect::<Result<(), _>>()?;
+            let mut all = segments.iter().chain(checkpoints.iter()).chain(cursors.iter()).chain(results.iter()).chain(db.iter());
+            all.try_for_each(|record| record.map(drop))?;
             Ok(State { db, dir: dir.to_owned(), segments, checkpoints, cursors, results, dirty: AtomicBool::new(false) })
         };
         // sled answers some damage with a panic.
