@@ -261,7 +261,7 @@ impl Cluster {
         Ok((200, json!({ "acknowledged": true })))
     }
 
-    fn bulk(&mut self, actions: Vec<(Action, &[u8], Parsed)>, fault: &Fault, faults: &Faults) -> (u16, Value) {
+    fn bulk(&mut self, actions: Vec<Item<'_>>, fault: &Fault, faults: &Faults) -> (u16, Value) {
         let (mut errors, mut items) = (false, Vec::with_capacity(actions.len()));
         for (at, (action, source, parsed)) in actions.into_iter().enumerate() {
             let id = action.id.clone().unwrap_or_else(|| {
@@ -371,8 +371,11 @@ impl Cluster {
 
 type Parsed = serde_json::Result<Value>;
 
+/// An action with its document, as it stands in the request and read.
+type Item<'b> = (Action, &'b [u8], Parsed);
+
 /// The actions of a bulk request, each with its document. A malformed action refuses everything before anything is done.
-fn parse_bulk<'b>(default_index: Option<&str>, body: &'b [u8]) -> Result<Vec<(Action, &'b [u8], Parsed)>, Refusal> {
+fn parse_bulk<'b>(default_index: Option<&str>, body: &'b [u8]) -> Result<Vec<Item<'b>>, Refusal> {
     if body.is_empty() {
         return Err(refusal(400, "parse_exception", "request body is required"));
     }
