@@ -5,6 +5,7 @@
 //! The daemon is a process of its own, so that its memory is its own. Prints figures only.
 #[path = "../receivers/mod.rs"]
 mod receivers;
+mod steady;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use honeyguide::actors::supervisor::Load;
@@ -14,7 +15,6 @@ use honeyguide::events::time;
 use honeyguide::os::{memory, notify::Notifier, process::ProcessStats};
 use honeyguide::sources::Format;
 use honeyguide::telemetry::Telemetry;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -184,7 +184,7 @@ fn latency(rate: u64, seconds: u64) {
     );
     let mut process = child(&["daemon".as_ref(), configuration(dir.path(), &text).as_os_str(), data.as_os_str()]);
     std::thread::sleep(Duration::from_secs(2));
-    write(&log.join("cowrie.json"), rate, seconds);
+    steady::write(&log.join("cowrie.json"), rate, seconds, |_| {});
     let written = rate * seconds;
     let waited = Instant::now();
     while seen.events.load(Ordering::Relaxed) < written && waited.elapsed() < Duration::from_secs(30) {
@@ -203,21 +203,4 @@ fn latency(rate: u64, seconds: u64) {
     );
     println!("  p50 {:.0} ms, p90 {:.0} ms, p99 {:.0} ms, max {:.0} ms", at(0.5), at(0.9), at(0.99), at(1.0));
     println!("  peak RssAnon {peak:.1} MiB, CPU {:.1} % of one core", 100.0 * cpu / seconds as f64);
-}
-
-fn write(path: &Path, rate: u64, seconds: u64) {
-    let mut file = std::fs::File::options().create(true).append(true).open(path).expect("opens");
-    let started = Instant::now();
-    for n in 0..rate * seconds {
-        let due = Duration::from_secs_f64(n as f64 / rate as f64);
-        std::thread::sleep(due.saturating_sub(started.elapsed()));
-        let line = format!(
-            "{{\"eventid\":\"cowrie.login.failed\",\"username\":\"user{n}\",\"password\":\"p{}\",\"message\":\"login attempt [user{n}/p] failed\",\"sensor\":\"bench\",\"timestamp\":\"{}\",\"src_ip\":\"192.0.2.{}\",\"session\":\"{:012x}\",\"protocol\":\"ssh\"}}\n",
-            n % 1000,
-            time::format(time::now()),
-            n % 250,
-            n / 8,
-        );
-        file.write_all(line.as_bytes()).expect("written");
-    }
 }

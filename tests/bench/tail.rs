@@ -1,13 +1,14 @@
 //! From a line written to the log until search finds it, at a steady rate, through the real tail and the real journal.
 //!
 //! `cargo bench --bench tail [-- EVENTS_PER_SECOND SECONDS]`. Prints figures only.
+mod steady;
+
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
 use honeyguide::events::time;
 use honeyguide::os::{memory, notify::Notifier, process::ProcessStats};
 use honeyguide::service::{self, SearchRequest};
 use honeyguide::telemetry::Telemetry;
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +33,10 @@ fn main() {
         let data_dir = DataDir::open(&settings, &telemetry, &mut |_| {}).expect("opens");
         let engine = Engine::start(data_dir, settings, telemetry, Arc::new(Notifier::from_env().expect("no systemd here")));
         engine.available().await;
-        let writer = std::thread::spawn(move || write(&log.join("cowrie.json"), rate, seconds));
+        let writer = std::thread::spawn(move || {
+            steady::write(&log.join("cowrie.json"), rate, seconds, |n| LAST.store(n, std::sync::atomic::Ordering::SeqCst));
+            rate * seconds
+        });
         let store = engine.store().clone();
         // Every so often: the newest line that was written by then, and how long until it is found.
         let asker = std::thread::spawn(move || {
@@ -77,23 +81,4 @@ static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0)
 
 fn last_written() -> u64 {
     LAST.load(std::sync::atomic::Ordering::SeqCst)
-}
-
-fn write(path: &std::path::Path, rate: u64, seconds: u64) -> u64 {
-    let mut file = std::fs::File::options().create(true).append(true).open(path).expect("opens");
-    let started = Instant::now();
-    for n in 0..rate * seconds {
-        let due = Duration::from_secs_f64(n as f64 / rate as f64);
-        std::thread::sleep(due.saturating_sub(started.elapsed()));
-        let line = format!(
-            "{{\"eventid\":\"cowrie.login.failed\",\"username\":\"user{n}\",\"password\":\"p{}\",\"message\":\"login attempt [user{n}/p] failed\",\"sensor\":\"bench\",\"timestamp\":\"{}\",\"src_ip\":\"192.0.2.{}\",\"session\":\"{:012x}\",\"protocol\":\"ssh\"}}\n",
-            n % 1000,
-            time::format(time::now()),
-            n % 250,
-            n / 8,
-        );
-        file.write_all(line.as_bytes()).expect("written");
-        LAST.store(n, std::sync::atomic::Ordering::SeqCst);
-    }
-    rate * seconds
 }
