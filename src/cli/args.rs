@@ -634,8 +634,15 @@ Conditions:
   FIELD:VALUE        the field has exactly this value
   FIELD:\"A B\"        a value with spaces, quoted once more for the shell: 'command:\"uname -a\"'
   FIELD:PREFIX*      * stands for any characters, also within quotes; \\* for an asterisk
+  FIELD:/REGEX/      the regular expression is found in the value: 'command:/wget .+sh/'
+  src_ip:A.B.C.D/N   an address of the network; also dst_ip, ipv4, ipv6
+  dst_port:>N        a number above; also >=, < and <=
+  exists:FIELD       the field has a value
+  WORD               any value holds it, in capitals or not; with spaces: '\"rm -rf\"'
   since:TIME         from 2026-03-22, from 2026-03-22T10:00:00Z, or for the last 24h (30m, 7d, …)
   until:TIME         before that time; with a date, to the end of that day
+
+All must hold. OR, NOT and parentheses combine them: '(username:root OR username:admin) NOT src_ip:10.0.0.0/8'.
 
 Fields:
 ",
@@ -651,6 +658,7 @@ Examples:
   honeyguide search src_ip:198.51.100.7
   honeyguide search eventid:cowrie.login.success username:root since:2026-03-01 until:2026-03-31
   honeyguide search 'command:\"wget *\"' --newest --limit 20
+  honeyguide search 'NOT exists:username src_ip:203.0.113.0/24' since:7d
   honeyguide search url:*.sh --json | jq -r .url",
     );
     help

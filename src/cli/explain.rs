@@ -6,8 +6,7 @@ use crate::config::{Receiver, SinkSettings};
 use crate::events::batch::{Batcher, Explained, Explanation};
 use crate::events::decoder::Identity;
 use crate::events::{DOCUMENT_BYTES_MAX, Field, Micros, time};
-use crate::extract::Indicator;
-use crate::index::query::Clause;
+use crate::index::query::Query;
 use crate::sources::Format;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -134,15 +133,13 @@ struct Sends {
 
 impl Sends {
     fn of(sink: &SinkSettings, event: &Explained, format: Format) -> Sends {
-        let has = |clause: &Clause| {
-            let own = event.terms.iter().any(|(field, value)| *field == clause.field && clause.pattern.matches(value));
-            let found = |found: &Indicator| {
+        let matches = |query: &Query| {
+            let own = event.terms.iter().map(|(field, value)| (*field, &value[..]));
+            let found = event.indicators.iter().flat_map(|found| {
                 let written = found.verbatim.as_ref().filter(|_| found.field == Field::Phone);
-                found.field == clause.field
-                    && (clause.pattern.matches(found.value.as_bytes())
-                        || written.is_some_and(|written| clause.pattern.matches(written.as_bytes())))
-            };
-            own || event.indicators.iter().any(found)
+                [Some(&found.value), written].into_iter().flatten().map(|value| (found.field, value.as_bytes()))
+            });
+            query.condition.holds(own.chain(found).fold(0, |bits, (field, value)| bits | query.matches(field, value)))
         };
         let (sends, because) = match (&sink.receiver, &sink.filter) {
             (Receiver::Guvi { .. }, _) if format == Format::CHAT => {
@@ -150,7 +147,7 @@ impl Sends {
             }
             (Receiver::Guvi { .. }, _) => (false, "it sends the results of chats only".into()),
             (_, None) => (true, "it has no filter".into()),
-            (_, Some((text, query))) => match query.clauses.iter().all(has) {
+            (_, Some((text, query))) => match matches(query) {
                 true => (true, format!("its filter {text} matches")),
                 false => (false, format!("its filter {text} does not match")),
             },

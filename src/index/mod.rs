@@ -7,6 +7,7 @@ mod encoding;
 pub mod ids;
 pub mod live;
 pub mod part;
+pub mod pattern;
 pub mod query;
 #[cfg(test)]
 mod real_logs;

@@ -8,7 +8,8 @@
 use super::BlockMeta;
 use super::blocks::BlockSet;
 use super::part::{IndexPart, ValueRange};
-use super::query::{Clause, Pattern, Query};
+use super::pattern::Pattern;
+use super::query::{Clause, Condition, Query};
 use super::session_key;
 use super::sidecar::SidecarError;
 use crate::events::{Field, Format, Micros, TERM_VALUE_BYTES_MAX};
@@ -289,7 +290,10 @@ fn candidates(view: &View, query: &Query, page: Page, last_seq: u64) -> Result<V
             if index.time_span().is_none_or(|(min, max)| !query.overlaps(min, max)) {
                 return Ok(());
             }
-            let Some(set) = candidate_blocks(index, query)? else { return Ok(()) };
+            let set = candidate_blocks(index, query, &query.condition)?;
+            if set.as_ref().is_some_and(BlockSet::is_empty) {
+                return Ok(());
+            }
             for (number, block) in (0u32..).zip(index.blocks()?) {
                 let wanted = set.as_ref().is_none_or(|set| set.contains(number));
                 let behind = page
@@ -310,28 +314,55 @@ fn candidates(view: &View, query: &Query, page: Page, last_seq: u64) -> Result<V
     Ok(candidates)
 }
 
-/// `None` when no block can match, `Some(None)` when every block can.
-fn candidate_blocks(index: &dyn IndexPart, query: &Query) -> Result<Option<Option<BlockSet>>, SidecarError> {
-    let mut set: Option<BlockSet> = None;
-    // Single terms cost a page, wildcards a dictionary: if the former leave nothing, the latter are not read.
-    let exact = |clause: &&Clause| matches!(clause.pattern, Pattern::Exact(_));
-    let (exacts, wildcards): (Vec<_>, Vec<_>) = query.clauses.iter().partition(exact);
-    for clause in exacts.into_iter().chain(wildcards) {
-        let blocks = clause_blocks(index, clause)?;
-        match &mut set {
-            Some(set) => set.intersect(&blocks),
-            None => set = Some(blocks),
+/// The blocks in which the condition may hold; `None` for all of them.
+fn candidate_blocks(index: &dyn IndexPart, query: &Query, condition: &Condition) -> Result<Option<BlockSet>, SidecarError> {
+    match condition {
+        Condition::Clause(number) => clause_blocks(index, &query.clauses[*number]).map(Some),
+        // A block in which something is so holds other events, too.
+        Condition::Not(_) => Ok(None),
+        Condition::All(all) => {
+            // Single terms cost a page, shapes of values a dictionary: if the former leave nothing, the latter are not read.
+            let is_exact = |condition: &&Condition| matches!(condition, Condition::Clause(number) if matches!(query.clauses[*number].pattern, Pattern::Exact(_)));
+            let (exact, others): (Vec<_>, Vec<_>) = all.iter().partition(is_exact);
+            let mut set: Option<BlockSet> = None;
+            for condition in exact.into_iter().chain(others) {
+                let Some(blocks) = candidate_blocks(index, query, condition)? else { continue };
+                match &mut set {
+                    Some(set) => set.intersect(&blocks),
+                    None => set = Some(blocks),
+                }
+                if set.as_ref().is_some_and(BlockSet::is_empty) {
+                    break;
+                }
+            }
+            Ok(set)
         }
-        if set.as_ref().is_some_and(BlockSet::is_empty) {
-            return Ok(None);
+        Condition::Any(any) => {
+            let mut set = BlockSet::new();
+            for condition in any {
+                let Some(blocks) = candidate_blocks(index, query, condition)? else { return Ok(None) };
+                set.union(&blocks);
+            }
+            Ok(Some(set))
         }
     }
-    Ok(Some(set))
 }
 
 fn clause_blocks(index: &dyn IndexPart, clause: &Clause) -> Result<BlockSet, SidecarError> {
+    let fields = match &clause.field {
+        Some(field) => std::slice::from_ref(field),
+        None => Field::ALL,
+    };
     let mut blocks = BlockSet::new();
-    match (&clause.pattern, clause.field) {
+    for &field in fields {
+        blocks.union(&field_blocks(index, field, &clause.pattern)?);
+    }
+    Ok(blocks)
+}
+
+fn field_blocks(index: &dyn IndexPart, field: Field, pattern: &Pattern) -> Result<BlockSet, SidecarError> {
+    let mut blocks = BlockSet::new();
+    match (pattern, field) {
         (Pattern::Exact(value), Field::Session) => {
             index.session(session_key(value))?.iter().for_each(|entry| blocks.union(&entry.blocks));
         }
@@ -383,7 +414,9 @@ struct Needle<'q> {
 impl<'q> Matcher<'q> {
     fn new(query: &'q Query) -> Matcher<'q> {
         let plain = |&byte: &u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-        let literals = query.clauses.iter().map(|clause| (clause.field, clause.pattern.longest_literal()));
+        let required = query.condition.required();
+        let required = (0..).zip(&query.clauses).filter(|(number, _)| required >> number & 1 == 1);
+        let literals = required.filter_map(|(_, clause)| Some((clause.field?, clause.pattern.longest_literal())));
         let literals = literals.filter(|(_, literal)| NEEDLE_BYTES.contains(&literal.len()) && literal.iter().all(plain));
         let needle =
             |(field, literal): (Field, &'q [u8])| Needle { field, finder: memmem::Finder::new(literal), slash: literal.contains(&b'/') };
@@ -407,22 +440,14 @@ impl<'q> Matcher<'q> {
 
     /// The event's time if it has every term and lies in the time range.
     fn matches(&self, line: &[u8], run: &LineRun, decoder: &mut dyn LineTerms) -> Option<Micros> {
-        let mut found = 0u32;
         let Some(format) = run.format else {
-            return (self.query.clauses.is_empty() && self.query.covers(run.received_at)).then_some(run.received_at);
+            return (self.query.condition.holds(0) && self.query.covers(run.received_at)).then_some(run.received_at);
         };
-        let time = decoder.terms(format, line, run.received_at, &mut |field, value| {
-            for (number, clause) in self.query.clauses.iter().enumerate() {
-                if clause.field == field && clause.pattern.matches(value) {
-                    found |= 1 << number;
-                }
-            }
-        })?;
-        (found.count_ones() as usize == self.query.clauses.len() && self.query.covers(time)).then_some(time)
+        let mut found = 0u32;
+        let time = decoder.terms(format, line, run.received_at, &mut |field, value| found |= self.query.matches(field, value))?;
+        (self.query.condition.holds(found) && self.query.covers(time)).then_some(time)
     }
 }
-
-const _: () = assert!(super::query::CLAUSES_MAX <= u32::BITS as usize);
 
 #[cfg(test)]
 mod tests {
@@ -458,19 +483,34 @@ mod tests {
             (0..72u32).prop_map(|hours| format!("since:{hours}h")),
             (0..72u32).prop_map(|hours| format!("until:{hours}h")),
             Just("since:2026-03-21 until:2026-03-21".to_owned()),
+            Just("src_ip:10.0.1.0/24".to_owned()),
+            Just("src_ip:10.0.0.0/14".to_owned()),
+            Just("dst_port:>=22".to_owned()),
+            Just("exists:password".to_owned()),
+            "command:/[a-c][ab]+/",
+            "[a-d]{1,2}",
         ];
-        proptest::collection::vec(value, 0..4).prop_map(|words| words.join(" "))
+        // A time holds for the whole query and stands in no group.
+        let is_time = |word: &String| word.starts_with("since:") || word.starts_with("until:");
+        let joined = (value.clone(), value, 0..6u8).prop_map(move |(a, b, how)| match how {
+            _ if is_time(&a) || is_time(&b) => format!("{a} {b}"),
+            0 => format!("({a} OR {b})"),
+            1 => format!("NOT {a} {b}"),
+            2 => format!("NOT ({a} OR {b})"),
+            3 => format!("(NOT {a} OR {b})"),
+            _ => format!("{a} AND {b}"),
+        });
+        proptest::collection::vec(joined, 0..3).prop_map(|words| words.join(" "))
     }
 
     /// (time, seq, line) of every hit, in order, without any index.
     fn naive(segments: &[Blocks], query: &Query, newest_first: bool) -> Vec<(Micros, u64, Vec<u8>)> {
         let mut hits = Vec::new();
         for (_, seq, line, event) in segments.iter().flat_map(Blocks::events) {
-            let has = |clause: &Clause| match clause.field {
-                Field::Session => event.session.as_ref().is_some_and(|session| clause.pattern.matches(session)),
-                field => event.terms.iter().any(|term| term.0 == field && clause.pattern.matches(&term.1)),
-            };
-            if query.covers(event.time) && query.clauses.iter().all(has) {
+            let session = event.session.iter().map(|session| (Field::Session, session));
+            let terms = session.chain(event.terms.iter().map(|term| (term.0, &term.1)));
+            let found = terms.fold(0, |found, (field, value)| found | query.matches(field, value));
+            if query.covers(event.time) && query.condition.holds(found) {
                 hits.push((event.time, seq, line.to_vec()));
             }
         }

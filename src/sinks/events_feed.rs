@@ -29,15 +29,13 @@ impl EventsFeed {
 
 /// Whether the event is let through, and its time.
 fn judge(batcher: &mut Batcher, filter: Option<&Query>, event: &crate::store::StoredEvent<'_>) -> Option<Micros> {
-    let mut matched = vec![false; filter.map_or(0, |filter| filter.clauses.len())];
+    let mut found = 0;
     let time = batcher.terms(event.format, event.line, event.received_at, &mut |field, value| {
-        for (matched, clause) in matched.iter_mut().zip(filter.iter().flat_map(|filter| &filter.clauses)) {
-            *matched |= clause.field == field && clause.pattern.matches(value);
-        }
+        found |= filter.map_or(0, |filter| filter.matches(field, value));
     });
     // A line that its decoder does not read any more has no terms: it is delivered when nothing is asked of it.
     let time = time.unwrap_or(event.received_at);
-    (matched.iter().all(|&matched| matched) && filter.is_none_or(|filter| filter.covers(time))).then_some(time)
+    filter.is_none_or(|filter| filter.condition.holds(found) && filter.covers(time)).then_some(time)
 }
 
 impl Feed for EventsFeed {
