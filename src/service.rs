@@ -74,11 +74,55 @@ pub fn search(
     now: Micros,
     each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<(u64, bool), ServiceError> {
+    let outcome = find(store, request, now, each)?;
+    Ok((outcome.hits as u64, outcome.more))
+}
+
+fn find(
+    store: &Store,
+    request: &SearchRequest,
+    now: Micros,
+    each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<search::Outcome, ServiceError> {
     let query = Query::parse(&request.query, now).map_err(|error| ServiceError::Query { query: request.query.clone(), error })?;
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     let page = Page { limit, newest_first: request.newest, after: None, last_seq: None };
-    let outcome = search::search(&store.evidence(), &query, page, &mut store.terms(), &mut |hit| each(hit.line))?;
-    Ok((outcome.hits as u64, outcome.more))
+    Ok(search::search(&store.evidence(), &query, page, &mut store.terms(), &mut |hit| each(hit.line))?)
+}
+
+/// What answering a search took, instead of its answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SearchCost {
+    /// Segments that there are, and those whose indexes and times let something match.
+    pub segments: u64,
+    pub segments_possible: u64,
+    /// The same of blocks, and how many were read until there were enough events.
+    pub blocks: u64,
+    pub blocks_possible: u64,
+    pub blocks_read: u64,
+    /// Lines whose terms were looked at.
+    pub lines_parsed: u64,
+    pub events: u64,
+    /// The limit ended it.
+    pub more: bool,
+    pub seconds: f64,
+}
+
+/// Answers a search, and says what that took.
+pub fn search_cost(store: &Store, request: &SearchRequest, now: Micros) -> Result<SearchCost, ServiceError> {
+    let started = std::time::Instant::now();
+    let outcome = find(store, request, now, &mut |_| ControlFlow::Continue(()))?;
+    Ok(SearchCost {
+        segments: outcome.segments as u64,
+        segments_possible: outcome.segments_possible as u64,
+        blocks: outcome.blocks as u64,
+        blocks_possible: outcome.blocks_possible as u64,
+        blocks_read: outcome.blocks_read as u64,
+        lines_parsed: outcome.lines_parsed as u64,
+        events: outcome.hits as u64,
+        more: outcome.more,
+        seconds: started.elapsed().as_secs_f64(),
+    })
 }
 
 /// The schemas of an event id and of a sensor, or of all.

@@ -276,3 +276,42 @@ fn chat_is_told_as_a_talk_with_its_verdict() {
         drop(daemon);
     }
 }
+
+#[test]
+fn a_question_in_the_whole_language_is_answered_alike_and_its_cost_is_told() {
+    let bytes = log(11, 4_000);
+    let lines = events(&bytes);
+    let query = "(eventid:cowrie.login.failed OR eventid:cowrie.login.success) NOT username:root src_ip:0.0.0.0/0 exists:password username:/^[a-z]/";
+    let wanted = |line: &&&str| {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let text = |name: &str| event[name].as_str();
+        matches!(text("eventid"), Some("cowrie.login.failed" | "cowrie.login.success"))
+            && text("username").is_some_and(|name| name != "root" && name.starts_with(|first: char| first.is_ascii_lowercase()))
+            && text("src_ip").is_some_and(|address| !address.contains(':'))
+            && text("password").is_some()
+    };
+    let expected = lines.iter().filter(wanted).count();
+    let mut answers = Vec::new();
+    for with_daemon in [false, true] {
+        let home = Home::new();
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        home.expect(Exit::Done, &["load", home.write("logs/cowrie.json", &bytes).to_str().expect("UTF-8")]);
+        let found = home.expect(Exit::Done, &["search", query, "--limit", "10000", "--json"]);
+        assert!(expected > 10 && found.lines().count() == expected, "{expected}, {}", found.lines().count());
+        let words = home.expect(Exit::Done, &["search", "LOGIN attempt", "NOT", "cowrie.login.failed", "--limit", "10000", "--json"]);
+        assert!(words.lines().all(|line| line.to_lowercase().contains("login") && !line.contains("login.failed")));
+        let mut cost = home.json(Exit::Done, &["search", query, "--limit", "10000", "--explain"]);
+        assert_eq!((&cost["events"], &cost["more"]), (&expected.into(), &false.into()), "{cost}");
+        assert!(cost["blocks"].as_u64() >= cost["blocks_read"].as_u64() && cost["blocks_read"].as_u64() > Some(0), "{cost}");
+        cost["seconds"] = 0.into();
+        let told = home.expect(Exit::Done, &["search", "src_ip:203.0.113.0/24", "--explain"]);
+        assert!(told.contains("may hold a match"), "{told}");
+        let none = home.json(Exit::Done, &["search", "src_ip:255.255.255.0/24", "--explain"]);
+        assert_eq!((&none["blocks_read"], &none["segments_possible"]), (&0.into(), &0.into()), "{none}");
+        let wrong = format!("{:#}", home.fails(&["search", "(username:root"]));
+        assert!(wrong.contains("this parenthesis is never closed"), "{wrong}");
+        answers.push((found, words, cost["events"].clone()));
+        drop(daemon);
+    }
+    assert_eq!(answers[0], answers[1]);
+}

@@ -23,6 +23,7 @@ const PATHS_MAX: usize = 10_000;
 pub fn routes(routes: &mut web::ServiceConfig) {
     routes
         .route("/events", web::get().to(events))
+        .route("/events/cost", web::get().to(cost))
         .route("/terms/{field}", web::get().to(terms))
         .route("/schemas", web::get().to(schemas))
         .route("/sessions/{id}", web::get().to(session))
@@ -55,6 +56,16 @@ async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<Ht
         Ok(())
     })
     .await
+}
+
+/// What finding them takes.
+async fn cost(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
+    let Events { query, limit, newest } = asked.into_inner();
+    let now = time::now();
+    Query::parse(&query, now).map_err(|error| Problem::bad_query(&error))?;
+    let store = admin.engine.store().clone();
+    let cost = stream::one(&admin, move || Ok(service::search_cost(&store, &SearchRequest { query, limit, newest }, now)?)).await?;
+    Ok(HttpResponse::Ok().json(cost))
 }
 
 #[derive(Deserialize)]

@@ -192,6 +192,9 @@ pub struct Search {
     /// Print the original lines byte for byte, even to a terminal
     #[arg(long)]
     pub raw: bool,
+    /// Find the events, but tell what that took: segments and blocks there are, considered and read
+    #[arg(long, conflicts_with = "raw")]
+    pub explain: bool,
 }
 
 #[derive(Args, Debug)]

@@ -2,9 +2,10 @@
 use super::client::Target;
 use super::context::{Context, Exit, Usage};
 use super::{args, format, print};
+use crate::config::Settings;
 use crate::events::time;
 use crate::index::query::Query;
-use crate::service::{self, SearchRequest};
+use crate::service::{self, SearchCost, SearchRequest};
 use std::io::Write;
 use std::ops::ControlFlow;
 
@@ -18,6 +19,9 @@ pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> an
     let (query, now) = (args.query.join(" "), time::now());
     if let Err(error) = Query::parse(&query, now) {
         return Err(Usage(format!("{error}\n{}", error.pointer(&query))).into());
+    }
+    if args.explain {
+        return explain(args, query, context, &settings, out);
     }
     let mut printer = Printer { args, context, out, printed: 0, more: false };
     // One more than is shown tells whether there are more.
@@ -42,6 +46,31 @@ pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> an
         }
     }
     printer.end()
+}
+
+/// What the search takes, instead of its answer.
+fn explain(args: &args::Search, query: String, context: &Context, settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let cost: SearchCost = match Target::find(settings)? {
+        Target::Daemon(client) => {
+            let parameters = [("query", query), ("limit", args.limit.to_string()), ("newest", args.newest.to_string())];
+            client.get(&["api", "v1", "events", "cost"], &parameters, None)?
+        }
+        Target::Local(open) => {
+            let request = SearchRequest { query, limit: args.limit, newest: args.newest };
+            service::search_cost(&open.store, &request, time::now())?
+        }
+    };
+    if context.global.json {
+        writeln!(out, "{}", format::json(&cost, &context.output)?)?;
+        return Ok(Exit::Done);
+    }
+    let more = if cost.more { ", and there are more" } else { "" };
+    let events = format::plural(cost.events, "event", "events");
+    writeln!(out, "segments  {} of {} may hold a match", cost.segments_possible, cost.segments)?;
+    writeln!(out, "blocks    {} of {} may hold a match, {} were read", cost.blocks_possible, cost.blocks, cost.blocks_read)?;
+    writeln!(out, "lines     {} were looked at closely", cost.lines_parsed)?;
+    writeln!(out, "found     {events}{more}, in {:.1} ms", cost.seconds * 1e3)?;
+    Ok(Exit::Done)
 }
 
 struct Printer<'a> {

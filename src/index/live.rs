@@ -347,6 +347,10 @@ impl IndexPart for LiveIndex {
         Ok(self.blocks.clone())
     }
 
+    fn blocks_len(&self) -> usize {
+        self.blocks.len()
+    }
+
     fn time_span(&self) -> Option<(Micros, Micros)> {
         let blocks = || self.blocks.iter().filter(|block| block.events > 0);
         Some((blocks().map(|block| block.time_min).min()?, blocks().map(|block| block.time_max).max()?))

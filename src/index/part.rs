@@ -77,6 +77,9 @@ impl ValueRange<'_> {
 pub trait IndexPart {
     fn blocks(&self) -> Result<Vec<BlockMeta>, SidecarError>;
 
+    /// How many those are.
+    fn blocks_len(&self) -> usize;
+
     /// Smallest and largest time of its events; `None` without events.
     fn time_span(&self) -> Option<(Micros, Micros)>;
 

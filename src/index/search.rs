@@ -106,6 +106,12 @@ pub struct Outcome {
     pub last_seq: u64,
     /// The limit (or the receiver) ended the search: there may be more.
     pub more: bool,
+    /// Segments that there are, and those in which something may match.
+    pub segments: usize,
+    pub segments_possible: usize,
+    /// Blocks of all segments, those that may hold a hit, and those read before the page was full.
+    pub blocks: usize,
+    pub blocks_possible: usize,
     pub blocks_read: usize,
     pub lines_parsed: usize,
 }
@@ -152,9 +158,20 @@ fn search_within(
     waiting_bytes_max: usize,
 ) -> Result<Outcome, SearchError> {
     let last_seq = page.last_seq.unwrap_or(view.last_seq).min(view.last_seq);
-    let candidates = candidates(view, query, page, last_seq)?;
+    let mut outcome = Outcome {
+        hits: 0,
+        last: page.after,
+        last_seq,
+        more: false,
+        segments: view.segments.len(),
+        segments_possible: 0,
+        blocks: 0,
+        blocks_possible: 0,
+        blocks_read: 0,
+        lines_parsed: 0,
+    };
+    let candidates = candidates(view, query, page, &mut outcome)?;
     let matcher = Matcher::new(query);
-    let mut outcome = Outcome { hits: 0, last: page.after, last_seq, more: false, blocks_read: 0, lines_parsed: 0 };
     let mut answer =
         Answer { page, view, candidates: &candidates, each, waiting: BTreeMap::new(), waiting_bytes: 0, waiting_bytes_max, again: None };
     let mut lines = BlockLines::default();
@@ -283,10 +300,12 @@ fn lines_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The blocks that may hold hits, in the order in which they must be read.
-fn candidates(view: &View, query: &Query, page: Page, last_seq: u64) -> Result<Vec<Candidate>, SearchError> {
-    let mut candidates = Vec::new();
+fn candidates(view: &View, query: &Query, page: Page, outcome: &mut Outcome) -> Result<Vec<Candidate>, SearchError> {
+    let (mut candidates, last_seq) = (Vec::new(), outcome.last_seq);
     for (segment, part) in view.segments.iter().enumerate() {
+        let before = candidates.len();
         part.with_index(&mut |index| {
+            outcome.blocks += index.blocks_len();
             if index.time_span().is_none_or(|(min, max)| !query.overlaps(min, max)) {
                 return Ok(());
             }
@@ -309,7 +328,9 @@ fn candidates(view: &View, query: &Query, page: Page, last_seq: u64) -> Result<V
             }
             Ok(())
         })?;
+        outcome.segments_possible += usize::from(candidates.len() > before);
     }
+    outcome.blocks_possible = candidates.len();
     candidates.sort_by_key(|candidate| candidate.bound);
     Ok(candidates)
 }

@@ -566,6 +566,10 @@ impl IndexPart for Sidecar {
             .ok_or_else(|| self.damaged(BLOCKS))
     }
 
+    fn blocks_len(&self) -> usize {
+        self.scale.blocks as usize
+    }
+
     fn time_span(&self) -> Option<(Micros, Micros)> {
         (self.head.events > 0).then_some((self.head.time_min, self.head.time_max))
     }
