@@ -11,6 +11,7 @@ pub mod extract;
 pub mod index;
 pub mod journal;
 pub mod load;
+pub mod network;
 pub mod os;
 pub mod service;
 pub mod simulate;

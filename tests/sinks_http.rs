@@ -2,8 +2,8 @@
 mod receivers;
 
 use honeyguide::events::{EventId, Format, Micros, time};
+use honeyguide::network::Network;
 use honeyguide::sinks::elasticsearch::{Elasticsearch, ElasticsearchSettings};
-use honeyguide::sinks::guard::Network;
 use honeyguide::sinks::http::{Compression, Credentials, Http, HttpError, HttpSettings, Secret};
 use honeyguide::sinks::webhook::{Webhook, WebhookSettings};
 use honeyguide::sinks::{Answer, Batch, Item, Outcome, Sink, Verdict};

@@ -234,6 +234,14 @@ impl StoreKeeper {
     fn name(&self) -> &str {
         self.0.settings.name.as_str()
     }
+
+    fn tell_lost(&self, sink: &str, first_sequence: u64, events: u64, cause: &str) {
+        self.0.telemetry.emit(&SinkLost { sink, first_sequence, events, cause });
+        let details = serde_json::json!({ "sink": sink, "first_sequence": first_sequence, "events": events, "cause": cause });
+        let store = self.0.store.clone();
+        // Nobody waits for the ledger, and what cannot be written there is in the log.
+        tokio::task::spawn_blocking(move || store.record("sink_lost_events", details, time::now()));
+    }
 }
 
 impl Keeper for StoreKeeper {
@@ -250,11 +258,7 @@ impl Keeper for StoreKeeper {
         let records: Vec<QuarantineRecord> = letters.iter().map(|letter| record(self.name(), letter)).collect();
         let gone = self.0.store.bury(&records, now).map_err(|error| error.to_string())?;
         for (sink, (first_sequence, events)) in gone {
-            let cause = "dead letters reached limits.quarantine_bytes and the oldest were removed";
-            self.0.telemetry.emit(&SinkLost { sink: &sink, first_sequence, events, cause });
-            let details = serde_json::json!({ "sink": sink, "first_sequence": first_sequence, "events": events, "cause": cause });
-            // What cannot be written there is in the log.
-            let _ = self.0.store.record("sink_lost_events", details, now);
+            self.tell_lost(&sink, first_sequence, events, "dead letters reached limits.quarantine_bytes and the oldest were removed");
         }
         if let Some(first) = letters.first() {
             self.0.telemetry.emit(&SinkRefused {
@@ -296,12 +300,7 @@ impl Keeper for StoreKeeper {
     }
 
     fn lost(&self, gap: &Gap) {
-        let cause = gap.why.to_string();
-        self.0.telemetry.emit(&SinkLost { sink: self.name(), first_sequence: gap.first_seq, events: gap.events, cause: &cause });
-        let details = serde_json::json!({ "sink": self.name(), "first_sequence": gap.first_seq, "events": gap.events, "cause": cause });
-        let store = self.0.store.clone();
-        // The loop does not wait for the ledger, and what cannot be written there is in the log.
-        tokio::task::spawn_blocking(move || store.record("sink_lost_events", details, time::now()));
+        self.tell_lost(self.name(), gap.first_seq, gap.events, &gap.why.to_string());
     }
 
     fn letters_lost(&self) -> u64 {

@@ -4,7 +4,7 @@ use super::problem::Problem;
 use super::stream::{self, Lines};
 use crate::cli::answers;
 use crate::cli::format::VerifyReport;
-use crate::events::{Field, time};
+use crate::events::{Field, Micros, time};
 use crate::index::query::Query;
 use crate::service::{self, SearchRequest};
 use crate::sources::Format;
@@ -44,13 +44,17 @@ fn limit_default() -> u64 {
     LIMIT_DEFAULT
 }
 
-/// The original lines that match.
-async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
-    let Events { query, limit, newest } = asked.into_inner();
+/// What is asked for, and when; a query that is none is told before the answer begins.
+fn understood(Events { query, limit, newest }: Events) -> Result<(SearchRequest, Micros), Problem> {
     let now = time::now();
     Query::parse(&query, now).map_err(|error| Problem::bad_query(&error))?;
+    Ok((SearchRequest { query, limit, newest }, now))
+}
+
+/// The original lines that match.
+async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
+    let (request, now) = understood(asked.into_inner())?;
     let store = admin.engine.store().clone();
-    let request = SearchRequest { query, limit, newest };
     stream::lines(&admin, move |lines| {
         service::search(&store, &request, now, &mut |line| lines.push(line))?;
         Ok(())
@@ -60,11 +64,9 @@ async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<Ht
 
 /// What finding them takes.
 async fn cost(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
-    let Events { query, limit, newest } = asked.into_inner();
-    let now = time::now();
-    Query::parse(&query, now).map_err(|error| Problem::bad_query(&error))?;
+    let (request, now) = understood(asked.into_inner())?;
     let store = admin.engine.store().clone();
-    let cost = stream::one(&admin, move || Ok(service::search_cost(&store, &SearchRequest { query, limit, newest }, now)?)).await?;
+    let cost = stream::one(&admin, move || Ok(service::search_cost(&store, &request, now)?)).await?;
     Ok(HttpResponse::Ok().json(cost))
 }
 

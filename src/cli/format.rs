@@ -5,7 +5,7 @@
 //! as it is in the structs and escaped by the renderings.
 use super::terminal::{self, Align, Colour, Output, Table};
 use super::transcript;
-use crate::events::time;
+use crate::events::{Field, time};
 use crate::service::sinks::SinkRow;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -137,7 +137,9 @@ pub fn schemas(schemas: &[Schema], output: &Output) -> String {
 /// `top` for people. Its JSON form is the array of rows.
 pub fn top(field: &'static str, rows: &[TopRow], output: &Output) -> String {
     if rows.is_empty() {
-        return format!("no event has {field}\n");
+        let names_not_kept =
+            if field == Field::Session.name() { " whose name the index keeps: `search exists:session` shows them" } else { "" };
+        return format!("no event has {field}{names_not_kept}\n");
     }
     let mut table = Table::new(&[("events", Align::Right), ("first seen", Align::Left), ("last seen", Align::Left), (field, Align::Left)]);
     for row in rows {

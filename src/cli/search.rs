@@ -20,19 +20,16 @@ pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> an
     if let Err(error) = Query::parse(&query, now) {
         return Err(Usage(format!("{error}\n{}", error.pointer(&query))).into());
     }
+    let mut request = SearchRequest { query, limit: args.limit, newest: args.newest };
     if args.explain {
-        return explain(args, query, context, &settings, out);
+        return explain(&request, context, &settings, out);
     }
     let mut printer = Printer { args, context, out, printed: 0, more: false };
     // One more than is shown tells whether there are more.
-    let limit = args.limit.saturating_add(1);
+    request.limit = args.limit.saturating_add(1);
     match Target::find(&settings)? {
-        Target::Daemon(client) => {
-            let parameters = [("query", query), ("limit", limit.to_string()), ("newest", args.newest.to_string())];
-            client.lines(&["api", "v1", "events"], &parameters, &mut |line| printer.print(line))?;
-        }
+        Target::Daemon(client) => client.lines(&["api", "v1", "events"], &parameters(&request), &mut |line| printer.print(line))?,
         Target::Local(open) => {
-            let request = SearchRequest { query, limit, newest: args.newest };
             let mut failed = None;
             service::search(&open.store, &request, now, &mut |line| {
                 printer.print(line).unwrap_or_else(|error| {
@@ -48,17 +45,15 @@ pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> an
     printer.end()
 }
 
+fn parameters(request: &SearchRequest) -> [(&'static str, String); 3] {
+    [("query", request.query.clone()), ("limit", request.limit.to_string()), ("newest", request.newest.to_string())]
+}
+
 /// What the search takes, instead of its answer.
-fn explain(args: &args::Search, query: String, context: &Context, settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn explain(request: &SearchRequest, context: &Context, settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let cost: SearchCost = match Target::find(settings)? {
-        Target::Daemon(client) => {
-            let parameters = [("query", query), ("limit", args.limit.to_string()), ("newest", args.newest.to_string())];
-            client.get(&["api", "v1", "events", "cost"], &parameters, None)?
-        }
-        Target::Local(open) => {
-            let request = SearchRequest { query, limit: args.limit, newest: args.newest };
-            service::search_cost(&open.store, &request, time::now())?
-        }
+        Target::Daemon(client) => client.get(&["api", "v1", "events", "cost"], &parameters(request), None)?,
+        Target::Local(open) => service::search_cost(&open.store, request, time::now())?,
     };
     if context.global.json {
         writeln!(out, "{}", format::json(&cost, &context.output)?)?;

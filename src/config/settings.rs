@@ -5,6 +5,7 @@ use super::key::{Group, Key, Origin, Place, Value};
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
 use crate::events::wrapping::Wrap;
+use crate::network::{Network, NotANetwork};
 use crate::sources::Format;
 use crate::telemetry::printable::printable;
 use std::fmt;
@@ -50,7 +51,7 @@ pub struct AdminSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelEndpoint {
     Unix(PathBuf),
-    Http { url: url::Url, networks: Vec<crate::sinks::guard::Network> },
+    Http { url: url::Url, networks: Vec<Network> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -433,16 +434,7 @@ impl Check<'_> {
 
     fn model(&mut self, fragment: &Fragment, model: &Model) -> Option<ModelEndpoint> {
         let (origin, text) = (origin_of(fragment, "model", "url"), model.url.as_deref()?);
-        let mut networks = Vec::new();
-        for network in &model.allow_private {
-            match network.parse() {
-                Ok(network) => networks.push(network),
-                Err(_) => {
-                    let origin = origin_of(fragment, "model", "allow_private");
-                    self.complain(&origin, format!("`{}` is neither an address nor a network such as \"10.0.0.0/8\"", printable(network)));
-                }
-            }
-        }
+        let networks = self.networks(&model.allow_private, &origin_of(fragment, "model", "allow_private"));
         if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
             return Some(ModelEndpoint::Unix(path.into()));
         }
@@ -453,6 +445,18 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    /// Of an `allow_private`.
+    pub(super) fn networks(&mut self, written: &[String], origin: &Origin) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for network in written {
+            match network.parse() {
+                Ok(network) => networks.push(network),
+                Err(NotANetwork) => self.complain(origin, format!("`{}` in `allow_private` {NotANetwork}", printable(network))),
+            }
+        }
+        networks
     }
 
     fn supervision(&mut self, fragment: &Fragment, supervision: &Supervision) {

@@ -4,10 +4,11 @@ use super::groups::Sink;
 use super::key::{Origin, Place};
 use super::settings::{Check, SourceName, Start, default_of};
 use crate::index::query::Query;
+use crate::network::Network;
 use crate::sinks::delivery::DeliveryPolicy;
 use crate::sinks::feed::BatchLimits;
 use crate::sinks::file::{FileFormat, FileSettings};
-use crate::sinks::guard::{Guard, Network};
+use crate::sinks::guard::Guard;
 use crate::sinks::guvi::SessionSettings;
 use crate::sinks::policy::Backoff;
 use crate::telemetry::printable::printable;
@@ -317,13 +318,7 @@ impl Check<'_> {
         if let Some((name, _)) = sink.headers.iter().find(|(_, value)| value.chars().any(char::is_control)) {
             self.complain(&given("headers"), format!("the value of `{}` has control characters in it", printable(name)));
         }
-        let mut allow_private = Vec::new();
-        for network in &sink.allow_private {
-            match network.parse::<Network>() {
-                Ok(network) => allow_private.push(network),
-                Err(error) => self.complain(&given("allow_private"), format!("`{}` in `allow_private` {error}", printable(network))),
-            }
-        }
+        let allow_private = self.networks(&sink.allow_private, &given("allow_private"));
         if allow_private.len() == sink.allow_private.len()
             && let Err(forbidden) = Guard::new(allow_private.clone()).check_url(&url)
         {

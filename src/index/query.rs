@@ -12,7 +12,7 @@
 //! end of that day; with a time, up to and without it. They hold for the whole query.
 //!
 //! An error names the column and what would be right, for a person sits at the other end.
-use super::pattern::{Comparison, Expression, Network, Pattern, holds_addresses, holds_numbers};
+use super::pattern::{Comparison, Expression, Pattern, holds_addresses, holds_numbers};
 use crate::events::time::{self, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, Micros};
 use crate::events::{Field, TERM_VALUE_BYTES_MAX};
 use std::fmt;
@@ -354,7 +354,7 @@ impl Reader<'_> {
                 Pattern::Number(comparison, number)
             }
             None if holds_addresses(field) && !value.is_quoted && written.contains('/') => {
-                Pattern::Network(Network::parse(&written).ok_or((value_start, Problem::NotANetwork { text: written }))?)
+                Pattern::network(written.parse().map_err(|_| (value_start, Problem::NotANetwork { text: written }))?)
             }
             None => value.into_pattern(),
         };

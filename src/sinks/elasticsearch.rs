@@ -8,10 +8,10 @@
 //! is far from when it came is in the index of the day it came; its `@timestamp` stays. What honeypots log by their own clocks is
 //! believed, however old: loading an archive of years makes the indexes of its days.
 //!
-//! The template, put at the start and again when the connection was lost (it may be another server that comes back), maps every field there is and switches dynamic mapping off: the values a honeypot logs
-//! change their types as attackers please, and a mapping guessed from the first of them refuses the next. All values are
-//! keywords as the index of this daemon knows them, in arrays under `terms`; `terms.src_ip.ip` is the address as an address. The
-//! line itself is `event.original`: kept, not searched.
+//! The template, put at the start and again when the connection was lost (it may be another server that comes back), maps every
+//! field there is and switches dynamic mapping off: the values a honeypot logs change their types as attackers please, and a
+//! mapping guessed from the first of them refuses the next. All values are keywords as the index of this daemon knows them, in
+//! arrays under `terms`; `terms.src_ip.ip` is the address as an address. The line itself is `event.original`: kept, not searched.
 //!
 //! What an item is refused for is either the item's (a dead letter) or the receiver's state (no right to write, no index may be
 //! created, disk full): then nothing is lost, the sink counts as unusable until that is mended.

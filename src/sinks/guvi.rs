@@ -15,8 +15,8 @@
 //! At least once: a result may come again after a crash. It is the same for the same messages, and `Idempotency-Key` says so.
 use super::http::{BODY_BYTES_MAX, Http, HttpError, HttpSettings, header_map};
 use super::{Answer, Batch, Outcome, Request, Sink, Verdict};
+use crate::events::Field;
 use crate::events::chat::Message;
-use crate::events::{EventId, Field};
 use crate::extract::scam::{Assessment, is_own};
 use crate::telemetry::printable::{prefix, printable};
 use futures_util::FutureExt;
@@ -81,13 +81,13 @@ impl Guvi {
 
     /// Posts one result after the other: the convention knows no batches.
     async fn post_all(&self, request: &Request, attempt: u32) -> Outcome {
-        let results: Vec<&[u8]> = request.body.split(|byte| *byte == b'\n').filter(|result| !result.is_empty()).collect();
-        if let [result] = results[..] {
-            return self.post(request, result, &request.id.to_string(), attempt).await;
+        let results: Vec<(&str, &[u8])> = request.body.split(|byte| *byte == b'\n').filter_map(keyed).collect();
+        if let [(key, result)] = results[..] {
+            return self.post(request, result, key, attempt).await;
         }
         let mut verdicts = Vec::with_capacity(results.len());
-        for result in &results {
-            let outcome = self.post(request, result, &EventId::of_line(result).to_string(), attempt).await;
+        for (key, result) in &results {
+            let outcome = self.post(request, result, key, attempt).await;
             verdicts.push(match outcome.answer {
                 Answer::Delivered => Verdict::Delivered,
                 Answer::Refused { why } | Answer::TooLarge { why } => Verdict::Refused(why),
@@ -106,6 +106,12 @@ impl Guvi {
     }
 }
 
+/// A result of a request and its key, which is the same whichever results share the request.
+fn keyed(line: &[u8]) -> Option<(&str, &[u8])> {
+    let at = memchr::memchr(b' ', line)?;
+    Some((std::str::from_utf8(&line[..at]).ok()?, &line[at + 1..]))
+}
+
 impl Sink for Guvi {
     fn encode(&self, batch: &Batch) -> Result<Request, String> {
         let mut body = Vec::with_capacity(batch.payload.len() + batch.items.len());
@@ -113,11 +119,17 @@ impl Sink for Guvi {
             if index > 0 {
                 body.push(b'\n');
             }
+            body.extend_from_slice(item.id.to_string().as_bytes());
+            body.push(b' ');
             body.extend_from_slice(batch.payload(item));
         }
-        // Of one result the id is its own.
-        let id = if let [item] = &batch.items[..] { item.id } else { batch.id() };
-        Ok(Request { body, id, items: batch.items.len(), last_seq: batch.items.last().map_or(0, |item| item.seq), headers: Vec::new() })
+        Ok(Request {
+            body,
+            id: batch.id(),
+            items: batch.items.len(),
+            last_seq: batch.items.last().map_or(0, |item| item.seq),
+            headers: Vec::new(),
+        })
     }
 
     fn send<'a>(&'a self, request: &'a Request, attempt: u32) -> BoxFuture<'a, Outcome> {

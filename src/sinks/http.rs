@@ -4,9 +4,11 @@
 //! and body (307, 308), at most [`REDIRECTS_MAX`] in a row, each target checked by the [guard](super::guard); credentials and
 //! configured header fields go to the configured origin only, and nothing goes from https to http.
 //!
-//! Why-texts end up in logs and on terminals: they are short, printable, and hold neither a credential nor a query, nor more of a path than its first segment.
-use super::guard::{Forbidden, Guard, Network, Resolver};
+//! Why-texts end up in logs and on terminals: they are short, printable, and hold neither a credential nor a query, nor more of a
+//! path than its first segment.
+use super::guard::{Forbidden, Guard, Resolver};
 use super::{Answer, Outcome};
+use crate::network::Network;
 use crate::telemetry::printable::{prefix, printable};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use reqwest::{Certificate, Client, Method, Response};
