@@ -147,7 +147,7 @@ fn top_sessions(store: &Store, limit: u64) -> Result<Vec<TopRow>, SidecarError> 
         segment.with_index(&mut |index| {
             index.each_session(&mut |entry| {
                 let row = sessions.entry(entry.key).or_insert((0, Micros::MAX, Micros::MIN));
-                *row = (row.0 + u64::from(entry.events), row.1.min(entry.first), row.2.max(entry.last));
+                *row = (row.0 + entry.events(), row.1.min(entry.first), row.2.max(entry.last));
             })
         })?;
     }

@@ -5,6 +5,7 @@
 //! lines alone (and of when they were received): [`Batcher::index`] gives the same from the lines in the journal.
 //!
 //! No line can hurt: one that panics its decoder is refused and the rest is kept.
+use super::act::{self, Act, Sequence};
 use super::array::{is_array, split_array};
 use super::decoder::{Decoder, Event, Identity, Span, Term};
 use super::id::InputId;
@@ -534,6 +535,8 @@ impl Batcher {
                 session: event.session.map(|session| session_key(session.of(line, &event.arena))),
                 time: indexed_by(event.time, received_at),
                 identity_hour: event.time.map_or(HOUR_UNKNOWN, hour_of),
+                act: event.act,
+                sequence: event.sequence,
                 shape: event.shape,
             });
             self.at += 1;
@@ -696,6 +699,7 @@ fn decode_line(decoder: &dyn Decoder, line: &[u8], event: &mut Event, indicators
         return Err(Fault::TooLong);
     }
     decoder.decode(line, event).map_err(Fault::Flaw)?;
+    (event.act, event.sequence) = act::note(line, event);
     event.own_terms = event.terms.len();
     for at in 0..event.texts.len() {
         let (context, text) = event.texts[at];
@@ -723,7 +727,8 @@ fn hashes_of(lines: &[u8]) -> Vec<EventId> {
 }
 
 fn without_terms(line: Range<u32>, time: Micros) -> Noted {
-    Noted { line, terms: 0..0, own_terms: 0, sensor: None, session: None, time, identity_hour: HOUR_UNKNOWN, shape: 0 }
+    let (act, sequence) = (Act::Other, Sequence::default());
+    Noted { line, terms: 0..0, own_terms: 0, sensor: None, session: None, time, identity_hour: HOUR_UNKNOWN, act, sequence, shape: 0 }
 }
 
 fn compressor() -> zstd::bulk::Compressor<'static> {

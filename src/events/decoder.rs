@@ -2,6 +2,7 @@
 //!
 //! A decoder validates a line and notes times and terms in an [`Event`] that is reused: no allocation per event. Adding a
 //! format is one file with a [`Decoder`] and one entry in [`Format`](super::Format).
+use super::act::{Act, Sequence};
 use super::id::{EventId, FieldsId};
 use super::json::{self, Flaw, Literal, Type, Value};
 use super::{Field, Micros, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX};
@@ -98,8 +99,11 @@ pub struct Event {
     pub id: Option<EventId>,
     /// In the order of the line, then the indicators of the texts.
     pub terms: Vec<Term>,
-    /// How many of them are members of the line.
+    /// How many of them are members of the line, or [joined](super::act) of some.
     pub own_terms: usize,
+    pub act: Act,
+    /// Of the commands typed.
+    pub sequence: Sequence,
     /// To be looked through for indicators.
     pub texts: Vec<(Context, Span)>,
     pub arena: Vec<u8>,
@@ -122,6 +126,8 @@ impl Default for Event {
             sensor: None,
             id: None,
             own_terms: 0,
+            act: Act::Other,
+            sequence: Sequence::default(),
             terms: Vec::new(),
             texts: Vec::new(),
             arena: Vec::new(),
@@ -290,12 +296,36 @@ impl Event {
     fn in_arena(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
         let start = self.arena.len();
         write(&mut self.arena);
+        self.bounded_since(start)
+    }
+
+    /// What was put into the arena since it was `start` long, [shortened](shorten).
+    fn bounded_since(&mut self, start: usize) -> Span {
         if self.arena.len() - start > TERM_VALUE_BYTES_MAX {
             let short = shorten(&self.arena[start..]).into_owned();
             self.arena.truncate(start);
             self.arena.extend_from_slice(&short);
         }
         self.since(start)
+    }
+
+    /// Notes a term made of other values, which `write` [appends](Event::append) to the arena.
+    pub(super) fn join(&mut self, field: Field, write: impl FnOnce(&mut Event)) {
+        let start = self.arena.len();
+        write(self);
+        let value = self.bounded_since(start);
+        self.add(field, value);
+    }
+
+    /// Copies a value of the event to the end of its arena.
+    pub(super) fn append(&mut self, line: &[u8], value: Span) {
+        let start = (value.start & !IN_ARENA) as usize;
+        let range = start..start + value.len as usize;
+        if value.start & IN_ARENA == 0 {
+            self.arena.extend_from_slice(&line[range]);
+        } else {
+            self.arena.extend_from_within(range);
+        }
     }
 
     /// Notes a term.

@@ -74,13 +74,22 @@ fields! {
     ScamType "scam_type" "kind of scam a chat message belongs to",
     Keyword "keyword" "word that scams use",
     Sender "sender" "who wrote a chat message",
+    Credential "credential" "user name and password tried together: root:123456",
+    CommandLine "command_line" "what was typed at a prompt, once for each time it was typed",
+    Download "download" "SHA-256 of a downloaded file, and the URL it came from",
+    Tunnel "tunnel" "host and port asked for through a tunnel",
 }
 
 impl Field {
     /// Whether its values are found in texts: they need not stand in the line as they are.
     pub fn is_indicator(self) -> bool {
-        let behind_members = self as u8 > Field::Cve as u8 && !matches!(self, Field::Channel | Field::Sender);
+        let behind_members = self as u8 > Field::Cve as u8 && !matches!(self, Field::Channel | Field::Sender) && !self.is_joined();
         behind_members || matches!(self, Field::Url | Field::Cve | Field::Hassh | Field::Fingerprint | Field::Ja4 | Field::Ja4h)
+    }
+
+    /// Whether its values are made of other fields' values of the same event.
+    pub fn is_joined(self) -> bool {
+        matches!(self, Field::Credential | Field::CommandLine | Field::Download | Field::Tunnel)
     }
 
     /// The field with number `index`, the inverse of `field as u8`.

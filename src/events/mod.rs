@@ -1,6 +1,7 @@
 //! What an event is: one JSON object on one line, its identity, its time, its terms.
 //!
 //! Nothing here knows of files, journals or actors.
+pub mod act;
 pub mod array;
 pub mod batch;
 #[cfg(target_arch = "x86_64")]

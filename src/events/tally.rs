@@ -3,9 +3,10 @@
 //! Neighbouring lines of a log say mostly the same of sensor, protocol and address, so each field remembers its last term and
 //! is compared before anything is hashed. Events are taken cell by cell, so that a term's count in a cell is finished when the
 //! cell is, and nothing is looked up per (term, cell).
+use super::act::{Act, Acts, Sequence};
 use super::decoder::{Span, Term};
 use super::{EventId, Field, Micros, time};
-use crate::index::{BlockTerm, BlockTerms, Cell, SessionPart, TermCount, term_hash};
+use crate::index::{Activity, BlockTerm, BlockTerms, Cell, SessionPart, TermCount, term_hash};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 use std::ops::Range;
@@ -25,6 +26,8 @@ pub(super) struct Noted {
     pub time: Micros,
     /// Hour of its own time, or [`HOUR_UNKNOWN`](crate::index::HOUR_UNKNOWN).
     pub identity_hour: i32,
+    pub act: Act,
+    pub sequence: Sequence,
     /// [`Event::shape`](super::decoder::Event::shape).
     pub shape: u64,
 }
@@ -93,7 +96,7 @@ impl Tally {
         self.rows.clear();
     }
 
-    /// Everything that is one value per event: sensor, day, hour, session.
+    /// Everything that is one value per event: sensor, day, hour, act, session.
     fn place(&mut self, block: &Events<'_>, out: &mut BlockTerms) {
         let (mut sensor, mut cell, mut session) = (0u16, 0u16, NONE);
         for (at, event) in block.events.iter().enumerate() {
@@ -114,24 +117,29 @@ impl Tally {
                     session = self.session(key, sensor, event.time, out);
                 }
                 let part = &mut out.sessions[session as usize];
-                part.events += 1;
+                part.acts.count(event.act);
+                part.sequence = part.sequence.then(event.sequence);
                 part.first = part.first.min(event.time);
                 part.last = part.last.max(event.time);
             }
             let hour = time::hour_of(event.time);
-            match out.hours.last_mut() {
-                Some((last, count)) if *last == hour => *count += 1,
-                _ => out.hours.push((hour, 1)),
+            match out.activity.last_mut() {
+                Some(last) if (last.hour, last.sensor) == (hour, sensor) => last.acts.count(event.act),
+                _ => {
+                    let mut acts = Acts::default();
+                    acts.count(event.act);
+                    out.activity.push(Activity { hour, sensor, acts });
+                }
             }
             if out.identity_hours.last() != Some(&event.identity_hour) {
                 out.identity_hours.push(event.identity_hour);
             }
         }
-        out.hours.sort_unstable_by_key(|(hour, _)| *hour);
-        out.hours.dedup_by(|next, kept| {
-            let same = next.0 == kept.0;
+        out.activity.sort_unstable_by_key(|row| (row.hour, row.sensor));
+        out.activity.dedup_by(|next, kept| {
+            let same = (next.hour, next.sensor) == (kept.hour, kept.sensor);
             if same {
-                kept.1 += next.1;
+                kept.acts.add(&next.acts);
             }
             same
         });
@@ -175,7 +183,7 @@ impl Tally {
             return found;
         }
         let index = out.sessions.len() as u32;
-        out.sessions.push(SessionPart { key, sensor, events: 0, first: time, last: time });
+        out.sessions.push(SessionPart { key, sensor, acts: Acts::default(), sequence: Sequence::default(), first: time, last: time });
         self.sessions.insert_unique(hash, index, |&index| {
             let part = &out.sessions[index as usize];
             hasher.hash_one((part.key, part.sensor))

@@ -1,4 +1,5 @@
 //! The hot path held against the plainest computation of the same: serde_json values and maps.
+use super::act::{Act, Acts, Sequence};
 use super::batch::{Batch, Batcher, Known, StoredRun};
 use super::*;
 use crate::index::{BlockTerms, HOUR_UNKNOWN, session_key, term_hash};
@@ -49,9 +50,9 @@ type Cells = BTreeMap<(String, i32), u32>;
 #[derive(Debug, Default, PartialEq)]
 struct Summary {
     terms: BTreeMap<(Field, String), (Micros, Micros, Cells)>,
-    sessions: BTreeMap<(u64, String), (u32, Micros, Micros)>,
+    sessions: BTreeMap<(u64, String), (Acts, Sequence, Micros, Micros)>,
     cells: Cells,
-    hours: BTreeMap<i32, u32>,
+    activity: BTreeMap<(i32, String), Acts>,
     identity_hours: BTreeSet<i32>,
     ids: Vec<EventId>,
 }
@@ -80,15 +81,15 @@ impl Summary {
         }
         assert!(counts.next().is_none(), "counts are in the order of their terms");
         for part in &terms.sessions {
-            let fresh = summary.sessions.insert((part.key, name(part.sensor)), (part.events, part.first, part.last));
+            let fresh = summary.sessions.insert((part.key, name(part.sensor)), (part.acts, part.sequence, part.first, part.last));
             assert_eq!(fresh, None, "sessions are distinct");
         }
         assert_eq!(terms.cells.len(), terms.cell_events.len());
         for (index, &events) in terms.cell_events.iter().enumerate() {
             assert_eq!(summary.cells.insert(cell(index as u16), events), None, "cells are distinct");
         }
-        for &(hour, events) in &terms.hours {
-            assert_eq!(summary.hours.insert(hour, events), None, "hours are distinct");
+        for row in &terms.activity {
+            assert_eq!(summary.activity.insert((row.hour, name(row.sensor)), row.acts), None, "hours and sensors are distinct");
         }
         for &hour in &terms.identity_hours {
             assert!(summary.identity_hours.insert(hour), "identity hours are distinct");
@@ -126,17 +127,41 @@ impl Summary {
                     }
                 }
             }
+            let there = |field: Field| terms.iter().any(|term| term.0 == field);
+            // Of several the last in the line, whose members are in the order of their names.
+            let command = text("input").or_else(|| text("attempted_command"));
+            let act = match text("eventid").unwrap_or_default().as_str() {
+                "cowrie.session.connect" => Act::Connection,
+                "cowrie.login.failed" => Act::LoginFailed,
+                "cowrie.login.success" => Act::LoginSucceeded,
+                "cowrie.command.input" => Act::Command,
+                "cowrie.session.file_download" => Act::Download,
+                "cowrie.session.file_upload" => Act::Upload,
+                "cowrie.direct-tcpip.request" => Act::Tunnel,
+                cowrie if cowrie.starts_with("cowrie.") => Act::Other,
+                _ if there(Field::Command) => Act::Command,
+                _ if there(Field::Password) => Act::LoginFailed,
+                _ if there(Field::Shasum) => Act::Download,
+                _ => Act::Other,
+            };
             for term in terms {
                 let (first, last, cells) = summary.terms.entry(term).or_insert((time, time, Cells::new()));
                 (*first, *last) = ((*first).min(time), (*last).max(time));
                 *cells.entry(cell.clone()).or_default() += 1;
             }
             if let Some(session) = text("session").filter(|session| !session.is_empty()) {
-                let part = summary.sessions.entry((session_key(session.as_bytes()), sensor)).or_insert((0, time, time));
-                *part = (part.0 + 1, part.1.min(time), part.2.max(time));
+                let new = (Acts::default(), Sequence::default(), time, time);
+                let part = summary.sessions.entry((session_key(session.as_bytes()), sensor.clone())).or_insert(new);
+                part.0.count(act);
+                if act == Act::Command
+                    && let Some(command) = &command
+                {
+                    part.1 = part.1.then(Sequence::of(command.as_bytes()));
+                }
+                *part = (part.0, part.1, part.2.min(time), part.3.max(time));
             }
             *summary.cells.entry(cell).or_default() += 1;
-            *summary.hours.entry(time::hour_of(time)).or_default() += 1;
+            summary.activity.entry((time::hour_of(time), sensor)).or_default().count(act);
             summary.identity_hours.insert(own.map_or(HOUR_UNKNOWN, time::hour_of));
             summary.ids.push(EventId(blake3::hash(line).as_bytes()[..16].try_into().unwrap()));
         }
@@ -177,7 +202,7 @@ fn same(left: &Batch, right: &Batch) {
 
 /// Events as a fleet of a few sensors would send them, with clocks gone wrong and values repeated.
 fn event_line() -> impl Strategy<Value = String> {
-    const VALUES: &[&str] = &["a", "b", "", "root", "é\n\"", "\u{0}"];
+    const VALUES: &[&str] = &["a", "b", "", "root", "é\n\"", "\u{0}", "cowrie.command.input", "cowrie.session.connect"];
     const STRANGE_TIMES: &[&str] = &["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "1999-12-31T23:59:59.999999Z", "soon"];
     let value = || prop_oneof![3 => prop::sample::select(VALUES).prop_map(str::to_owned), 1 => any::<String>()];
     let time = prop_oneof![
@@ -424,7 +449,7 @@ mod failpoints {
             let stored = joined(&lines.map(str::to_owned));
             let (terms, times, ids) = batcher.index(&stored, &[run(5)]);
             fail::cfg(point, "off").unwrap();
-            assert_eq!((terms.terms.len(), times.len(), ids.len()), (2, 5, 5));
+            assert_eq!((terms.terms.len(), times.len(), ids.len()), (4, 5, 5), "a command is a term of two fields");
             scenario.teardown();
         }
     }

@@ -4,9 +4,10 @@
 //! block, one per session and one per event id. Hashes are seeded per process and mostly come ready from the workers.
 //! Nothing is freed piecemeal: the whole index is dropped when its sidecar is durable.
 use super::blocks::{BlockSet, Postings};
-use super::part::{CellRow, CellTable, IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
+use super::part::{ActivityRow, CellRow, CellTable, IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
 use super::sidecar::SidecarError;
 use super::{BlockMeta, BlockTerms, SEED, id_hash, term_hash};
+use crate::events::act::{Acts, Sequence};
 use crate::events::{EventId, Field, Micros};
 use hashbrown::HashTable;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,8 @@ pub struct LiveIndex {
     pub(super) sessions: Vec<Session>,
     session_table: HashTable<u32>,
     ids: HashTable<EventId>,
-    pub(super) hours: BTreeMap<i32, u64>,
+    /// By (hour, sensor).
+    pub(super) activity: BTreeMap<(i32, u32), Acts>,
     pub(super) identity_hours: BTreeSet<i32>,
     pub(super) sensors: Vec<Box<[u8]>>,
     sensor_table: HashTable<u32>,
@@ -59,7 +61,8 @@ pub(super) struct Session {
     pub first: Micros,
     pub last: Micros,
     pub sensor: u32,
-    pub events: u32,
+    pub acts: Acts,
+    pub sequence: Sequence,
     pub postings: Postings,
 }
 
@@ -89,8 +92,8 @@ impl LiveIndex {
             }
         }
         self.identity_hours.extend(&terms.identity_hours);
-        for &(hour, events) in &terms.hours {
-            *self.hours.entry(hour).or_default() += u64::from(events);
+        for row in &terms.activity {
+            self.activity.entry((row.hour, self.sensor_of_block[usize::from(row.sensor)])).or_default().add(&row.acts);
         }
     }
 
@@ -191,13 +194,14 @@ impl LiveIndex {
                     let session = &mut sessions[index as usize];
                     session.first = session.first.min(part.first);
                     session.last = session.last.max(part.last);
-                    session.events += part.events;
+                    session.acts.add(&part.acts);
+                    session.sequence = session.sequence.then(part.sequence);
                     *heap_bytes += session.postings.push(block);
                 }
                 None => {
                     let index = sessions.len() as u32;
-                    let postings = Postings::new(block);
-                    sessions.push(Session { key, sensor, events: part.events, first: part.first, last: part.last, postings });
+                    let (acts, sequence, postings) = (part.acts, part.sequence, Postings::new(block));
+                    sessions.push(Session { key, sensor, acts, sequence, first: part.first, last: part.last, postings });
                     session_table.insert_unique(hash, index, |&index| hash_of(&sessions[index as usize]));
                 }
             }
@@ -237,7 +241,7 @@ impl LiveIndex {
             + self.sensor_table.allocation_size()
             + self.cell_table.allocation_size()
             // A node of a B-tree is at least half full.
-            + 2 * (self.hours.len() * size_of::<(i32, u64)>() + self.identity_hours.len() * size_of::<i32>())
+            + 2 * (self.activity.len() * size_of::<((i32, u32), Acts)>() + self.identity_hours.len() * size_of::<i32>())
             + self.heap_bytes
     }
 
@@ -320,7 +324,8 @@ fn session_entry(session: &Session) -> SessionEntry {
     SessionEntry {
         key: session.key,
         sensor: session.sensor,
-        events: session.events,
+        acts: session.acts,
+        sequence: session.sequence,
         first: session.first,
         last: session.last,
         blocks: session.postings.iter().collect::<BlockSet>(),
@@ -360,8 +365,8 @@ impl IndexPart for LiveIndex {
         Ok(CellTable { sensors: self.sensors.clone(), cells: self.cells.clone() })
     }
 
-    fn hours(&self) -> Result<Vec<(i32, u64)>, SidecarError> {
-        Ok(self.hours.iter().map(|(&hour, &events)| (hour, events)).collect())
+    fn activity(&self) -> Result<Vec<ActivityRow>, SidecarError> {
+        Ok(self.activity.iter().map(|(&(hour, sensor), &acts)| ActivityRow { hour, sensor, acts }).collect())
     }
 
     fn terms_len(&self, field: Field) -> u64 {

@@ -18,6 +18,7 @@ mod sessions;
 pub mod sidecar;
 pub mod top;
 
+use crate::events::act::{Acts, Sequence};
 use crate::events::{EventId, Field, Micros, id};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
@@ -60,8 +61,8 @@ pub struct BlockTerms {
     pub ids: Vec<EventId>,
     /// Distinct hours of the events' own times ([`HOUR_UNKNOWN`] for those without): what duplicates are looked up by.
     pub identity_hours: Vec<i32>,
-    /// Events by (hour they are indexed under); distinct hours.
-    pub hours: Vec<(i32, u32)>,
+    /// One row per (hour the events are indexed under, sensor).
+    pub activity: Vec<Activity>,
     /// Events by cell, parallel to `cells`.
     pub cell_events: Vec<u32>,
 }
@@ -97,9 +98,20 @@ pub struct SessionPart {
     /// [`session_key`] of the session id.
     pub key: u64,
     pub sensor: u16,
-    pub events: u32,
+    pub acts: Acts,
+    /// Of the commands, in the order of the block.
+    pub sequence: Sequence,
     pub first: Micros,
     pub last: Micros,
+}
+
+/// What happened at a sensor within an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// Hours since 1970-01-01.
+    pub hour: i32,
+    pub sensor: u16,
+    pub acts: Acts,
 }
 
 static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(foldhash::quality::RandomState::default);

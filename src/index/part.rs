@@ -2,6 +2,7 @@
 use super::blocks::BlockSet;
 use super::sidecar::SidecarError;
 use super::{BlockMeta, session_name};
+use crate::events::act::{Acts, Sequence};
 use crate::events::{Field, Micros};
 
 /// How often and when events with a term occurred in one segment.
@@ -28,13 +29,19 @@ pub struct SessionEntry {
     pub key: u64,
     /// Index into [`CellTable::sensors`].
     pub sensor: u32,
-    pub events: u32,
+    pub acts: Acts,
+    /// Of its commands here, in the order of the segment.
+    pub sequence: Sequence,
     pub first: Micros,
     pub last: Micros,
     pub blocks: BlockSet,
 }
 
 impl SessionEntry {
+    pub fn events(&self) -> u64 {
+        self.acts.events()
+    }
+
     /// The session id, when the key holds it.
     pub fn name(&self) -> Option<String> {
         session_name(self.key)
@@ -55,6 +62,16 @@ pub struct CellRow {
     /// Days since 1970-01-01.
     pub day: i32,
     pub events: u64,
+}
+
+/// What happened at a sensor within an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActivityRow {
+    /// Hours since 1970-01-01.
+    pub hour: i32,
+    /// Index into [`CellTable::sensors`].
+    pub sensor: u32,
+    pub acts: Acts,
 }
 
 /// Values from `from` up to but without `to`, in the order of their bytes.
@@ -85,8 +102,20 @@ pub trait IndexPart {
 
     fn cells(&self) -> Result<CellTable, SidecarError>;
 
+    /// What happened by hour and sensor, ascending by hour.
+    fn activity(&self) -> Result<Vec<ActivityRow>, SidecarError>;
+
     /// Events by the hour (since 1970) they are indexed under, ascending.
-    fn hours(&self) -> Result<Vec<(i32, u64)>, SidecarError>;
+    fn hours(&self) -> Result<Vec<(i32, u64)>, SidecarError> {
+        let mut hours: Vec<(i32, u64)> = Vec::new();
+        for row in self.activity()? {
+            match hours.last_mut() {
+                Some((hour, events)) if *hour == row.hour => *events += row.acts.events(),
+                _ => hours.push((row.hour, row.acts.events())),
+            }
+        }
+        Ok(hours)
+    }
 
     /// How many distinct values `field` has here. No values are kept for [`Field::Session`].
     fn terms_len(&self, field: Field) -> u64;

@@ -44,7 +44,8 @@ pub struct Clause {
 
 impl Clause {
     pub fn matches(&self, field: Field, value: &[u8]) -> bool {
-        self.field.is_none_or(|asked| asked == field) && self.pattern.matches(value)
+        // What joined values say, the members that they are made of say as well.
+        self.field.map_or(!field.is_joined(), |asked| asked == field) && self.pattern.matches(value)
     }
 }
 

@@ -5,7 +5,8 @@ use super::live::LiveIndex;
 use super::part::{IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
 use super::search::{BlockLines, LineRun, LineTerms, Segment, View};
 use super::sidecar::{Sidecar, SidecarError, SidecarHead, build};
-use super::{BlockMeta, BlockTerm, BlockTerms, Cell, SessionPart, TermCount, session_key, term_hash};
+use super::{Activity, BlockMeta, BlockTerm, BlockTerms, Cell, SessionPart, TermCount, session_key, term_hash};
+use crate::events::act::{Act, Acts, Sequence};
 use crate::events::time::{self, day_of, hour_of};
 use crate::events::{EventId, Field, Format, Micros};
 use crate::journal::fs::{File, Mapped};
@@ -42,15 +43,23 @@ pub struct Decoded {
     pub session: Option<Vec<u8>>,
     /// Distinct, without the session.
     pub terms: BTreeSet<(Field, Vec<u8>)>,
+    pub act: Act,
+    pub sequence: Sequence,
 }
 
 pub fn decode(line: &[u8]) -> Option<Decoded> {
-    let mut decoded = Decoded { time: 0, sensor: Vec::new(), session: None, terms: BTreeSet::new() };
+    let (act, sequence) = (Act::Other, Sequence::default());
+    let mut decoded = Decoded { time: 0, sensor: Vec::new(), session: None, terms: BTreeSet::new(), act, sequence };
     decoded.time = SampleDecoder.terms(Format::COWRIE, line, RECEIVED_AT, &mut |field, value| match field {
         Field::Session => decoded.session = Some(value.to_vec()),
         _ => {
             if field == Field::Sensor {
                 decoded.sensor = value.to_vec();
+            }
+            match field {
+                Field::Command => (decoded.act, decoded.sequence) = (Act::Command, Sequence::of(value)),
+                Field::Password => decoded.act = Act::LoginFailed,
+                _ => {}
             }
             decoded.terms.insert((field, value.to_vec()));
         }
@@ -70,21 +79,23 @@ pub fn block_terms(lines: &[Vec<u8>]) -> BlockTerms {
     let mut block = BlockTerms::default();
     let mut terms: BTreeMap<(Field, Vec<u8>), Counted> = BTreeMap::new();
     let mut sessions: BTreeMap<(u64, u16), SessionPart> = BTreeMap::new();
-    let (mut hours, mut identity_hours) = (BTreeMap::new(), BTreeSet::new());
+    let (mut activity, mut identity_hours) = (BTreeMap::new(), BTreeSet::new());
     for line in lines {
         let event = decode(line).expect("samples are events");
         let sensor = position(&mut block.sensors, event.sensor.clone().into()) as u16;
         let cell = position(&mut block.cells, Cell { sensor, day: day_of(event.time) });
         block.cell_events.resize(block.cells.len(), 0);
         block.cell_events[cell] += 1;
-        *hours.entry(hour_of(event.time)).or_insert(0) += 1;
+        activity.entry((hour_of(event.time), sensor)).or_insert(Acts::default()).count(event.act);
         identity_hours.insert(hour_of(event.time));
         block.ids.push(EventId::of_line(line));
         if let Some(session) = &event.session {
             let key = session_key(session);
-            let new = SessionPart { key, sensor, events: 0, first: event.time, last: event.time };
+            let (acts, sequence) = (Acts::default(), Sequence::default());
+            let new = SessionPart { key, sensor, acts, sequence, first: event.time, last: event.time };
             let part = sessions.entry((key, sensor)).or_insert(new);
-            part.events += 1;
+            part.acts.count(event.act);
+            part.sequence = part.sequence.then(event.sequence);
             (part.first, part.last) = (part.first.min(event.time), part.last.max(event.time));
         }
         for term in event.terms {
@@ -100,7 +111,7 @@ pub fn block_terms(lines: &[Vec<u8>]) -> BlockTerms {
         block.counts.extend(cells.into_iter().map(|(cell, count)| TermCount { term: number, cell, count }));
     }
     block.sessions = sessions.into_values().collect();
-    block.hours = hours.into_iter().collect();
+    block.activity = activity.into_iter().map(|((hour, sensor), acts)| Activity { hour, sensor, acts }).collect();
     block.identity_hours = identity_hours.into_iter().collect();
     block
 }
@@ -286,10 +297,11 @@ pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, b
     type Naive = (TermSummary, BTreeMap<(Vec<u8>, i32), u32>, BlockSet);
     let mut terms: BTreeMap<(Field, Vec<u8>), Naive> = BTreeMap::new();
     let mut sessions: BTreeMap<(u64, Vec<u8>), SessionEntry> = BTreeMap::new();
-    let (mut hours, mut cell_events) = (BTreeMap::new(), BTreeMap::new());
+    let (mut hours, mut activity, mut cell_events) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (block, _, _, event) in blocks.events() {
         let cell = (event.sensor.clone(), day_of(event.time));
         *hours.entry(hour_of(event.time)).or_insert(0u64) += 1;
+        activity.entry((hour_of(event.time), event.sensor.clone())).or_insert(Acts::default()).count(event.act);
         *cell_events.entry(cell.clone()).or_insert(0u64) += 1;
         for term in event.terms {
             let new = (TermSummary { count: 0, first: event.time, last: event.time }, BTreeMap::new(), BlockSet::new());
@@ -301,9 +313,11 @@ pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, b
         }
         if let Some(session) = &event.session {
             let key = session_key(session);
-            let new = SessionEntry { key, sensor: 0, events: 0, first: event.time, last: event.time, blocks: BlockSet::new() };
+            let (acts, sequence) = (Acts::default(), Sequence::default());
+            let new = SessionEntry { key, sensor: 0, acts, sequence, first: event.time, last: event.time, blocks: BlockSet::new() };
             let entry = sessions.entry((key, event.sensor.clone())).or_insert(new);
-            entry.events += 1;
+            entry.acts.count(event.act);
+            entry.sequence = entry.sequence.then(event.sequence);
             (entry.first, entry.last) = (entry.first.min(event.time), entry.last.max(event.time));
             entry.blocks.insert(block_of(block));
         }
@@ -316,6 +330,8 @@ pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, b
     let found = (0u32..).zip(&table.cells).map(|(cell, row)| (cell_name(cell), row.events)).collect::<BTreeMap<_, _>>();
     assert_eq!(found, cell_events);
     assert_eq!(part.hours().unwrap(), hours.into_iter().collect::<Vec<_>>());
+    let rows = part.activity().unwrap().into_iter().map(|row| ((row.hour, table.sensors[row.sensor as usize].to_vec()), row.acts));
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), activity);
     let named = |entry: &TermEntry| -> Naive {
         let cells = entry.cells.iter().map(|&(cell, count)| (cell_name(cell), count)).collect();
         (entry.summary, cells, entry.blocks.clone())
@@ -351,7 +367,7 @@ pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, b
 
 /// Every question there is, for bytes that may be nonsense: any answer will do.
 pub fn ask_everything(sidecar: &Sidecar, ids: &[EventId]) {
-    let _ = (sidecar.blocks(), sidecar.cells(), sidecar.hours(), sidecar.time_span(), sidecar.verify());
+    let _ = (sidecar.blocks(), sidecar.cells(), sidecar.hours(), sidecar.activity(), sidecar.time_span(), sidecar.verify());
     for &field in Field::ALL {
         let _ = (sidecar.terms_len(field), sidecar.term(field, b"10.0.1.1"));
         let _ = sidecar.each_term(field, ValueRange::ALL, &mut |_, _| ());

@@ -370,12 +370,11 @@ fn candidate_blocks(index: &dyn IndexPart, query: &Query, condition: &Condition)
 }
 
 fn clause_blocks(index: &dyn IndexPart, clause: &Clause) -> Result<BlockSet, SidecarError> {
-    let fields = match &clause.field {
-        Some(field) => std::slice::from_ref(field),
-        None => Field::ALL,
-    };
+    if let Some(field) = clause.field {
+        return field_blocks(index, field, &clause.pattern);
+    }
     let mut blocks = BlockSet::new();
-    for &field in fields {
+    for &field in Field::ALL.iter().filter(|field| !field.is_joined()) {
         blocks.union(&field_blocks(index, field, &clause.pattern)?);
     }
     Ok(blocks)

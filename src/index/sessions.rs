@@ -3,14 +3,15 @@
 //! Rows are sorted by (key, sensor) and cut into groups, which are stored column by column. Two sections: the group
 //! table (first key u64, end of the group's bytes u32, length of its columns when decompressed u32) and the groups. A
 //! group is its number of rows, its keys (each less the one before; preceded by their length) and, compressed, the
-//! other columns, each preceded by its length: sensors; first times less the segment's base; last less first; events;
-//! (shape, blocks). Keys are random, so compressing them would save nothing and cost most: a session is looked up in
+//! other columns, each preceded by its length: sensors; first times less the segment's base; last less first; [acts](put_acts);
+//! hashes of the sequences of commands (u64, for sessions with commands); (shape, blocks). Keys are random, so compressing them would save nothing and cost most: a session is looked up in
 //! every segment and is absent from nearly all, which the keys alone tell.
 use super::blocks::{BlockSet, Shape, put_blocks, read_blocks};
 use super::dictionary::{Scale, decompressed};
 use super::encoding::{Reader, put_varint};
 use super::part::SessionEntry;
 use crate::events::Micros;
+use crate::events::act::{Acts, Sequence};
 
 /// A group is closed at this many rows, or bytes before compression.
 const GROUP_ROWS: u64 = 256;
@@ -23,7 +24,8 @@ const GROUP_BYTES_MAX: usize = 1 << 20;
 pub(super) struct SessionRow {
     pub key: u64,
     pub sensor: u32,
-    pub events: u32,
+    pub acts: Acts,
+    pub sequence: Sequence,
     pub first: Micros,
     pub last: Micros,
     pub blocks: Vec<u32>,
@@ -36,7 +38,7 @@ pub(super) fn write(
     compressor: &mut zstd::bulk::Compressor<'_>,
 ) -> (Vec<u8>, Vec<u8>) {
     let (mut table, mut groups, mut plain, mut keys, mut columns) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), <[Vec<u8>; 5]>::default());
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), <[Vec<u8>; 6]>::default());
     let mut rows = rows.peekable();
     while let Some(first_key) = rows.peek().map(|row| row.key) {
         let mut before = first_key;
@@ -48,9 +50,13 @@ pub(super) fn write(
             put_varint(&mut columns[0], u64::from(row.sensor));
             put_varint(&mut columns[1], row.first.wrapping_sub(scale.time_base) as u64);
             put_varint(&mut columns[2], row.last.wrapping_sub(row.first) as u64);
-            put_varint(&mut columns[3], u64::from(row.events));
-            columns[4].push(shape as u8);
-            put_blocks(&mut columns[4], shape, &row.blocks);
+            put_acts(&mut columns[3], &row.acts);
+            put_varint(&mut columns[4], u64::from(row.sequence.len));
+            if row.sequence.len > 0 {
+                columns[4].extend_from_slice(&row.sequence.hash.to_le_bytes());
+            }
+            columns[5].push(shape as u8);
+            put_blocks(&mut columns[5], shape, &row.blocks);
             before = row.key;
             count += 1;
         }
@@ -156,9 +162,11 @@ fn read_rows(
 ) -> Option<()> {
     let mut reader = Reader::new(plain);
     let mut column = || reader.take_counted().map(Reader::new);
-    let (mut sensors, mut firsts, mut spans, mut events, mut blocks) = (column()?, column()?, column()?, column()?, column()?);
+    let (mut sensors, mut firsts, mut spans) = (column()?, column()?, column()?);
+    let (mut acts, mut sequences, mut blocks) = (column()?, column()?, column()?);
     let mut key = first_key;
-    let mut entry = SessionEntry { key, sensor: 0, events: 0, first: 0, last: 0, blocks: BlockSet::new() };
+    let (no_acts, no_commands) = (Acts::default(), Sequence::default());
+    let mut entry = SessionEntry { key, sensor: 0, acts: no_acts, sequence: no_commands, first: 0, last: 0, blocks: BlockSet::new() };
     for _ in 0..count {
         key = key.checked_add(keys.varint()?)?;
         if wanted.is_some_and(|wanted| key > wanted) {
@@ -169,7 +177,9 @@ fn read_rows(
         entry.sensor = sensors.varint32()?;
         entry.first = scale.time_base.wrapping_add(firsts.varint()? as Micros);
         entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
-        entry.events = events.varint32()?;
+        entry.acts = read_acts(&mut acts)?;
+        let len = sequences.varint32()?;
+        entry.sequence = Sequence { hash: if len == 0 { 0 } else { sequences.u64()? }, len };
         entry.blocks.clear();
         let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
         read_blocks(&mut blocks, shape, scale.blocks, this.then_some(&mut entry.blocks))?;
@@ -178,6 +188,24 @@ fn read_rows(
         }
     }
     Some(())
+}
+
+/// Which acts there are, one bit each, and their counts.
+pub(super) fn put_acts(out: &mut Vec<u8>, acts: &Acts) {
+    let there = (0..).zip(acts.0).filter(|(_, count)| *count > 0).fold(0u64, |bits, (act, _)| bits | 1 << act);
+    put_varint(out, there);
+    acts.0.iter().filter(|&&count| count > 0).for_each(|&count| put_varint(out, u64::from(count)));
+}
+
+pub(super) fn read_acts(reader: &mut Reader<'_>) -> Option<Acts> {
+    let there = reader.varint()?;
+    let mut acts = Acts::default();
+    for (act, count) in acts.0.iter_mut().enumerate() {
+        if there >> act & 1 == 1 {
+            *count = reader.varint32()?;
+        }
+    }
+    (there >> acts.0.len() == 0).then_some(acts)
 }
 
 #[cfg(test)]
@@ -195,15 +223,17 @@ mod tests {
             model in proptest::collection::btree_map((0..300u64, 0..6u32), (1..9u32, 0..99i64, proptest::collection::btree_set(0..200u32, 1..5)), 0..1_200),
             absent: u64,
         ) {
+            let acts = |events: u32| Acts(std::array::from_fn(|act| if act as u32 % 3 == events % 3 { events } else { 0 }));
+            let sequence = |events: u32| Sequence { hash: if events > 4 { u64::MAX / 7 } else { 0 }, len: events.saturating_sub(4) };
             let rows = model.iter().map(|(&(key, sensor), (events, first, blocks))| SessionRow {
-                key: key << 40, sensor, events: *events, first: *first, last: first + 7, blocks: blocks.iter().copied().collect(),
+                key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), first: *first, last: first + 7, blocks: blocks.iter().copied().collect(),
             });
             let (table, groups) = write(rows, SCALE, &mut zstd::bulk::Compressor::new(1).unwrap());
             let sessions = Sessions { table: &table, groups: &groups, scale: SCALE };
             let mut by_key = BTreeMap::<u64, Vec<SessionEntry>>::new();
             for (&(key, sensor), (events, first, blocks)) in &model {
                 let blocks = blocks.iter().copied().collect();
-                by_key.entry(key << 40).or_default().push(SessionEntry { key: key << 40, sensor, events: *events, first: *first, last: first + 7, blocks });
+                by_key.entry(key << 40).or_default().push(SessionEntry { key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), first: *first, last: first + 7, blocks });
             }
             let mut all = Vec::new();
             sessions.each(&mut |entry| all.push(entry.clone())).unwrap();

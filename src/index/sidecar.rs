@@ -22,7 +22,7 @@
 //!
 //! | name | content |
 //! |---|---|
-//! | `hours` | (hour less the one before, signed; events) … |
+//! | `activity` | (hour less the one before, signed; sensor; [acts](super::sessions)) … |
 //! | `identity_hours` | hours less the one before, signed … |
 //! | `cells` | number of sensors, (length, name) …; number of cells, (day less the one before, signed; sensor; events) … |
 //! | `blocks` | (offset less the end of the block before, signed; header, data and raw length; first sequence number less the one expected, signed; events; smallest time less that of the block before, signed; span, signed) … |
@@ -34,8 +34,8 @@ use super::dictionary::{Dictionary, DictionaryWriter, Scale};
 use super::encoding::{Reader, put_signed, put_varint};
 use super::ids::{self, FilterDescriptor, HITS_BEFORE_WHOLE, ID_LEN, IdCache, IdFilter, PAGE_IDS};
 use super::live::LiveIndex;
-use super::part::{CellRow, CellTable, IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
-use super::sessions::{self, SessionRow, Sessions};
+use super::part::{ActivityRow, CellRow, CellTable, IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
+use super::sessions::{self, SessionRow, Sessions, put_acts, read_acts};
 use crate::events::{EventId, Field, Micros};
 use crate::journal::fs::{File, Mapped};
 use std::ops::Range;
@@ -43,14 +43,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The format this program writes, and the only one it reads so far.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// Version 1 had events by hour where `activity` is now, and no acts of sessions: it is rebuilt.
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"hgindex\n";
 const HEADER_LEN: usize = 128;
 /// More than a directory with every field a later version may have.
 const DIRECTORY_BYTES_MAX: usize = 64 << 10;
 
-const HOURS: &str = "hours";
+const ACTIVITY: &str = "activity";
 const IDENTITY_HOURS: &str = "identity_hours";
 const CELLS: &str = "cells";
 const BLOCKS: &str = "blocks";
@@ -118,14 +120,14 @@ pub fn build(live: &LiveIndex, head: SidecarHead) -> Vec<u8> {
     rows.sort_unstable();
     let rows = rows.into_iter().map(|(key, sensor, index)| {
         let session = &live.sessions[index];
-        let (events, first, last) = (session.events, session.first, session.last);
-        SessionRow { key, sensor, events, first, last, blocks: session.postings.iter().collect() }
+        let (acts, sequence, first, last) = (session.acts, session.sequence, session.first, session.last);
+        SessionRow { key, sensor, acts, sequence, first, last, blocks: session.postings.iter().collect() }
     });
     let (session_table, session_groups) = sessions::write(rows, scale, &mut compressor);
     let ids = ids::write(live.ids(), head.id_seed());
 
     let mut sections: Vec<(String, Vec<u8>)> = vec![
-        (HOURS.into(), put_hours(live)),
+        (ACTIVITY.into(), order.put_activity(live)),
         (IDENTITY_HOURS.into(), put_identity_hours(live)),
         (CELLS.into(), order.put(live)),
         (BLOCKS.into(), put_block_directory(&live.blocks, &head)),
@@ -220,6 +222,20 @@ impl CellOrder {
         }
         out
     }
+
+    fn put_activity(&self, live: &LiveIndex) -> Vec<u8> {
+        let rows = live.activity.iter().map(|(&(hour, sensor), acts)| (hour, self.sensor_rank[sensor as usize], acts));
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_unstable_by_key(|&(hour, sensor, _)| (hour, sensor));
+        let (mut out, mut before) = (Vec::new(), 0);
+        for (hour, sensor, acts) in rows {
+            put_signed(&mut out, i64::from(hour) - before);
+            put_varint(&mut out, u64::from(sensor));
+            put_acts(&mut out, acts);
+            before = i64::from(hour);
+        }
+        out
+    }
 }
 
 fn build_dictionaries(
@@ -266,16 +282,6 @@ fn leading_bytes(value: &[u8]) -> u64 {
     let len = value.len().min(8);
     word[..len].copy_from_slice(&value[..len]);
     u64::from_be_bytes(word)
-}
-
-fn put_hours(live: &LiveIndex) -> Vec<u8> {
-    let (mut out, mut before) = (Vec::new(), 0);
-    for (&hour, &events) in &live.hours {
-        put_signed(&mut out, i64::from(hour) - before);
-        put_varint(&mut out, events);
-        before = i64::from(hour);
-    }
-    out
 }
 
 fn put_identity_hours(live: &LiveIndex) -> Vec<u8> {
@@ -344,7 +350,7 @@ pub struct Sidecar {
 /// Byte ranges of the sections this version knows, all within the file.
 #[derive(Debug)]
 struct Places {
-    hours: Range<usize>,
+    activity: Range<usize>,
     identity_hours: Range<usize>,
     cells: Range<usize>,
     blocks: Range<usize>,
@@ -385,7 +391,7 @@ impl Sidecar {
             (table, find(&format!("{PAGES}{}", field.name())).unwrap_or_default())
         });
         let places = Places {
-            hours: needed(HOURS)?,
+            activity: needed(ACTIVITY)?,
             identity_hours: needed(IDENTITY_HOURS)?,
             cells: needed(CELLS)?,
             blocks: needed(BLOCKS)?,
@@ -580,8 +586,8 @@ impl IndexPart for Sidecar {
             .ok_or_else(|| self.damaged(CELLS))
     }
 
-    fn hours(&self) -> Result<Vec<(i32, u64)>, SidecarError> {
-        read_hours(self.section(&self.places.hours)).ok_or_else(|| self.damaged(HOURS))
+    fn activity(&self) -> Result<Vec<ActivityRow>, SidecarError> {
+        read_activity(self.section(&self.places.activity)).ok_or_else(|| self.damaged(ACTIVITY))
     }
 
     fn terms_len(&self, field: Field) -> u64 {
@@ -696,13 +702,15 @@ pub(super) fn section_lens(bytes: &[u8]) -> Vec<(String, u64)> {
     sections.iter().map(|section| (String::from_utf8_lossy(section.name).into_owned(), section.range.len() as u64)).collect()
 }
 
-fn read_hours(bytes: &[u8]) -> Option<Vec<(i32, u64)>> {
-    let (mut reader, mut hours, mut hour) = (Reader::new(bytes), Vec::new(), 0i64);
+fn read_activity(bytes: &[u8]) -> Option<Vec<ActivityRow>> {
+    let mut reader = Reader::new(bytes);
+    let (mut rows, mut hour) = (Vec::new(), 0i64);
     while !reader.is_empty() {
         hour = hour.checked_add(reader.signed()?)?;
-        hours.push((i32::try_from(hour).ok()?, reader.varint()?));
+        let (hour, sensor) = (i32::try_from(hour).ok()?, reader.varint32()?);
+        rows.push(ActivityRow { hour, sensor, acts: read_acts(&mut reader)? });
     }
-    Some(hours)
+    Some(rows)
 }
 
 fn read_identity_hours(bytes: &[u8]) -> Option<Vec<i32>> {

@@ -282,8 +282,11 @@ fn below(root: &Url, parts: &[&str]) -> Url {
 /// The composable index template.
 fn template(prefix: &str) -> String {
     use serde_json::{Map, Value, json};
-    let mut terms: Map<String, Value> =
-        Field::ALL.iter().map(|field| (field.name().to_owned(), json!({ "type": "keyword", "ignore_above": IGNORE_ABOVE }))).collect();
+    let mut terms: Map<String, Value> = Field::ALL
+        .iter()
+        .filter(|field| !field.is_joined())
+        .map(|field| (field.name().to_owned(), json!({ "type": "keyword", "ignore_above": IGNORE_ABOVE })))
+        .collect();
     terms[Field::SrcIp.name()]["fields"] = json!({ "ip": { "type": "ip", "ignore_malformed": true } });
     let keyword = json!({ "type": "keyword", "ignore_above": IGNORE_ABOVE });
     let template = json!({
@@ -352,9 +355,11 @@ impl Encoder {
         terms.clear();
         values.clear();
         let time = self.batcher.terms(item.format, line, item.received_at, &mut |field, value| {
-            let start = values.len() as u32;
-            values.extend_from_slice(value);
-            terms.push((field, start, values.len() as u32));
+            if !field.is_joined() {
+                let start = values.len() as u32;
+                values.extend_from_slice(value);
+                terms.push((field, start, values.len() as u32));
+            }
         });
         // A line that its decoder does not read any more is found by the time that it came with.
         let time = time.unwrap_or(item.time);
