@@ -168,11 +168,13 @@ pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence) {
             event.add(Field::CommandLine, command);
         }
         (Act::Download, &Members { shasum: Some(shasum), url, .. }) => event.join(Field::Download, |event| {
-            event.append(line, shasum);
             if let Some(url) = url {
-                event.arena.push(b' ');
+                let start = event.arena.len();
                 event.append(line, url);
+                event.escape(start, b" ", b"%20");
+                event.arena.push(b' ');
             }
+            event.append(line, shasum);
         }),
         (Act::Tunnel, &Members { dst_ip: Some(host), dst_port: Some(port), .. }) => event.join(Field::Tunnel, |event| {
             event.append(line, host);
@@ -188,17 +190,15 @@ pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence) {
 fn credential(line: &[u8], username: Span, password: Span, event: &mut Event) {
     let start = event.arena.len();
     event.append(line, username);
-    if memchr::memchr2(b':', b'\\', &event.arena[start..]).is_some() {
-        let escaped = event.arena.split_off(start);
-        for byte in escaped {
-            if matches!(byte, b':' | b'\\') {
-                event.arena.push(b'\\');
-            }
-            event.arena.push(byte);
-        }
-    }
+    event.escape(start, b"\\", b"\\\\");
+    event.escape(start, b":", b"\\:");
     event.arena.push(b':');
     event.append(line, password);
+}
+
+/// URL, if there is one, and hash of a [`Field::Download`].
+pub fn split_download(joined: &str) -> (&str, &str) {
+    joined.rsplit_once(' ').unwrap_or(("", joined))
 }
 
 /// The two halves of a [`Field::Credential`].
@@ -240,7 +240,11 @@ mod tests {
             (r#"{"eventid":"cowrie.command.input","input":"uname -a"}"#, Some((Field::CommandLine, "uname -a"))),
             (r#"{"eventid":"cowrie.command.failed","input":"uname -a"}"#, None),
             (r#"{"eventid":"cowrie.session.input","input":"x"}"#, None),
-            (r#"{"eventid":"cowrie.session.file_download","url":"http://x/a","shasum":"e3"}"#, Some((Field::Download, "e3 http://x/a"))),
+            (r#"{"eventid":"cowrie.session.file_download","url":"http://x/a","shasum":"e3"}"#, Some((Field::Download, "http://x/a e3"))),
+            (
+                r#"{"eventid":"cowrie.session.file_download","shasum":"e3","url":"http://x/a b"}"#,
+                Some((Field::Download, "http://x/a%20b e3")),
+            ),
             (r#"{"eventid":"cowrie.session.file_download","shasum":"e3","destfile":"/tmp/a"}"#, Some((Field::Download, "e3"))),
             (r#"{"eventid":"cowrie.direct-tcpip.request","dst_ip":"ya.ru","dst_port":80}"#, Some((Field::Tunnel, "ya.ru:80"))),
             (r#"{"eventid":"cowrie.session.connect","dst_ip":"192.0.2.1","dst_port":22}"#, None),

@@ -317,6 +317,17 @@ impl Event {
         self.add(field, value);
     }
 
+    /// Replaces `what` in what was put into the arena since it was `start` long.
+    pub(super) fn escape(&mut self, start: usize, what: &[u8; 1], by: &[u8]) {
+        if memchr::memchr(what[0], &self.arena[start..]).is_some() {
+            let plain = self.arena.split_off(start);
+            for byte in plain {
+                let one = [byte];
+                self.arena.extend_from_slice(if one == *what { by } else { &one });
+            }
+        }
+    }
+
     /// Copies a value of the event to the end of its arena.
     pub(super) fn append(&mut self, line: &[u8], value: Span) {
         let start = (value.start & !IN_ARENA) as usize;

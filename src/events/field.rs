@@ -76,7 +76,7 @@ fields! {
     Sender "sender" "who wrote a chat message",
     Credential "credential" "user name and password tried together: root:123456",
     CommandLine "command_line" "what was typed at a prompt, once for each time it was typed",
-    Download "download" "SHA-256 of a downloaded file, and the URL it came from",
+    Download "download" "URL of a downloaded file, and its SHA-256",
     Tunnel "tunnel" "host and port asked for through a tunnel",
 }
 

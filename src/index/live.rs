@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::mem::size_of;
+use std::ops::RangeInclusive;
 
 /// Terms, sessions, ids and blocks of the live segment.
 #[derive(Debug, Default)]
@@ -396,12 +397,18 @@ impl IndexPart for LiveIndex {
         keep: &mut dyn FnMut(&[u8]) -> bool,
         each: &mut dyn FnMut(&[u8], &TermEntry),
     ) -> Result<(), SidecarError> {
-        let counts = self.cell_counts();
+        let of_field = |row: &&CellCount| self.terms[row.term as usize].field == field;
+        let mut others: Vec<CellCount> = self.other_cells.iter().filter(of_field).copied().collect();
+        others.sort_unstable();
         for (index, term, value) in self.each_of(field, range) {
             if keep(value) {
-                let start = counts.partition_point(|row| row.term < index);
-                let rows = counts[start..].iter().take_while(|row| row.term == index);
-                let cells = rows.map(|row| (row.cell, row.count)).collect();
+                let start = others.partition_point(|row| row.term < index);
+                let rows = others[start..].iter().take_while(|row| row.term == index);
+                let mut cells: Vec<(u32, u32)> = rows.map(|row| (row.cell, row.count)).collect();
+                match cells.binary_search_by_key(&term.cell, |cell| cell.0) {
+                    Ok(at) => cells[at].1 += term.cell_count,
+                    Err(at) => cells.insert(at, (term.cell, term.cell_count)),
+                }
                 each(value, &TermEntry { summary: summary(term), cells, blocks: term.postings.iter().collect() });
             }
         }
@@ -419,8 +426,14 @@ impl IndexPart for LiveIndex {
         Ok(found.collect())
     }
 
-    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
-        self.sessions.iter().for_each(|session| each(&session_entry(session)));
+    fn each_session_of(
+        &self,
+        keys: RangeInclusive<u64>,
+        keep: &mut dyn FnMut(u64) -> bool,
+        each: &mut dyn FnMut(&SessionEntry),
+    ) -> Result<(), SidecarError> {
+        let kept = self.sessions.iter().filter(|session| keys.contains(&session.key) && keep(session.key));
+        kept.for_each(|session| each(&session_entry(session)));
         Ok(())
     }
 }

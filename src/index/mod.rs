@@ -8,6 +8,7 @@ pub mod ids;
 pub mod live;
 pub mod part;
 pub mod pattern;
+pub mod period;
 pub mod query;
 #[cfg(test)]
 mod real_logs;

@@ -4,6 +4,7 @@ use super::sidecar::SidecarError;
 use super::{BlockMeta, session_name};
 use crate::events::act::{Acts, Sequence};
 use crate::events::{Field, Micros};
+use std::ops::RangeInclusive;
 
 /// How often and when events with a term occurred in one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +138,22 @@ pub trait IndexPart {
     /// The entries of a session, one per sensor.
     fn session(&self, key: u64) -> Result<Vec<SessionEntry>, SidecarError>;
 
-    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError>;
+    /// The sessions with those keys that `keep` accepts, which is asked for every one of them.
+    fn each_session_of(
+        &self,
+        keys: RangeInclusive<u64>,
+        keep: &mut dyn FnMut(u64) -> bool,
+        each: &mut dyn FnMut(&SessionEntry),
+    ) -> Result<(), SidecarError>;
+
+    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
+        self.each_session_of(0..=u64::MAX, &mut |_| true, each)
+    }
+
+    /// Keys that cut the sessions into stretches of some hundred, ascending; none for a live part.
+    fn each_session_split(&self, _each: &mut dyn FnMut(u64)) -> Result<(), SidecarError> {
+        Ok(())
+    }
 
     /// Values that cut the field's dictionary into stretches of some hundred terms, ascending; none for a live part.
     fn each_split(&self, _field: Field, _each: &mut dyn FnMut(&[u8])) -> Result<(), SidecarError> {

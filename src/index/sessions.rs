@@ -12,9 +12,10 @@ use super::encoding::{Reader, put_varint};
 use super::part::SessionEntry;
 use crate::events::Micros;
 use crate::events::act::{Acts, Sequence};
+use std::ops::RangeInclusive;
 
 /// A group is closed at this many rows, or bytes before compression.
-const GROUP_ROWS: u64 = 256;
+pub(super) const GROUP_ROWS: usize = 256;
 const GROUP_BYTES: usize = 64 << 10;
 const TABLE_ROW_LEN: usize = 16;
 /// A group that says it is longer is damaged: one row is never longer than a bitmap of [`super::blocks::BLOCKS_MAX`].
@@ -42,7 +43,7 @@ pub(super) fn write(
     let mut rows = rows.peekable();
     while let Some(first_key) = rows.peek().map(|row| row.key) {
         let mut before = first_key;
-        let mut count = 0u64;
+        let mut count = 0;
         while count < GROUP_ROWS && columns.iter().map(Vec::len).sum::<usize>() < GROUP_BYTES {
             let Some(row) = rows.next() else { break };
             let shape = Shape::shortest(&row.blocks);
@@ -60,7 +61,7 @@ pub(super) fn write(
             before = row.key;
             count += 1;
         }
-        put_varint(&mut groups, count);
+        put_varint(&mut groups, count as u64);
         put_varint(&mut groups, keys.len() as u64);
         groups.append(&mut keys);
         plain.clear();
@@ -88,17 +89,29 @@ pub(super) struct Sessions<'a> {
 impl Sessions<'_> {
     pub fn get(&self, key: u64) -> Option<Vec<SessionEntry>> {
         let mut found = Vec::new();
-        // The rows of a key with many sensors may begin in the group before the first that opens with the key.
-        let mut group = self.first_group_at_or_after(key)?.saturating_sub(1);
-        while group < self.len() && self.first_key(group)? <= key {
-            self.read_group(group, Some(key), &mut |entry| found.push(entry.clone()))?;
-            group += 1;
-        }
+        self.each(key..=key, &mut |_| true, &mut |entry| found.push(entry.clone()))?;
         Some(found)
     }
 
-    pub fn each(&self, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
-        (0..self.len()).try_for_each(|group| self.read_group(group, None, each))
+    /// Hands out the rows with those keys that `keep` accepts; it is asked for every row, and groups of which it accepts none stay
+    /// compressed.
+    pub fn each(&self, keys: RangeInclusive<u64>, keep: &mut dyn FnMut(u64) -> bool, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
+        // The rows of a key with many sensors may begin in the group before the first that opens with the key.
+        let mut group = self.first_group_at_or_after(*keys.start())?.saturating_sub(1);
+        let mut kept = Vec::new();
+        while group < self.len() && self.first_key(group)? <= *keys.end() {
+            self.read_group(group, &mut |key| keys.contains(&key) && keep(key), &mut kept, each)?;
+            group += 1;
+        }
+        Some(())
+    }
+
+    /// The first key of each group.
+    pub fn each_split(&self, each: &mut dyn FnMut(u64)) -> Option<()> {
+        (0..self.len()).try_for_each(|group| {
+            each(self.first_key(group)?);
+            Some(())
+        })
     }
 
     fn len(&self) -> usize {
@@ -127,37 +140,38 @@ impl Sessions<'_> {
         Some(low)
     }
 
-    fn read_group(&self, group: usize, wanted: Option<u64>, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
+    fn read_group(
+        &self,
+        group: usize,
+        keep: &mut dyn FnMut(u64) -> bool,
+        kept: &mut Vec<bool>,
+        each: &mut dyn FnMut(&SessionEntry),
+    ) -> Option<()> {
         let (first_key, end, len) = self.row(group)?;
         let start = if group == 0 { 0 } else { self.row(group - 1)?.1 };
         let mut group = Reader::new(self.groups.get(start as usize..end as usize)?);
         let count = group.length()?;
         let keys = Reader::new(group.take_counted()?);
-        if let Some(wanted) = wanted {
-            let (mut keys, mut key) = (keys, first_key);
-            for row in 0..=count {
-                if row == count || key > wanted {
-                    return Some(());
-                }
-                key = key.checked_add(keys.varint()?)?;
-                if key == wanted {
-                    break;
-                }
-            }
+        kept.clear();
+        let (mut deltas, mut key) = (keys, first_key);
+        for _ in 0..count {
+            key = key.checked_add(deltas.varint()?)?;
+            kept.push(keep(key));
         }
+        let Some(last) = kept.iter().rposition(|kept| *kept) else { return Some(()) };
+        kept.truncate(last + 1);
         let packed = group.take(group.remaining())?;
-        decompressed(packed, len as usize, GROUP_BYTES_MAX, |plain| read_rows(plain, keys, count, first_key, self.scale, wanted, each))
+        decompressed(packed, len as usize, GROUP_BYTES_MAX, |plain| read_rows(plain, keys, first_key, self.scale, kept, each))
     }
 }
 
-/// Hands out the rows of a group, or those of the wanted key.
+/// Hands out the rows of a group that are `kept`.
 fn read_rows(
     plain: &[u8],
     mut keys: Reader<'_>,
-    count: usize,
     first_key: u64,
     scale: Scale,
-    wanted: Option<u64>,
+    kept: &[bool],
     each: &mut dyn FnMut(&SessionEntry),
 ) -> Option<()> {
     let mut reader = Reader::new(plain);
@@ -167,12 +181,8 @@ fn read_rows(
     let mut key = first_key;
     let (no_acts, no_commands) = (Acts::default(), Sequence::default());
     let mut entry = SessionEntry { key, sensor: 0, acts: no_acts, sequence: no_commands, first: 0, last: 0, blocks: BlockSet::new() };
-    for _ in 0..count {
+    for &kept in kept {
         key = key.checked_add(keys.varint()?)?;
-        if wanted.is_some_and(|wanted| key > wanted) {
-            break;
-        }
-        let this = wanted.is_none_or(|wanted| wanted == key);
         entry.key = key;
         entry.sensor = sensors.varint32()?;
         entry.first = scale.time_base.wrapping_add(firsts.varint()? as Micros);
@@ -182,8 +192,8 @@ fn read_rows(
         entry.sequence = Sequence { hash: if len == 0 { 0 } else { sequences.u64()? }, len };
         entry.blocks.clear();
         let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
-        read_blocks(&mut blocks, shape, scale.blocks, this.then_some(&mut entry.blocks))?;
-        if this {
+        read_blocks(&mut blocks, shape, scale.blocks, kept.then_some(&mut entry.blocks))?;
+        if kept {
             each(&entry);
         }
     }
@@ -236,7 +246,12 @@ mod tests {
                 by_key.entry(key << 40).or_default().push(SessionEntry { key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), first: *first, last: first + 7, blocks });
             }
             let mut all = Vec::new();
-            sessions.each(&mut |entry| all.push(entry.clone())).unwrap();
+            sessions.each(0..=u64::MAX, &mut |_| true, &mut |entry| all.push(entry.clone())).unwrap();
+            let (from, to) = (absent.min(100 << 40), absent.max(100 << 40));
+            let mut some = Vec::new();
+            sessions.each(from..=to, &mut |key| key >> 40 & 1 == 0, &mut |entry| some.push(entry.clone())).unwrap();
+            let wanted = |entry: &&SessionEntry| (from..=to).contains(&entry.key) && entry.key >> 40 & 1 == 0;
+            prop_assert_eq!(some, all.iter().filter(wanted).cloned().collect::<Vec<_>>());
             prop_assert_eq!(all, by_key.values().flatten().cloned().collect::<Vec<_>>());
             for (&key, expected) in &by_key {
                 prop_assert_eq!(&sessions.get(key).unwrap(), expected);

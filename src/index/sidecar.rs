@@ -38,7 +38,7 @@ use super::part::{ActivityRow, CellRow, CellTable, IndexPart, SessionEntry, Term
 use super::sessions::{self, SessionRow, Sessions, put_acts, read_acts};
 use crate::events::{EventId, Field, Micros};
 use crate::journal::fs::{File, Mapped};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -619,9 +619,18 @@ impl IndexPart for Sidecar {
         self.sessions().get(key).ok_or_else(|| self.damaged(SESSIONS))
     }
 
-    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
+    fn each_session_of(
+        &self,
+        keys: RangeInclusive<u64>,
+        keep: &mut dyn FnMut(u64) -> bool,
+        each: &mut dyn FnMut(&SessionEntry),
+    ) -> Result<(), SidecarError> {
         self.map.will_need(self.places.sessions.clone());
-        self.sessions().each(each).ok_or_else(|| self.damaged(SESSIONS))
+        self.sessions().each(keys, keep, each).ok_or_else(|| self.damaged(SESSIONS))
+    }
+
+    fn each_session_split(&self, each: &mut dyn FnMut(u64)) -> Result<(), SidecarError> {
+        self.sessions().each_split(each).ok_or_else(|| self.damaged(SESSIONS))
     }
 
     fn each_split(&self, field: Field, each: &mut dyn FnMut(&[u8])) -> Result<(), SidecarError> {

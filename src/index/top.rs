@@ -4,7 +4,7 @@
 //! values is cut at page boundaries and tallied piece by piece, so that memory stays bounded whatever attackers tried.
 use super::SEED;
 use super::part::{TermEntry, TermSummary, ValueRange};
-use super::search::View;
+use super::search::{Segment, View};
 use super::sidecar::SidecarError;
 use crate::events::time::MICROS_PER_DAY;
 use crate::events::{Field, Micros};
@@ -13,9 +13,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// Terms tallied at once: at most about 64 bytes each, and their values.
-const TALLY_TERMS_MAX: u64 = 250_000;
+pub(super) const TALLY_TERMS_MAX: u64 = 250_000;
 
 /// A value, how many events have it, and the first and last of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,29 +42,10 @@ fn top_within(
     days: Option<RangeInclusive<i32>>,
     tally_terms_max: u64,
 ) -> Result<Vec<TopRow>, SidecarError> {
-    let mut terms = 0u64;
-    let mut splits: Vec<Vec<u8>> = Vec::new();
-    for segment in &view.segments {
-        segment.with_index(&mut |index| {
-            index.will_need(field);
-            terms = terms.saturating_add(index.terms_len(field));
-            Ok(())
-        })?;
-    }
-    if terms > tally_terms_max {
-        for segment in &view.segments {
-            segment.with_index(&mut |index| index.each_split(field, &mut |value| splits.push(value.to_vec())))?;
-        }
-        splits.sort_unstable();
-        let stride = (splits.len() as u64).saturating_mul(tally_terms_max) / terms;
-        splits = splits.into_iter().step_by(stride.max(1) as usize).skip(1).collect();
-        splits.dedup();
-    }
-    let mut best = Best { limit, rows: BinaryHeap::new() };
+    let splits = splits(&view.segments, field, tally_terms_max)?;
+    let mut best = Best::new(limit);
     let mut tally = Tally::default();
-    for piece in 0..=splits.len() {
-        let from = if piece == 0 { &[][..] } else { &splits[piece - 1] };
-        let range = ValueRange { from, to: splits.get(piece).map(|to| &to[..]) };
+    for range in ranges(&splits) {
         tally.clear();
         for segment in &view.segments {
             segment.with_index(&mut |index| match &days {
@@ -82,9 +64,40 @@ fn top_within(
                 }
             })?;
         }
-        tally.rows.iter().for_each(|row| best.add(tally.value(row), row.summary));
+        tally.each(|value, summary| best.add(value, summary));
     }
     Ok(best.into_rows())
+}
+
+/// Values at which the field's dictionaries are cut so that of none of the ranges more than about `terms_max` terms are tallied.
+pub(super) fn splits(segments: &[Arc<dyn Segment>], field: Field, terms_max: u64) -> Result<Vec<Vec<u8>>, SidecarError> {
+    let mut terms = 0u64;
+    for segment in segments {
+        segment.with_index(&mut |index| {
+            index.will_need(field);
+            terms = terms.saturating_add(index.terms_len(field));
+            Ok(())
+        })?;
+    }
+    let mut splits: Vec<Vec<u8>> = Vec::new();
+    if terms > terms_max {
+        for segment in segments {
+            segment.with_index(&mut |index| index.each_split(field, &mut |value| splits.push(value.to_vec())))?;
+        }
+        splits.sort_unstable();
+        let stride = (splits.len() as u64).saturating_mul(terms_max) / terms;
+        splits = splits.into_iter().step_by(stride.max(1) as usize).skip(1).collect();
+        splits.dedup();
+    }
+    Ok(splits)
+}
+
+/// The ranges between the splits.
+pub(super) fn ranges(splits: &[Vec<u8>]) -> impl Iterator<Item = ValueRange<'_>> {
+    (0..=splits.len()).map(|piece| {
+        let from = if piece == 0 { &[][..] } else { &splits[piece - 1] };
+        ValueRange { from, to: splits.get(piece).map(|to| &to[..]) }
+    })
 }
 
 /// What the term's events on wanted days come to; `wanted` has the day of every wanted cell.
@@ -103,7 +116,7 @@ fn within_days(entry: &TermEntry, wanted: &[Option<i32>]) -> Option<TermSummary>
 
 /// Sums by value.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     table: HashTable<u32>,
     rows: Vec<TallyRow>,
     values: Vec<u8>,
@@ -117,7 +130,7 @@ struct TallyRow {
 }
 
 impl Tally {
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.table.clear();
         self.rows.clear();
         self.values.clear();
@@ -127,7 +140,25 @@ impl Tally {
         &self.values[row.start..][..row.len]
     }
 
-    fn add(&mut self, value: &[u8], summary: TermSummary) {
+    pub(super) fn each(&self, mut each: impl FnMut(&[u8], TermSummary)) {
+        self.rows.iter().for_each(|row| each(self.value(row), row.summary));
+    }
+
+    /// The value occurred at that time: if it is here already, it may be older than it seemed.
+    pub(super) fn seen(&mut self, value: &[u8], first: Micros) {
+        let Tally { table, rows, values } = self;
+        let hash = SEED.hash_one(value);
+        let same = |&index: &u32| {
+            let row = &rows[index as usize];
+            row.hash == hash && values[row.start..][..row.len] == *value
+        };
+        if let Some(&index) = table.find(hash, same) {
+            let known = &mut rows[index as usize].summary;
+            known.first = known.first.min(first);
+        }
+    }
+
+    pub(super) fn add(&mut self, value: &[u8], summary: TermSummary) {
         let Tally { table, rows, values } = self;
         let hash = SEED.hash_one(value);
         let same = |&index: &u32| {
@@ -152,13 +183,17 @@ impl Tally {
 }
 
 /// The best rows so far, the worst of them on top.
-struct Best {
+pub(super) struct Best {
     limit: usize,
     rows: BinaryHeap<(Reverse<u64>, Vec<u8>, Micros, Micros)>,
 }
 
 impl Best {
-    fn add(&mut self, value: &[u8], summary: TermSummary) {
+    pub(super) fn new(limit: usize) -> Best {
+        Best { limit, rows: BinaryHeap::new() }
+    }
+
+    pub(super) fn add(&mut self, value: &[u8], summary: TermSummary) {
         if self.rows.len() >= self.limit {
             match self.rows.peek() {
                 Some((Reverse(count), worst, ..)) if (Reverse(summary.count), value) < (Reverse(*count), worst) => self.rows.pop(),
@@ -168,7 +203,7 @@ impl Best {
         self.rows.push((Reverse(summary.count), value.to_vec(), summary.first, summary.last));
     }
 
-    fn into_rows(self) -> Vec<TopRow> {
+    pub(super) fn into_rows(self) -> Vec<TopRow> {
         let rows = self.rows.into_sorted_vec().into_iter();
         rows.map(|(Reverse(count), value, first, last)| TopRow { value, count, first, last }).collect()
     }
