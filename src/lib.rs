@@ -13,6 +13,7 @@ pub mod journal;
 pub mod load;
 pub mod network;
 pub mod os;
+pub mod report;
 pub mod service;
 pub mod simulate;
 pub mod sinks;

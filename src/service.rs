@@ -22,6 +22,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod report;
 pub mod sinks;
 
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,8 @@ use crate::cli::answers;
 use crate::cli::format::VerifyReport;
 use crate::events::{Field, Micros, time};
 use crate::index::query::Query;
+use crate::report::{self, Kind, Period};
+use crate::service::report::Sensors;
 use crate::service::{self, SearchRequest};
 use crate::sources::Format;
 use actix_web::{HttpResponse, web};
@@ -26,6 +28,7 @@ pub fn routes(routes: &mut web::ServiceConfig) {
         .route("/events/cost", web::get().to(cost))
         .route("/terms/{field}", web::get().to(terms))
         .route("/schemas", web::get().to(schemas))
+        .route("/reports/{kind}/{period}", web::get().to(reports))
         .route("/sessions/{id}", web::get().to(session))
         .route("/verify", web::post().to(verify))
         .route("/ingested", web::post().to(ingested));
@@ -84,6 +87,41 @@ async fn terms(admin: web::Data<Admin>, field: web::Path<String>, limit: web::Qu
     let (store, limit) = (admin.engine.store().clone(), limit.limit.min(TERMS_MAX));
     let rows = stream::one(&admin, move || Ok(answers::top(&store, field, limit)?)).await?;
     Ok(HttpResponse::Ok().json(rows))
+}
+
+#[derive(Deserialize)]
+struct Reports {
+    /// One sensor's; without it all together.
+    sensor: Option<String>,
+    /// Each sensor's, and then all together.
+    #[serde(default)]
+    all: bool,
+    #[serde(default = "rows_default")]
+    rows: usize,
+}
+
+fn rows_default() -> usize {
+    report::ROWS_DEFAULT
+}
+
+/// Reports on a period: always a list.
+async fn reports(admin: web::Data<Admin>, of: web::Path<(String, String)>, asked: web::Query<Reports>) -> Result<HttpResponse, Problem> {
+    let (kind, period) = of.into_inner();
+    let Some(kind) = Kind::parse(&kind) else {
+        return Err(Problem::not_found("reports are daily, weekly, monthly, or of a range"));
+    };
+    let now = time::now();
+    let period = Period::parse(kind, &period, now).map_err(|error| Problem::bad_request(&error))?;
+    let Reports { sensor, all, rows } = asked.into_inner();
+    let sensors = match (sensor, all) {
+        (Some(_), true) => return Err(Problem::bad_request(&"`sensor` and `all` exclude each other")),
+        (Some(sensor), false) => Sensors::One(sensor),
+        (None, true) => Sensors::Each,
+        (None, false) => Sensors::Aggregate,
+    };
+    let (store, rows) = (admin.engine.store().clone(), rows.min(report::ROWS_MAX));
+    let reports = stream::one(&admin, move || Ok(service::report::reports(&store, &period, &sensors, rows, now)?)).await?;
+    Ok(HttpResponse::Ok().json(reports))
 }
 
 #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 //!
 //! A command's long help ends with examples that `tests/cli_args.rs` parses, so that none of them rots.
 use crate::events::{Field, Micros, time};
+use crate::report::{self, Kind};
 use crate::simulate::{self, Shape, Simulation};
 use crate::sources::Reason;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -91,6 +92,8 @@ Examples:
     Search(Search),
     /// Count the values of a field, most frequent first
     Top(Top),
+    /// Report on a day, a week, a month or a range of days
+    Report(Report),
     /// Show the fields events were seen with, their types, and where those changed
     Schema(Schema),
     /// Tell what happened in one session
@@ -210,6 +213,63 @@ pub struct Top {
     /// Show at most this many values
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Figures go by event time, in UTC, and come from the index: no log is read again. What each of them counts is defined in ops/REPORTS.md. \
+`last` is the latest day, week or month that is over; a range is written FROM..TO, both days included.
+
+Examples:
+  honeyguide report daily last
+  honeyguide report weekly 2026-W12 --sensor ssh-1
+  honeyguide report monthly 2026-03 --format html --out march.html
+  honeyguide report range 2026-03-01..2026-03-15 --all --format csv
+  honeyguide report daily 2026-03-23 --json | jq '.[0].totals'")]
+pub struct Report {
+    /// What the report is about
+    #[arg(value_name = "KIND", value_parser = kind_parser())]
+    pub kind: Kind,
+    /// Which one: 2026-03-23, 2026-W12, 2026-03, 2026-03-01..2026-03-15, or last
+    #[arg(value_name = "PERIOD", default_value = "last")]
+    pub period: String,
+    /// Only this sensor [default: all of them together]
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    pub sensor: Option<String>,
+    /// A report for each sensor, and one for all of them together
+    #[arg(long)]
+    pub all: bool,
+    /// Form of the report [default: text, or json with --json]
+    #[arg(long, value_name = "FORM", value_enum)]
+    pub format: Option<ReportForm>,
+    /// Rows of each list
+    #[arg(long, value_name = "N", default_value_t = report::ROWS_DEFAULT)]
+    pub rows: usize,
+    /// Write to this file, replacing it as a whole [default: standard output]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+}
+
+/// Forms of a report.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportForm {
+    /// For a terminal
+    Text,
+    /// Everything, one list of reports
+    Json,
+    /// The shape of cowrieprocessor's reports, one document a line
+    Compatible,
+    /// One table: sensor, period, section, name, value, count
+    Csv,
+    /// For wikis and tickets
+    Markdown,
+    /// One page with charts
+    Html,
+}
+
+fn kind_parser() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new([Kind::Daily, Kind::Weekly, Kind::Monthly, Kind::Range].map(Kind::name))
+        .map(|name| Kind::parse(&name).expect("possible values are names of kinds"))
 }
 
 #[derive(Args, Debug)]

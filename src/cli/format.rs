@@ -556,7 +556,7 @@ pub fn ingested(files: &[IngestedFile], output: &Output) -> String {
 }
 
 /// `2026-03-22 00:14` of an RFC 3339 time.
-fn minute(stamp: &str) -> String {
+pub fn minute(stamp: &str) -> String {
     match time::parse(stamp.as_bytes()) {
         Some(at) => time::format(at)[..16].replace('T', " "),
         None => stamp.to_owned(),

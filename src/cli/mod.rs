@@ -20,6 +20,7 @@ pub mod pages;
 pub mod print;
 pub mod quarantine;
 pub mod rebuild;
+pub mod report;
 pub mod run;
 pub mod schema;
 pub mod search;
@@ -65,6 +66,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Load(args) => load::run(args, context),
         Command::Search(args) => search::run(args, context),
         Command::Top(args) => top::run(args, context),
+        Command::Report(args) => report::run(args, context),
         Command::Schema(args) => schema::run(args, context),
         Command::Session(args) => session::run(args, context),
         Command::Explain(args) => explain::run(args, context),

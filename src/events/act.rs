@@ -119,6 +119,7 @@ struct Members {
     dst_port: Option<Span>,
     url: Option<Span>,
     shasum: Option<Span>,
+    filename: Option<Span>,
     sender: Option<Span>,
 }
 
@@ -136,6 +137,7 @@ pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence) {
             Field::DstPort => &mut members.dst_port,
             Field::Url => &mut members.url,
             Field::Shasum => &mut members.shasum,
+            Field::Filename => &mut members.filename,
             Field::Sender => &mut members.sender,
             _ => continue,
         };
@@ -167,15 +169,8 @@ pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence) {
             sequence = Sequence::of(command.of(line, &event.arena));
             event.add(Field::CommandLine, command);
         }
-        (Act::Download, &Members { shasum: Some(shasum), url, .. }) => event.join(Field::Download, |event| {
-            if let Some(url) = url {
-                let start = event.arena.len();
-                event.append(line, url);
-                event.escape(start, b" ", b"%20");
-                event.arena.push(b' ');
-            }
-            event.append(line, shasum);
-        }),
+        (Act::Download, &Members { shasum: Some(shasum), url, .. }) => file(line, url, shasum, Field::Download, event),
+        (Act::Upload, &Members { shasum: Some(shasum), filename, .. }) => file(line, filename, shasum, Field::Upload, event),
         (Act::Tunnel, &Members { dst_ip: Some(host), dst_port: Some(port), .. }) => event.join(Field::Tunnel, |event| {
             event.append(line, host);
             event.arena.push(b':');
@@ -196,9 +191,17 @@ fn credential(line: &[u8], username: Span, password: Span, event: &mut Event) {
     event.append(line, password);
 }
 
-/// URL, if there is one, and hash of a [`Field::Download`].
-pub fn split_download(joined: &str) -> (&str, &str) {
-    joined.rsplit_once(' ').unwrap_or(("", joined))
+/// `URL SHA-256`, or the hash alone. Blanks in a URL or name are written `%20`, so that the only one parts them.
+fn file(line: &[u8], source: Option<Span>, shasum: Span, field: Field, event: &mut Event) {
+    event.join(field, |event| {
+        if let Some(source) = source {
+            let start = event.arena.len();
+            event.append(line, source);
+            event.escape(start, b" ", b"%20");
+            event.arena.push(b' ');
+        }
+        event.append(line, shasum);
+    });
 }
 
 /// The two halves of a [`Field::Credential`].
@@ -246,6 +249,8 @@ mod tests {
                 Some((Field::Download, "http://x/a%20b e3")),
             ),
             (r#"{"eventid":"cowrie.session.file_download","shasum":"e3","destfile":"/tmp/a"}"#, Some((Field::Download, "e3"))),
+            (r#"{"eventid":"cowrie.session.file_upload","filename":"a.sh","shasum":"e3"}"#, Some((Field::Upload, "a.sh e3"))),
+            (r#"{"eventid":"cowrie.log.closed","shasum":"e3"}"#, None),
             (r#"{"eventid":"cowrie.direct-tcpip.request","dst_ip":"ya.ru","dst_port":80}"#, Some((Field::Tunnel, "ya.ru:80"))),
             (r#"{"eventid":"cowrie.session.connect","dst_ip":"192.0.2.1","dst_port":22}"#, None),
         ] {

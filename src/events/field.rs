@@ -77,6 +77,7 @@ fields! {
     Credential "credential" "user name and password tried together: root:123456",
     CommandLine "command_line" "what was typed at a prompt, once for each time it was typed",
     Download "download" "URL of a downloaded file, and its SHA-256",
+    Upload "upload" "name of an uploaded file, and its SHA-256",
     Tunnel "tunnel" "host and port asked for through a tunnel",
 }
 
@@ -89,7 +90,7 @@ impl Field {
 
     /// Whether its values are made of other fields' values of the same event.
     pub fn is_joined(self) -> bool {
-        matches!(self, Field::Credential | Field::CommandLine | Field::Download | Field::Tunnel)
+        matches!(self, Field::Credential | Field::CommandLine | Field::Download | Field::Upload | Field::Tunnel)
     }
 
     /// The field with number `index`, the inverse of `field as u8`.

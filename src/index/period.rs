@@ -9,7 +9,7 @@ use super::top::{Best, TALLY_TERMS_MAX, Tally, TopRow, ranges, splits};
 use crate::events::act::{Acts, Sequence};
 use crate::events::time::{MICROS_PER_DAY, day_of};
 use crate::events::{Field, Micros};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -53,10 +53,9 @@ fn overlapping(view: &View, scope: &Scope) -> Result<Vec<Arc<dyn Segment>>, Side
     Ok(found)
 }
 
-/// Acts by hour (since 1970-01-01) and sensor.
-pub fn activity(view: &View, scope: &Scope) -> Result<BTreeMap<(i32, Vec<u8>), Acts>, SidecarError> {
+/// Acts by hour (since 1970-01-01) and sensor; the same hour and sensor may come several times.
+pub fn each_activity(view: &View, scope: &Scope, each: &mut dyn FnMut(i32, &[u8], &Acts)) -> Result<(), SidecarError> {
     let hours = *scope.days.start() * 24..(*scope.days.end() + 1) * 24;
-    let mut activity = BTreeMap::<(i32, Vec<u8>), Acts>::new();
     for segment in overlapping(view, scope)? {
         segment.with_index(&mut |index| {
             let sensors = index.cells()?.sensors;
@@ -65,38 +64,80 @@ pub fn activity(view: &View, scope: &Scope) -> Result<BTreeMap<(i32, Vec<u8>), A
                     && hours.contains(&row.hour)
                     && scope.has_sensor(sensor)
                 {
-                    activity.entry((row.hour, sensor.to_vec())).or_default().add(&row.acts);
+                    each(row.hour, sensor, &row.acts);
                 }
             }
             Ok(())
         })?;
     }
-    Ok(activity)
+    Ok(())
+}
+
+/// What of a value is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    /// The /24 of an IPv4 address, as `203.0.113`; other values do not count.
+    Network,
+    /// The URL of a [`Field::Download`]; downloads without one do not count.
+    Url,
+}
+
+impl Part {
+    fn of(self, value: &[u8]) -> Option<&[u8]> {
+        match self {
+            Part::Whole => Some(value),
+            Part::Network => {
+                let address: std::net::Ipv4Addr = std::str::from_utf8(value).ok()?.parse().ok()?;
+                let last = memchr::memrchr(b'.', value)?;
+                (!address.is_unspecified()).then(|| &value[..last])
+            }
+            Part::Url => memchr::memrchr(b' ', value).map(|end| &value[..end]),
+        }
+    }
+
+    /// Moves a value at which a dictionary may be cut to where no part is cut in two. All values with one part begin with it and one
+    /// byte more, so a cut that does not begin so has all of them on one side.
+    fn cut(self, mut at: Vec<u8>) -> Vec<u8> {
+        let end = match self {
+            Part::Whole => None,
+            Part::Network => at.iter().enumerate().filter(|(_, byte)| **byte == b'.').nth(2).map(|(end, _)| end),
+            Part::Url => memchr::memchr(b' ', &at),
+        };
+        at.truncate(end.unwrap_or(at.len()));
+        at
+    }
 }
 
 /// Every value of `field` in the scope's events, in no order, with how many of them have it. `first` and `last` are those of the
 /// segments that hold such events, or, with `first_of_all`, `first` is the value's first time ever, at any sensor.
 pub fn each_value(
     view: &View,
-    field: Field,
+    (field, part): (Field, Part),
     scope: &Scope,
     first_of_all: bool,
     each: &mut dyn FnMut(&[u8], TermSummary),
 ) -> Result<(), SidecarError> {
-    each_value_within(view, field, scope, first_of_all, TALLY_TERMS_MAX, each)
+    each_value_within(view, (field, part), scope, first_of_all, TALLY_TERMS_MAX, each)
 }
 
 fn each_value_within(
     view: &View,
-    field: Field,
+    (field, part): (Field, Part),
     scope: &Scope,
     first_of_all: bool,
     terms_max: u64,
     each: &mut dyn FnMut(&[u8], TermSummary),
 ) -> Result<(), SidecarError> {
     let overlapping = overlapping(view, scope)?;
-    let splits = splits(&overlapping, field, terms_max)?;
+    let mut splits: Vec<Vec<u8>> = splits(&overlapping, field, terms_max)?.into_iter().map(|at| part.cut(at)).collect();
+    splits.dedup();
     let mut tally = Tally::default();
+    let add = |tally: &mut Tally, value: &[u8], summary: TermSummary| {
+        if let Some(part) = part.of(value) {
+            tally.add(part, summary);
+        }
+    };
     for range in ranges(&splits) {
         tally.clear();
         for segment in &overlapping {
@@ -111,7 +152,7 @@ fn each_value_within(
                 };
                 let wanted: Vec<bool> = table.cells.iter().map(wanted).collect();
                 if wanted.iter().all(|wanted| *wanted) {
-                    return index.each_term(field, range, &mut |value, summary| tally.add(value, summary));
+                    return index.each_term(field, range, &mut |value, summary| add(&mut tally, value, summary));
                 }
                 if !wanted.contains(&true) {
                     return Ok(());
@@ -120,13 +161,13 @@ fn each_value_within(
                     let cells = entry.cells.iter().filter(|cell| wanted.get(cell.0 as usize).is_some_and(|wanted| *wanted));
                     let count = cells.map(|&(_, count)| u64::from(count)).sum();
                     if count > 0 {
-                        tally.add(value, TermSummary { count, ..entry.summary });
+                        add(&mut tally, value, TermSummary { count, ..entry.summary });
                     }
                 })
             })?;
         }
         if first_of_all {
-            seen_before(view, field, range, scope.to(), &mut tally)?;
+            seen_before(view, (field, part), range, scope.to(), &mut tally)?;
         }
         tally.each(&mut *each);
     }
@@ -134,10 +175,20 @@ fn each_value_within(
 }
 
 /// Sets the first times of values that were there, at whatever sensor, before the scope's end.
-fn seen_before(view: &View, field: Field, range: ValueRange<'_>, before: Micros, tally: &mut Tally) -> Result<(), SidecarError> {
+fn seen_before(
+    view: &View,
+    (field, part): (Field, Part),
+    range: ValueRange<'_>,
+    before: Micros,
+    tally: &mut Tally,
+) -> Result<(), SidecarError> {
     for segment in &view.segments {
         segment.with_index(&mut |index| match index.time_span() {
-            Some((min, _)) if min < before => index.each_term(field, range, &mut |value, summary| tally.seen(value, summary.first)),
+            Some((min, _)) if min < before => index.each_term(field, range, &mut |value, summary| {
+                if let Some(part) = part.of(value) {
+                    tally.seen(part, summary.first);
+                }
+            }),
             _ => Ok(()),
         })?;
     }
@@ -156,10 +207,10 @@ pub struct Values {
 }
 
 /// Counts the values of a field and lists `limit` of them. With `news`, those that are new are told as well.
-pub fn values(view: &View, field: Field, scope: &Scope, limit: usize, news: bool) -> Result<Values, SidecarError> {
+pub fn values(view: &View, counted: (Field, Part), scope: &Scope, limit: usize, news: bool) -> Result<Values, SidecarError> {
     let (mut best, mut values) = (Best::new(limit), Values::default());
     let mut new: std::collections::BinaryHeap<(Micros, Vec<u8>, u64, Micros)> = std::collections::BinaryHeap::new();
-    each_value(view, field, scope, news, &mut |value, summary| {
+    each_value(view, counted, scope, news, &mut |value, summary| {
         values.distinct += 1;
         best.add(value, summary);
         if news && summary.first >= scope.from() {
@@ -274,6 +325,7 @@ mod tests {
     use super::*;
     use crate::events::time::hour_of;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn scope() -> impl Strategy<Value = Scope> {
         let sensor = prop::sample::select(vec![None, Some(&b"node1"[..]), Some(b"node2"), Some(b""), Some(b"none such")]);
@@ -300,12 +352,17 @@ mod tests {
             for event in events.iter().filter(|event| inside(event.time) && scope.has_sensor(&event.sensor)) {
                 acts.entry((hour_of(event.time), event.sensor.clone())).or_default().count(event.act);
             }
-            prop_assert_eq!(activity(&view, &scope).unwrap(), acts);
+            let mut found = BTreeMap::<(i32, Vec<u8>), Acts>::new();
+            each_activity(&view, &scope, &mut |hour, sensor, acts| found.entry((hour, sensor.to_vec())).or_default().add(acts)).unwrap();
+            prop_assert_eq!(found, acts);
 
-            for field in [Field::SrcIp, Field::Password, Field::Sensor, Field::Cve] {
+            let whole = [Field::SrcIp, Field::Password, Field::Sensor, Field::Cve].map(|field| (field, Part::Whole));
+            for (field, part) in whole.into_iter().chain([(Field::SrcIp, Part::Network)]) {
                 let (mut counts, mut firsts) = (BTreeMap::<Vec<u8>, u64>::new(), BTreeMap::<Vec<u8>, Micros>::new());
                 for event in &events {
                     for (_, value) in event.terms.iter().filter(|term| term.0 == field) {
+                        let Some(value) = part.of(value) else { continue };
+                        let value = &value.to_vec();
                         let first = firsts.entry(value.clone()).or_insert(event.time);
                         *first = event.time.min(*first);
                         if inside(event.time) && scope.has_sensor(&event.sensor) {
@@ -314,13 +371,13 @@ mod tests {
                     }
                 }
                 let mut found = BTreeMap::new();
-                each_value_within(&view, field, &scope, true, at_once as u64, &mut |value, summary| {
+                each_value_within(&view, (field, part), &scope, true, at_once as u64, &mut |value, summary| {
                     assert!(found.insert(value.to_vec(), (summary.count, summary.first)).is_none());
                 }).unwrap();
                 let expected: BTreeMap<_, _> = counts.iter().map(|(value, &count)| (value.clone(), (count, firsts[value]))).collect();
                 prop_assert_eq!(&found, &expected);
 
-                let values = values(&view, field, &scope, limit, true).unwrap();
+                let values = values(&view, (field, part), &scope, limit, true).unwrap();
                 let new = || expected.iter().filter(|(_, (_, first))| *first >= scope.from());
                 prop_assert_eq!((values.distinct, values.new), (counts.len() as u64, new().count() as u64));
                 let mut top: Vec<_> = counts.into_iter().collect();

@@ -12,7 +12,7 @@ use super::{Answer, Batch, Item, Outcome, Request, Sink};
 use crate::events::batch::Batcher;
 use crate::events::{EventId, Field, Micros, time};
 use crate::store::History;
-use crate::telemetry::printable::printable;
+use crate::telemetry::printable::{printable, spreadsheet_cell};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -548,12 +548,7 @@ fn row(batcher: &mut Batcher, item: &Item, line: &[u8]) -> Vec<String> {
     });
     let time = time::format(time.unwrap_or(item.received_at));
     let fixed = [item.id.to_string(), item.seq.to_string(), time, item.source.to_string()];
-    fixed.into_iter().chain(values).map(harmless).collect()
-}
-
-/// A spreadsheet takes a cell that begins like this for a formula, and attackers chose it.
-fn harmless(cell: String) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
+    fixed.into_iter().chain(values).map(spreadsheet_cell).collect()
 }
 
 #[cfg(test)]
@@ -768,9 +763,9 @@ mod tests {
         assert_eq!(&rows[1][column(Field::Username)], "'=cmd|' /C calc'!A2");
         assert_eq!(&rows[1][column(Field::Password)], "p,\"2");
         for cell in ["=1", "+1", "-1", "@x", "\tx", "\rx"] {
-            assert_eq!(harmless(cell.to_owned()), format!("'{cell}"));
+            assert_eq!(spreadsheet_cell(cell.to_owned()), format!("'{cell}"));
         }
-        assert_eq!(harmless("a=1".to_owned()), "a=1");
+        assert_eq!(spreadsheet_cell("a=1".to_owned()), "a=1");
     }
 
     #[test]

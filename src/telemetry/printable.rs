@@ -41,6 +41,11 @@ pub fn prefix(text: &str, bytes_max: usize) -> &str {
     &text[..end]
 }
 
+/// A CSV cell: a spreadsheet takes one that begins like this for a formula, and attackers chose it.
+pub fn spreadsheet_cell(cell: String) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,332 @@
+//! Reports as one HTML file: no script, no font, no image from elsewhere, charts drawn as SVG.
+//!
+//! Whatever attackers wrote is text: maud escapes it, a content security policy forbids the rest, and characters that reorder or hide
+//! text are shown as what they are.
+use super::{AGGREGATE, Activity, ActivityRow, Report, title};
+use crate::telemetry::printable::printable;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::fmt::Write;
+
+const STYLE: &str = include_str!("report.css");
+
+/// Bars of which each has its own tooltip; of more there is one path.
+const BARS_WITH_TIPS_MAX: usize = 168;
+/// A chart's inner size and margins, in its own units.
+const WIDTH: usize = 900;
+const HEIGHT: usize = 96;
+const LEFT: usize = 56;
+const FOOT: usize = 20;
+
+/// A figure of a step.
+type Measure = fn(&ActivityRow) -> u64;
+
+/// One page.
+pub fn html(reports: &[Report]) -> String {
+    let heading = match reports {
+        [report] => format!("Honeypot report {} · {}", report.period, sensor_name(report)),
+        [first, ..] => format!("Honeypot reports {}", first.period),
+        [] => "Honeypot report".to_owned(),
+    };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+                title { (heading) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                @if reports.len() > 1 {
+                    nav aria-label="Sensors" {
+                        @for (number, report) in reports.iter().enumerate() {
+                            a href=(format!("#report-{number}")) { (sensor_name(report)) }
+                        }
+                    }
+                }
+                main {
+                    @for (number, report) in reports.iter().enumerate() { (one(number, report)) }
+                }
+                footer {
+                    "All figures by event time, UTC; what each of them counts is defined in "
+                    code { "ops/REPORTS.md" } " of Honeyguide."
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn one(number: usize, report: &Report) -> Markup {
+    html! {
+        article id=(format!("report-{number}")) {
+            header {
+                p .kind { (report.kind.name()) " honeypot report" }
+                h1 { (report.period) " · " (sensor_name(report)) }
+                p .quiet {
+                    @if report.from == report.to { (report.from) } @else { (report.from) " to " (report.to) }
+                    " · compared with " (report.before.period) " · made " (report.generated_at)
+                }
+            }
+            (tiles(report))
+            (charts(&report.activity))
+            div .lists {
+                @for list in &report.top {
+                    @if !list.rows.is_empty() {
+                        section {
+                            h2 { (title(&list.name)) " " span .quiet { (count(list.distinct)) " distinct" } }
+                            table {
+                                thead .unseen { tr { th { "value" } th { "events" } } }
+                                tbody {
+                                    @let most = list.rows.iter().map(|row| row.events).max().unwrap_or(1).max(1);
+                                    @for row in &list.rows {
+                                        tr {
+                                            td .value { (value(&row.value)) }
+                                            td .number style=(format!("--share:{:.1}%", row.events as f64 * 100.0 / most as f64)) { (count(row.events)) }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            (sequences(report))
+            (news(report))
+            (sensors(report))
+        }
+    }
+}
+
+fn tiles(report: &Report) -> Markup {
+    let shown = ["events", "sessions", "addresses", "login_attempts", "logins_succeeded", "commands", "downloads", "tunnels", "messages"];
+    let before = report.before.totals.rows();
+    html! {
+        dl .tiles {
+            @for ((name, now), (_, before)) in report.totals.rows().into_iter().zip(before) {
+                @if shown.contains(&name) && (now > 0 || before > 0 || name == "events") {
+                    div {
+                        dt { (name.replace('_', " ")) }
+                        dd { (count(now)) }
+                        dd .quiet { (change(now, before)) }
+                    }
+                }
+            }
+            div {
+                dt { "commands per session" }
+                dd { (report.commands_per_session.average) }
+                dd .quiet { "at most " (count(report.commands_per_session.largest)) }
+            }
+        }
+    }
+}
+
+/// How a figure compares with the one of the period before.
+fn change(now: u64, before: u64) -> String {
+    match (now, before) {
+        (now, before) if now == before => "as before".to_owned(),
+        (_, 0) => "none before".to_owned(),
+        (now, before) => {
+            let percent = (now as f64 - before as f64) * 100.0 / before as f64;
+            let arrow = if percent > 0.0 { "▲" } else { "▼" };
+            if percent >= 1_000.0 {
+                format!("{arrow} {:.0} times {}", now as f64 / before as f64, count(before))
+            } else {
+                format!("{arrow} {:.0} % from {}", percent.abs(), count(before))
+            }
+        }
+    }
+}
+
+fn charts(activity: &Activity) -> Markup {
+    let measures: [(&str, Measure); 5] = [
+        ("events", |row| row.events),
+        ("sessions begun", |row| row.sessions),
+        ("login attempts", |row| row.login_attempts),
+        ("commands", |row| row.commands),
+        ("downloads", |row| row.downloads),
+    ];
+    html! {
+        section .charts {
+            h2 { "Activity by " (activity.step) }
+            @for (name, measure) in measures {
+                @if name == "events" || activity.rows.iter().any(|row| measure(row) > 0) { (chart(name, activity, measure)) }
+            }
+        }
+    }
+}
+
+fn chart(name: &str, activity: &Activity, measure: Measure) -> Markup {
+    let rows = &activity.rows;
+    let most = rows.iter().map(measure).max().unwrap_or(0).max(1);
+    let step = (WIDTH - LEFT) as f64 / rows.len().max(1) as f64;
+    let bar = |number: usize, row: &ActivityRow| {
+        let height = measure(row) as f64 * HEIGHT as f64 / most as f64;
+        (LEFT as f64 + number as f64 * step, HEIGHT as f64 - height, (step * 0.86).max(0.4), height)
+    };
+    let labels = labels(rows);
+    html! {
+        figure {
+            figcaption { (name) }
+            svg viewBox=(format!("0 0 {WIDTH} {}", HEIGHT + FOOT)) role="img" aria-label=(format!("{name} by {}, at most {most}", activity.step)) {
+                text .axis x=(LEFT - 8) y="10" text-anchor="end" { (short(most)) }
+                text .axis x=(LEFT - 8) y=(HEIGHT) text-anchor="end" { "0" }
+                path .grid d=(format!("M{LEFT} 1H{WIDTH}M{LEFT} {HEIGHT}.5H{WIDTH}")) {}
+                @if rows.len() <= BARS_WITH_TIPS_MAX {
+                    @for (number, row) in rows.iter().enumerate() {
+                        @let (x, y, width, height) = bar(number, row);
+                        rect .bar x=(format!("{x:.1}")) y=(format!("{y:.1}")) width=(format!("{width:.1}")) height=(format!("{height:.1}")) {
+                            title { (label(&row.at, &activity.step)) ": " (count(measure(row))) }
+                        }
+                    }
+                } @else {
+                    path .bar d=(path(rows, bar)) {}
+                }
+                @for (number, text) in labels {
+                    text .axis x=(format!("{:.1}", LEFT as f64 + number as f64 * step)) y=(HEIGHT + FOOT - 5) { (text) }
+                }
+            }
+        }
+    }
+}
+
+fn path(rows: &[ActivityRow], bar: impl Fn(usize, &ActivityRow) -> (f64, f64, f64, f64)) -> String {
+    let mut path = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let (x, y, width, height) = bar(number, row);
+        if height > 0.0 {
+            // Writing to a string does not fail.
+            let _ = write!(path, "M{x:.1} {y:.1}h{width:.1}v{height:.1}h-{width:.1}z");
+        }
+    }
+    path
+}
+
+/// Some steps that have their time written below them: about eight.
+fn labels(rows: &[ActivityRow]) -> Vec<(usize, &str)> {
+    let days = rows.iter().enumerate().filter(|(_, row)| row.at.get(11..13) == Some("00"));
+    let mut marks: Vec<(usize, &str)> = days.map(|(number, row)| (number, row.at.get(5..10).unwrap_or_default())).collect();
+    if marks.len() <= 2 {
+        marks = rows.iter().enumerate().map(|(number, row)| (number, row.at.get(11..16).unwrap_or_default())).collect();
+    }
+    let every = marks.len().div_ceil(8).max(1);
+    marks.into_iter().step_by(every).collect()
+}
+
+fn label<'a>(at: &'a str, step: &str) -> &'a str {
+    at.get(..if step == "hour" { 16 } else { 10 }).unwrap_or(at)
+}
+
+fn sequences(report: &Report) -> Markup {
+    html! {
+        @if !report.sequences.rows.is_empty() {
+            section {
+                h2 { "Sequences of commands " span .quiet { (count(report.sequences.distinct)) " distinct" } }
+                ol .sequences {
+                    @for row in &report.sequences.rows {
+                        li {
+                            p {
+                                strong { (count(row.sessions)) @if row.sessions == 1 { " session" } @else { " sessions" } }
+                                span .quiet {
+                                    ", " (count(row.commands)) @if row.commands == 1 { " command" } @else { " commands" }
+                                    @if let Some(session) = &row.session { ", such as " code { (session) } }
+                                }
+                            }
+                            @if !row.lines.is_empty() {
+                                pre { @for line in &row.lines { (printable(line)) "\n" } @if row.commands > row.lines.len() as u64 { "…\n" } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn news(report: &Report) -> Markup {
+    let some = || report.new.iter().filter(|list| list.values > 0);
+    html! {
+        @if some().next().is_some() {
+            section {
+                h2 { "Never seen before" }
+                div .lists {
+                    @for list in some() {
+                        section {
+                            h3 { (title(&list.name)) " " span .quiet { (count(list.values)) " new" } }
+                            table {
+                                thead .unseen { tr { th { "value" } th { "first seen" } th { "events" } } }
+                                tbody {
+                                    @for row in &list.rows {
+                                        tr {
+                                            td .value { (value(&row.value)) }
+                                            td .quiet { (row.first_seen.get(..16).unwrap_or(&row.first_seen).replace('T', " ")) }
+                                            td .number { (count(row.events)) }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sensors(report: &Report) -> Markup {
+    html! {
+        @if !report.sensors.is_empty() {
+            section {
+                h2 { "Sensors" }
+                table .wide {
+                    thead { tr { th { "sensor" } @for head in ["events", "sessions", "login attempts", "commands", "downloads"] { th .number { (head) } } } }
+                    tbody {
+                        @for row in &report.sensors {
+                            tr {
+                                td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
+                                @for figure in [row.events, row.sessions, row.login_attempts, row.commands, row.downloads] {
+                                    td .number { (count(figure)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sensor_name(report: &Report) -> String {
+    match report.sensor.as_str() {
+        AGGREGATE => "all sensors".to_owned(),
+        "" => "(none)".to_owned(),
+        name => printable(name).into_owned(),
+    }
+}
+
+fn value(value: &str) -> Markup {
+    html! { @if value.is_empty() { span .quiet { "(empty)" } } @else { code { (printable(value)) } } }
+}
+
+/// `1 234 567`, with narrow spaces.
+fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 2);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `12.3k`, for an axis.
+fn short(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..10_000_000 => format!("{:.0}k", number as f64 / 1e3),
+        _ => format!("{:.0}M", number as f64 / 1e6),
+    }
+}

@@ -1,0 +1,105 @@
+//! Reports as the store answers them.
+use super::ServiceError;
+use crate::events::{Field, Micros};
+use crate::index::search::{self, BlockLines, LineTerms, SearchError};
+use crate::index::session_key;
+use crate::report::{self, Period, Report};
+use crate::store::Store;
+use crate::telemetry::printable::prefix;
+use std::collections::BTreeSet;
+
+/// Commands of a sequence that a report shows, and characters of each.
+const REPORT_COMMANDS_MAX: usize = 20;
+const REPORT_COMMAND_BYTES_MAX: usize = 1_000;
+
+/// Which sensors reports are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sensors {
+    /// All together, in one report.
+    Aggregate,
+    One(String),
+    /// One report for each sensor that ever was, and then one for all together.
+    Each,
+}
+
+/// Reports on a period, from sidecars and live indexes; the commands that they show are read from the journal.
+pub fn reports(store: &Store, period: &Period, sensors: &Sensors, rows: usize, now: Micros) -> Result<Vec<Report>, ServiceError> {
+    let sensors = match sensors {
+        Sensors::Aggregate => vec![None],
+        Sensors::One(name) => vec![Some(name.clone())],
+        Sensors::Each => self::sensors(store)?.into_iter().map(Some).chain([None]).collect(),
+    };
+    let report = |sensor| report(store, &report::Request { period: period.clone(), sensor, rows }, now);
+    sensors.into_iter().map(report).collect()
+}
+
+/// Every sensor that the index knows, by name.
+pub fn sensors(store: &Store) -> Result<Vec<String>, ServiceError> {
+    let mut sensors = BTreeSet::new();
+    for segment in &store.answers().segments {
+        segment.with_index(&mut |index| {
+            sensors.extend(index.cells()?.sensors.iter().map(|name| String::from_utf8_lossy(name).into_owned()));
+            Ok(())
+        })?;
+    }
+    Ok(sensors.into_iter().collect())
+}
+
+fn report(store: &Store, request: &report::Request, now: Micros) -> Result<Report, ServiceError> {
+    let evidence = store.evidence();
+    let mut terms = store.terms();
+    let mut unreadable = None;
+    let report = report::build(&store.answers(), request, now, &mut |sensor, session| {
+        commands(&evidence, &mut terms, sensor, session).unwrap_or_else(|error| {
+            unreadable = Some(error);
+            Vec::new()
+        })
+    })?;
+    unreadable.map_or(Ok(report), |error| Err(error.into()))
+}
+
+/// The first commands of a session, in the order in which they are stored.
+fn commands(view: &search::View, terms: &mut dyn LineTerms, sensor: &str, session: &str) -> Result<Vec<String>, SearchError> {
+    let (mut found, mut lines) = (Vec::new(), BlockLines::default());
+    for segment in &view.segments {
+        let mut blocks = Vec::new();
+        segment.with_index(&mut |index| {
+            let entries = index.session(session_key(session.as_bytes()))?;
+            let mut numbers: Vec<u32> = entries.iter().flat_map(|entry| entry.blocks.iter()).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            if !numbers.is_empty() {
+                let metas = index.blocks()?;
+                blocks.extend(numbers.iter().filter_map(|&number| metas.get(number as usize).copied()));
+            }
+            Ok(())
+        })?;
+        for block in blocks {
+            segment.read_block(&block, &mut lines).map_err(|source| SearchError::Block { first_seq: block.first_seq, source })?;
+            let mut rest = &lines.bytes[..];
+            for run in &lines.runs {
+                for _ in 0..run.events {
+                    let Some(end) = memchr::memchr(b'\n', rest) else { break };
+                    let (line, behind) = (&rest[..end], &rest[end + 1..]);
+                    rest = behind;
+                    let (mut is_session, mut is_sensor, mut command) = (false, sensor.is_empty(), None);
+                    let mut note = |field: Field, value: &[u8]| match field {
+                        Field::Session => is_session = value == session.as_bytes(),
+                        Field::Sensor => is_sensor = value == sensor.as_bytes(),
+                        Field::CommandLine => command = Some(String::from_utf8_lossy(value).into_owned()),
+                        _ => {}
+                    };
+                    let Some(format) = run.format else { continue };
+                    terms.terms(format, line, run.received_at, &mut note);
+                    if let Some(command) = command.filter(|_| is_session && is_sensor) {
+                        found.push(prefix(&command, REPORT_COMMAND_BYTES_MAX).to_owned());
+                        if found.len() == REPORT_COMMANDS_MAX {
+                            return Ok(found);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,437 @@
+//! Every figure of a report, computed again from the raw lines with maps and strings, must be the report's.
+//!
+//! `ops/REPORTS.md` is what both are made after. Here lines are read by serde_json, times are compared as the text they are, and
+//! nothing is shared with the program but the names of its lists.
+mod served;
+
+use honeyguide::cli::context::Exit;
+use serde_json::{Map, Value};
+use served::{Home, log};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
+use std::path::Path;
+
+const ROWS: usize = 25;
+const SEGMENTS: &str = "[journal]\nsegment_bytes = \"1 MiB\"\n";
+
+#[derive(Clone, Default)]
+struct Line {
+    /// `2026-03-23T10:11:12.123456Z`
+    time: String,
+    sensor: String,
+    session: Option<String>,
+    act: &'static str,
+    values: BTreeMap<&'static str, String>,
+    command: Option<String>,
+}
+
+/// The lines of events as they are stored: each once, in their order.
+fn lines(raw: &[u8]) -> Vec<Line> {
+    let mut seen = BTreeSet::new();
+    raw.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && seen.insert(line.to_vec())).map(line).collect()
+}
+
+fn line(raw: &[u8]) -> Line {
+    let event: Map<String, Value> = serde_json::from_slice(raw).expect("an object");
+    let text = |name: &str| match event.get(name) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let typed = |name: &str| text(name).map(short);
+    let filled = |name: &str| typed(name).filter(|text| !text.is_empty());
+    let time = text("timestamp").expect("a time");
+    assert!(time.len() == 27 && time.ends_with('Z'), "{time}");
+    let eventid = text("eventid").expect("an event id");
+    let act = match eventid.as_str() {
+        "cowrie.session.connect" => "connections",
+        "cowrie.login.failed" => "logins_failed",
+        "cowrie.login.success" => "logins_succeeded",
+        "cowrie.command.input" => "commands",
+        "cowrie.session.file_download" => "downloads",
+        "cowrie.session.file_upload" => "uploads",
+        "cowrie.direct-tcpip.request" => "tunnels",
+        _ => "other",
+    };
+    let mut values = BTreeMap::new();
+    for name in ["src_ip", "version", "hassh", "protocol", "eventid"] {
+        values.extend(filled(name).map(|value| (name, value)));
+    }
+    for name in ["username", "password"] {
+        values.extend(typed(name).map(|value| (name, value)));
+    }
+    if let Some(address) = values.get("src_ip").filter(|address| address.parse::<std::net::Ipv4Addr>().is_ok()) {
+        let network = format!("{}.0/24", address.rsplit_once('.').expect("three dots").0);
+        values.insert("network", network);
+    }
+    let credential = typed("username").zip(typed("password")).filter(|_| act.starts_with("logins"));
+    values
+        .extend(credential.map(|(name, word)| ("credential", short(format!("{}:{word}", name.replace('\\', "\\\\").replace(':', "\\:"))))));
+    let command = typed("input").filter(|_| act == "commands");
+    values.extend(command.clone().map(|command| ("command", command)));
+    let file = |source: Option<String>, hash: String| match source {
+        Some(source) => short(format!("{} {hash}", source.replace(' ', "%20"))),
+        None => hash,
+    };
+    match (act, filled("shasum")) {
+        ("downloads", Some(hash)) => {
+            values.extend(filled("url").map(|url| ("download_url", url.replace(' ', "%20"))));
+            values.insert("download", file(filled("url"), hash));
+        }
+        ("uploads", Some(hash)) => drop(values.insert("upload", file(filled("filename"), hash))),
+        _ => {}
+    }
+    if let ("tunnels", Some(host), Some(port)) = (act, filled("dst_ip"), filled("dst_port")) {
+        values.insert("tunnel", format!("{host}:{port}"));
+    }
+    Line { time, sensor: text("sensor").unwrap_or_default(), session: text("session").filter(|id| !id.is_empty()), act, values, command }
+}
+
+/// A value longer than 4 KiB is its beginning and its hash.
+fn short(value: String) -> String {
+    if value.len() <= 4096 {
+        return value;
+    }
+    let hash: String = blake3::hash(value.as_bytes()).as_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut cut = 4096 - "…".len() - hash.len();
+    while !value.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{}…{hash}", &value[..cut])
+}
+
+/// A session, wherever its events lie.
+#[derive(Clone, Default)]
+struct Session {
+    first: String,
+    commands: Vec<String>,
+    logged_in: bool,
+}
+
+/// Days from and to, both included, as text; `None` for all sensors.
+struct Scope<'a> {
+    from: &'a str,
+    to: &'a str,
+    sensor: Option<&'a str>,
+}
+
+impl Scope<'_> {
+    fn holds(&self, time: &str) -> bool {
+        let day = &time[..10];
+        self.from <= day && day <= self.to
+    }
+
+    fn has(&self, sensor: &str) -> bool {
+        self.sensor.is_none_or(|wanted| wanted == sensor)
+    }
+}
+
+struct Log {
+    lines: Vec<Line>,
+    sessions: HashMap<(String, String), Session>,
+    /// When a value of a list was first seen, anywhere.
+    firsts: HashMap<(&'static str, String), String>,
+}
+
+impl Log {
+    fn new(raw: &[u8]) -> Log {
+        let lines = lines(raw);
+        let (mut sessions, mut firsts) = (HashMap::<_, Session>::new(), HashMap::<_, String>::new());
+        for line in &lines {
+            for (name, value) in &line.values {
+                let first = firsts.entry((*name, value.clone())).or_insert_with(|| line.time.clone());
+                *first = line.time.clone().min(first.clone());
+            }
+            let Some(id) = &line.session else { continue };
+            let session: &mut Session = sessions.entry((line.sensor.clone(), id.clone())).or_default();
+            if session.first.is_empty() || line.time < session.first {
+                session.first = line.time.clone();
+            }
+            session.commands.extend(line.command.clone());
+            session.logged_in |= line.act == "logins_succeeded";
+        }
+        Log { lines, sessions, firsts }
+    }
+
+    fn lines<'l>(&'l self, scope: &'l Scope<'_>) -> impl Iterator<Item = &'l Line> {
+        self.lines.iter().filter(|line| scope.holds(&line.time) && scope.has(&line.sensor))
+    }
+
+    fn sessions<'l>(&'l self, scope: &'l Scope<'_>) -> impl Iterator<Item = (&'l str, &'l Session)> {
+        let inside = self.sessions.iter().filter(|((sensor, _), session)| scope.holds(&session.first) && scope.has(sensor));
+        inside.map(|((sensor, _), session)| (sensor.as_str(), session))
+    }
+
+    fn values(&self, scope: &Scope<'_>, name: &str) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for value in self.lines(scope).filter_map(|line| line.values.get(name)) {
+            *counts.entry(value.clone()).or_default() += 1;
+        }
+        counts
+    }
+
+    fn totals(&self, scope: &Scope<'_>) -> Value {
+        let act = |names: &[&str]| self.lines(scope).filter(|line| names.contains(&line.act)).count();
+        serde_json::json!({
+            "events": self.lines(scope).count(),
+            "sessions": self.sessions(scope).count(),
+            "sessions_with_login": self.sessions(scope).filter(|(_, session)| session.logged_in).count(),
+            "sessions_with_commands": self.sessions(scope).filter(|(_, session)| !session.commands.is_empty()).count(),
+            "addresses": self.values(scope, "src_ip").len(),
+            "networks": self.values(scope, "network").len(),
+            "connections": act(&["connections"]),
+            "login_attempts": act(&["logins_failed", "logins_succeeded"]),
+            "logins_succeeded": act(&["logins_succeeded"]),
+            "commands": act(&["commands"]),
+            "downloads": act(&["downloads"]),
+            "uploads": act(&["uploads"]),
+            "tunnels": act(&["tunnels"]),
+            "messages": 0,
+        })
+    }
+
+    fn commands_per_session(&self, scope: &Scope<'_>) -> Value {
+        let counts: Vec<usize> = self.sessions(scope).map(|(_, session)| session.commands.len()).collect();
+        let average = counts.iter().sum::<usize>() as f64 / counts.len().max(1) as f64;
+        let (largest, smallest) = (counts.iter().max().copied().unwrap_or(0), counts.iter().min().copied().unwrap_or(0));
+        serde_json::json!({ "average": (average * 100.0).round() / 100.0, "largest": largest, "smallest": smallest })
+    }
+
+    /// Holds a whole report against the lines.
+    fn check(&self, report: &Value) {
+        let text = |name: &str| report[name].as_str().expect("text");
+        let about = format!("{} of {}", text("period"), text("sensor"));
+        let sensor = (text("sensor") != "aggregate").then(|| text("sensor"));
+        let scope = Scope { from: text("from"), to: text("to"), sensor };
+        assert_eq!(report["totals"], self.totals(&scope), "{about}");
+        assert_eq!(report["commands_per_session"], self.commands_per_session(&scope), "{about}");
+
+        let step = if report["activity"]["step"] == "day" { "2026-03-23".len() } else { "2026-03-23T10".len() };
+        let mut activity = BTreeMap::<String, [u64; 5]>::new();
+        for line in self.lines(&scope) {
+            let row = activity.entry(line.time[..step].to_owned()).or_default();
+            row[0] += 1;
+            row[2] += u64::from(line.act.starts_with("logins"));
+            row[3] += u64::from(line.act == "commands");
+            row[4] += u64::from(line.act == "downloads");
+        }
+        self.sessions(&scope).for_each(|(_, session)| activity.entry(session.first[..step].to_owned()).or_default()[1] += 1);
+        for row in report["activity"]["rows"].as_array().expect("rows") {
+            let expected = activity.remove(&row["at"].as_str().expect("a time")[..step]).unwrap_or_default();
+            let found = ["events", "sessions", "login_attempts", "commands", "downloads"].map(|name| row[name].as_u64().expect("a number"));
+            assert_eq!(found, expected, "{about} {}", row["at"]);
+        }
+        assert!(activity.is_empty(), "{about}: {activity:?}");
+
+        for list in report["top"].as_array().expect("lists") {
+            let name = list["name"].as_str().expect("a name");
+            // What texts name is found by extractors, which have tests of their own.
+            if ["ja4", "cve", "scam_type"].contains(&name) {
+                continue;
+            }
+            let counts = self.values(&scope, name);
+            assert_eq!(list["distinct"], counts.len(), "{about} {name}");
+            let mut top: Vec<(String, u64)> = counts.into_iter().collect();
+            // Networks are ordered without what all their names end in.
+            let key = |value: &str| value.strip_suffix(".0/24").filter(|_| name == "network").unwrap_or(value).to_owned();
+            top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| key(&a.0).cmp(&key(&b.0))));
+            top.truncate(ROWS);
+            let top: Vec<Value> = top.into_iter().map(|(value, events)| serde_json::json!({ "value": value, "events": events })).collect();
+            assert_eq!(list["rows"], Value::from(top), "{about} {name}");
+        }
+
+        let mut sequences = HashMap::<&[String], u64>::new();
+        for (_, session) in self.sessions(&scope).filter(|(_, session)| !session.commands.is_empty()) {
+            *sequences.entry(&session.commands).or_default() += 1;
+        }
+        assert_eq!(report["sequences"]["distinct"], sequences.len(), "{about}");
+        let mut most: Vec<u64> = sequences.values().copied().collect();
+        most.sort_unstable_by(|a, b| b.cmp(a));
+        most.truncate(ROWS);
+        let rows = report["sequences"]["rows"].as_array().expect("rows");
+        assert_eq!(rows.iter().map(|row| row["sessions"].as_u64().expect("a number")).collect::<Vec<_>>(), most, "{about}");
+        for row in rows.iter().filter(|row| row["session"].is_string()) {
+            let shown: Vec<String> = serde_json::from_value(row["lines"].clone()).expect("lines");
+            let whole = sequences.iter().find(|(commands, count)| {
+                let same = commands.iter().zip(&shown).all(|(command, shown)| command.starts_with(shown.as_str()));
+                commands.len().min(20) == shown.len() && same && row["commands"] == commands.len() && row["sessions"] == **count
+            });
+            assert!(whole.is_some(), "{about}: {row}");
+        }
+
+        for list in report["new"].as_array().expect("lists") {
+            let name = list["name"].as_str().expect("a name");
+            if !["src_ip", "hassh", "download", "upload"].contains(&name) {
+                continue;
+            }
+            let firsts: HashMap<&String, &String> =
+                self.firsts.iter().filter(|((of, _), _)| *of == name).map(|((_, value), first)| (value, first)).collect();
+            let counts = self.values(&scope, name);
+            let mut new: Vec<(&String, &String, u64)> =
+                counts.iter().map(|(value, count)| (firsts[value], value, *count)).filter(|new| scope.holds(new.0)).collect();
+            new.sort_unstable();
+            assert_eq!(list["values"], new.len(), "{about} {name}");
+            let rows = new
+                .into_iter()
+                .take(ROWS)
+                .map(|(first, value, events)| serde_json::json!({ "value": value, "first_seen": first, "events": events }));
+            assert_eq!(list["rows"], Value::from(rows.collect::<Vec<_>>()), "{about} {name}");
+        }
+
+        let mut sensors = BTreeMap::<&str, [u64; 5]>::new();
+        if sensor.is_none() {
+            for line in self.lines(&scope) {
+                let row = sensors.entry(&line.sensor).or_default();
+                row[0] += 1;
+                row[2] += u64::from(line.act.starts_with("logins"));
+                row[3] += u64::from(line.act == "commands");
+                row[4] += u64::from(line.act == "downloads");
+            }
+            self.sessions(&scope).for_each(|(sensor, _)| sensors.entry(sensor).or_default()[1] += 1);
+        }
+        let rows = report["sensors"].as_array().expect("rows").iter().map(|row| {
+            let figures =
+                ["events", "sessions", "login_attempts", "commands", "downloads"].map(|name| row[name].as_u64().expect("a number"));
+            (row["sensor"].as_str().expect("a name"), figures)
+        });
+        assert_eq!(rows.collect::<BTreeMap<_, _>>(), sensors, "{about}");
+    }
+}
+
+fn reports(home: &Home, words: &[&str]) -> Vec<Value> {
+    let rows = ROWS.to_string();
+    let words: Vec<&str> = ["report"].iter().chain(words).chain(&["--rows", &rows]).copied().collect();
+    let Value::Array(reports) = home.json(Exit::Done, &words) else { panic!("a list of reports") };
+    reports
+}
+
+/// Loads the lines, and holds reports on every day, on weeks, months and ranges against them.
+fn hold(raw: &[u8], home: &Home) {
+    let file = home.write("logs/cowrie.json", raw);
+    home.json(Exit::Done, &["load", file.to_str().expect("UTF-8")]);
+    let log = Log::new(raw);
+    let days: BTreeSet<&str> = log.lines.iter().map(|line| &line.time[..10]).collect();
+    let (first, last) = (*days.first().expect("events"), *days.last().expect("events"));
+    let mut checked = 0;
+    let mut all = |words: &[&str]| {
+        let reports = reports(home, words);
+        reports.iter().for_each(|report| log.check(report));
+        checked += reports.len();
+        reports
+    };
+    let (mut sessions, mut month) = (0, String::new());
+    for day in &days {
+        let reports = all(&["daily", day, "--all"]);
+        let aggregate = reports.last().expect("one for all sensors");
+        assert_eq!(aggregate["sensor"], "aggregate");
+        sessions += aggregate["totals"]["sessions"].as_u64().expect("a number");
+        // The period before, too, is what its own report says.
+        let before = aggregate["before"]["period"].as_str().expect("a day");
+        assert_eq!(aggregate["before"]["totals"], all(&["daily", before])[0]["totals"]);
+        if month != day[..7] {
+            month = day[..7].to_owned();
+            all(&["monthly", &month]);
+            all(&["weekly", day]);
+        }
+    }
+    assert_eq!(sessions as usize, log.sessions.len(), "every session belongs to one day");
+    all(&["range", &format!("{first}..{last}")]);
+    let year = format!("{}-01-01..{}-12-31", &first[..4], &last[..4]);
+    let whole = all(&["range", &year, "--all"]);
+    assert_eq!(whole.last().expect("one")["activity"]["step"], "day");
+    let silent = all(&["daily", first, "--sensor", "no such sensor"]);
+    assert_eq!((&silent[0]["totals"]["events"], &silent[0]["totals"]["sessions"]), (&0.into(), &0.into()), "zero, not nothing");
+    assert!(checked > 5);
+}
+
+#[test]
+fn late_repeated_and_disordered_events_of_many_sensors_count_as_they_should() {
+    let home = Home::with(SEGMENTS);
+    let simulation = honeyguide::simulate::Simulation { seed: 7, events_per_second: 0.04, sensors: 4, ..Default::default() };
+    let mut raw = Vec::new();
+    honeyguide::simulate::Generator::new(&simulation).fill(&mut raw, 16_000);
+    let mut lines: Vec<&[u8]> = raw.split_inclusive(|byte| *byte == b'\n').collect();
+    // Disorder by a generator of its own: neighbours change places, some come days late, some come again.
+    let mut state = 7u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut late = Vec::new();
+    for at in 0..lines.len() {
+        let other = (at + random(40)).min(lines.len() - 1);
+        lines.swap(at, other);
+        match random(20) {
+            0 => late.push(lines[at]),
+            1 => late.extend([lines[at], lines[at]]),
+            _ => {}
+        }
+    }
+    // Half of those that come late come only then.
+    for late in late.iter().step_by(2) {
+        if let Some(at) = lines.iter().position(|line| line == late) {
+            lines.remove(at);
+        }
+    }
+    lines.extend(late);
+    hold(&lines.concat(), &home);
+    let segments = std::fs::read_dir(home.data().join("journal")).expect("a journal").filter_map(Result::ok);
+    let sealed = segments.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "idx")).count();
+    assert!(sealed >= 5, "sessions span segments: {sealed}");
+}
+
+#[test]
+fn a_daemon_reports_what_the_directory_says() {
+    let home = Home::new();
+    let file = home.write("logs/cowrie.json", &log(3, 3_000));
+    home.json(Exit::Done, &["load", file.to_str().expect("UTF-8")]);
+    let strip = |mut reports: Vec<Value>| {
+        reports.iter_mut().for_each(|report| drop(report.as_object_mut().expect("an object").remove("generated_at")));
+        reports
+    };
+    let local = strip(reports(&home, &["daily", "2026-01-01", "--all"]));
+    let daemon = served::Daemon::start(&home);
+    assert_eq!(strip(reports(&home, &["daily", "2026-01-01", "--all"])), local);
+    assert_eq!(strip(reports(&home, &["daily", "2026-01-01", "--sensor", "none"])).len(), 1);
+    drop(daemon);
+    let unclear = home.fails(&["report", "daily", "2026-02-31"]).to_string();
+    assert!(unclear.contains("there is no 2026-02-31"), "{unclear}");
+}
+
+fn corpus(set: &str) -> Option<Vec<u8>> {
+    let Some(corpus) = std::env::var_os("HONEYGUIDE_CORPUS") else {
+        println!("SKIPPED: reports of {set}: HONEYGUIDE_CORPUS is not set");
+        return None;
+    };
+    let mut files: Vec<_> = std::fs::read_dir(Path::new(&corpus).join("cowrie").join(set))
+        .expect("the set")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    let mut raw = Vec::new();
+    for file in files {
+        let bytes = std::fs::read(&file).expect("a file");
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("gz") => drop(flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut raw).expect("gzip")),
+            Some("json") if file.ends_with("growth.json") => {}
+            _ => raw.extend_from_slice(&bytes),
+        }
+    }
+    // The log of 2017 ends in the middle of a line.
+    raw.truncate(raw.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+    Some(raw)
+}
+
+#[test]
+fn real_logs_of_2017() {
+    if let Some(raw) = corpus("legacy-2017") {
+        hold(&raw, &Home::with(SEGMENTS));
+    }
+}
+
+#[test]
+fn real_logs_of_2026() {
+    if let Some(raw) = corpus("modern-2026") {
+        hold(&raw, &Home::with(SEGMENTS));
+    }
+}
