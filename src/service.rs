@@ -22,6 +22,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod aggregate;
 pub mod sinks;
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,12 @@ pub enum ServiceError {
     NoSink(String),
     #[error("{0}")]
     Sink(String),
+    #[error("{} cannot be counted by itself: name another field behind by", .0.name())]
+    ByItself(Field),
+    #[error(
+        "new since when? write since: with a date, a time or an age (since:7d), and until: if it shall end; nothing else can be asked here"
+    )]
+    NoSpan,
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }
@@ -53,7 +60,7 @@ pub enum ServiceError {
 /// Whether the command line was wrong, or something failed.
 impl ServiceError {
     pub fn is_usage(&self) -> bool {
-        matches!(self, ServiceError::Query { .. })
+        matches!(self, ServiceError::Query { .. } | ServiceError::ByItself(_) | ServiceError::NoSpan)
     }
 }
 

@@ -459,11 +459,11 @@ mod tests {
 
     /// (by, value, count) in the order of a top list.
     fn naive_top(segments: &[Blocks], query: &Query, field: Field, by: Option<Field>) -> Vec<(Option<Vec<u8>>, Vec<u8>, u64)> {
-        let mut counts = BTreeMap::new();
+        let mut counts: BTreeMap<(Option<Vec<u8>>, Vec<u8>), u64> = BTreeMap::new();
         for event in matching(segments, query) {
             for value in values(&event, field) {
                 let by: Vec<Option<Vec<u8>>> = by.map_or(vec![None], |by| values(&event, by).into_iter().map(Some).collect());
-                by.into_iter().for_each(|by| *counts.entry((by, value.clone())).or_default() += 1u64);
+                by.into_iter().for_each(|by| *counts.entry((by, value.clone())).or_default() += 1);
             }
         }
         let mut rows: Vec<_> = counts.into_iter().map(|((by, value), count)| (by, value, count)).collect();

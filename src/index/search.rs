@@ -707,7 +707,8 @@ mod tests {
         #[test]
         fn finds_what_a_scan_of_all_events_finds(segments in segments(), text in query(), newest_first: bool, limit in 0..30usize, waiting in 0..2_000usize) {
             let view = view(&segments);
-            let query = Query::parse(&text, super::super::sample::RECEIVED_AT).unwrap();
+            // Times that leave nothing between them are refused.
+            let Ok(query) = Query::parse(&text, super::super::sample::RECEIVED_AT) else { return Ok(()) };
             let expected = naive(&segments, &query, newest_first);
             let (hits, outcome) = run(&view, &query, Page { newest_first, ..ALL }, waiting);
             prop_assert_eq!(&hits, &expected, "{}", text);
@@ -719,7 +720,7 @@ mod tests {
 
         #[test]
         fn pages_join_without_gap_or_repeat_while_events_arrive(segments in segments(), text in query(), newest_first: bool, limit in 1..30usize) {
-            let query = Query::parse(&text, super::super::sample::RECEIVED_AT).unwrap();
+            let Ok(query) = Query::parse(&text, super::super::sample::RECEIVED_AT) else { return Ok(()) };
             let before = &segments[..segments.len().div_ceil(2)];
             let expected = naive(before, &query, newest_first);
             let (mut found, mut page) = (Vec::new(), Page { newest_first, limit, ..ALL });
