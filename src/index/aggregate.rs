@@ -102,10 +102,11 @@ impl Plan {
         let timeless = Query { since: None, until: None, ..query.clone() };
         let is_everything = query.clauses.is_empty() && timeless == *query;
         match question {
-            Question::Values { by: Some(_), .. } => read(),
-            Question::Values { field: Field::Session, .. } if is_everything => Plan::split(query, MICROS_PER_DAY, None),
+            Question::Values { field: Field::Session, by: None } if is_everything => Plan::split(query, MICROS_PER_DAY, None),
             Question::Values { field: Field::Session, .. } => read(),
-            Question::Values { .. } if Scope::of(&timeless, None).is_some() => Plan::split(query, MICROS_PER_DAY, None),
+            Question::Values { by: None | Some(Field::Sensor), .. } if Scope::of(&timeless, None).is_some() => {
+                Plan::split(query, MICROS_PER_DAY, None)
+            }
             Question::Values { .. } => read(),
             Question::Events { .. } if query.clauses.is_empty() => Plan::split(query, MICROS_PER_HOUR, None),
             Question::Events { by: Some(Interval::Hour) } => read(),
@@ -302,6 +303,11 @@ fn top_within(
         Some(indexed) => {
             let scope = Scope::of(indexed, None);
             let more = (sums.rows().len() > 0).then_some(&sums);
+            if let (Some(_), Some(scope)) = (by, &scope) {
+                let mut add = |by: &[u8], value: &[u8], sum: TermSummary| best.add(sum.count, by, value, sum);
+                top::each_value_by_sensor(&views.answers, field, scope, more, &mut add)?;
+                return Ok(Top { rows: best.into_rows(true), error_max: sums.error_max() });
+            }
             top::each_value(&views.answers, field, scope.as_ref(), more, &mut |value, sum| best.add(sum.count, b"", value, sum))?;
         }
         None => sums.rows().for_each(|(by, value, sum)| best.add(sum.count, by, value, sum)),
@@ -515,7 +521,7 @@ mod tests {
                 let (first, last) = (times().min().unwrap(), times().max().unwrap());
                 prop_assert!(day_of(row.first) == day_of(first) && day_of(row.last) == day_of(last));
                 prop_assert!(row.first <= first && row.last >= last);
-                if by.is_some() || query.clauses.is_empty() && query.since.or(query.until).is_none() {
+                if by.is_some_and(|by| by != Field::Sensor) || by.is_none() && query.clauses.is_empty() && query.since.or(query.until).is_none() {
                     prop_assert_eq!((row.first, row.last), (first, last));
                 }
             }
@@ -574,6 +580,9 @@ mod tests {
             (ip, "sensor:node1 until:2026-03-20", (true, 0)),
             (ip, "password:a", (false, 1)),
             (Question::Values { field: Field::SrcIp, by: Some(Field::Password) }, "", (false, 1)),
+            (Question::Values { field: Field::SrcIp, by: Some(Field::Sensor) }, "since:7d", (true, 1)),
+            (Question::Values { field: Field::Sensor, by: Some(Field::SrcIp) }, "", (false, 1)),
+            (Question::Values { field: Field::Session, by: Some(Field::Sensor) }, "", (false, 1)),
             (Question::Values { field: Field::Session, by: None }, "", (true, 0)),
             (Question::Values { field: Field::Session, by: None }, "sensor:node1", (false, 1)),
         ] {

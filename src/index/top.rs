@@ -98,33 +98,51 @@ pub fn each_value(
     each: &mut dyn FnMut(&[u8], TermSummary),
 ) -> Result<(), SidecarError> {
     if field == Field::Session {
+        // No scope and no further sums: see above.
         return each_session(view, TALLY_TERMS_MAX, &mut |key, sum| {
             if let Some(name) = session_name(key) {
                 each(name.as_bytes(), sum);
             }
         });
     }
-    each_value_within(view, field, scope, more, TALLY_TERMS_MAX, each)
+    let scope = scope.filter(|scope| !scope.is_everything());
+    each_pair_within(view, field, scope, false, more, TALLY_TERMS_MAX, &mut |_, value, sum| each(value, sum))
 }
 
-fn each_value_within(
+/// The same by sensor: calls `each` with every sensor and every value that has events there. A value's first and last time are
+/// those of its events if all of them are of that sensor and in the scope.
+pub fn each_value_by_sensor(
+    view: &View,
+    field: Field,
+    scope: &Scope<'_>,
+    more: Option<&Frequent>,
+    each: &mut dyn FnMut(&[u8], &[u8], TermSummary),
+) -> Result<(), SidecarError> {
+    each_pair_within(view, field, Some(scope), true, more, TALLY_TERMS_MAX, each)
+}
+
+fn each_pair_within(
     view: &View,
     field: Field,
     scope: Option<&Scope<'_>>,
+    by_sensor: bool,
     more: Option<&Frequent>,
     tally_terms_max: u64,
-    each: &mut dyn FnMut(&[u8], TermSummary),
+    each: &mut dyn FnMut(&[u8], &[u8], TermSummary),
 ) -> Result<(), SidecarError> {
-    let scope = scope.filter(|scope| !scope.is_everything());
-    let mut terms = 0u64;
+    let (mut terms, mut sensors) = (0u64, 1);
     let mut splits: Vec<Vec<u8>> = Vec::new();
     for segment in &view.segments {
         segment.with_index(&mut |index| {
             index.will_need(field);
             terms = terms.saturating_add(index.terms_len(field));
+            if by_sensor {
+                sensors = sensors.max(index.cells()?.sensors.len() as u64);
+            }
             Ok(())
         })?;
     }
+    let tally_terms_max = tally_terms_max / sensors;
     if terms > tally_terms_max {
         for segment in &view.segments {
             segment.with_index(&mut |index| index.each_split(field, &mut |value| splits.push(value.to_vec())))?;
@@ -146,38 +164,61 @@ fn each_value_within(
                     if index.time_span().is_none_or(|(min, max)| !scope.query.overlaps(min, max)) {
                         return Ok(());
                     }
-                    let wanted = scope.wanted(&index.cells()?);
+                    let table = index.cells()?;
+                    let wanted = scope.wanted(&table);
                     if wanted.iter().all(Option::is_none) {
                         return Ok(());
                     }
+                    // By sensor or not: with a place for each sensor, or one for all.
+                    let mut sums = vec![None; if by_sensor { table.sensors.len() } else { 1 }];
                     index.each_entry(field, range, &mut |_| true, &mut |value, entry| {
-                        if let Some(summary) = within(entry, &wanted) {
-                            tally.add(b"", value, summary);
+                        let place = |cell: u32| if by_sensor { table.cells[cell as usize].sensor as usize } else { 0 };
+                        sum_within(entry, &wanted, place, &mut sums);
+                        for (sensor, sum) in sums.iter_mut().enumerate() {
+                            match sum.take().map(|days: Days| days.summary(entry)) {
+                                Some(sum) if !by_sensor => tally.add(b"", value, sum),
+                                Some(sum) if !table.sensors[sensor].is_empty() => tally.add(&table.sensors[sensor], value, sum),
+                                _ => {}
+                            }
                         }
                     })
                 }
             })?;
         }
-        for (_, value, summary) in more.into_iter().flat_map(Frequent::rows).filter(|(_, value, _)| range.contains(value)) {
-            tally.add(b"", value, summary);
+        for (by, value, summary) in more.into_iter().flat_map(Frequent::rows).filter(|(_, value, _)| range.contains(value)) {
+            tally.add(by, value, summary);
         }
-        tally.rows().for_each(|(_, value, summary)| each(value, summary));
+        tally.rows().for_each(|(by, value, summary)| each(by, value, summary));
     }
     Ok(())
 }
 
-/// What the term's events in wanted cells come to; `wanted` has the day of every wanted cell.
-pub(super) fn within(entry: &TermEntry, wanted: &[Option<i32>]) -> Option<TermSummary> {
-    let (mut count, mut first_day, mut last_day) = (0, i32::MAX, i32::MIN);
+/// Events on some days.
+#[derive(Clone, Copy)]
+struct Days {
+    count: u64,
+    first: i32,
+    last: i32,
+}
+
+impl Days {
+    /// What they come to, being events of this entry.
+    fn summary(&self, entry: &TermEntry) -> TermSummary {
+        let start = Micros::from(self.first).saturating_mul(MICROS_PER_DAY);
+        let end = Micros::from(self.last).saturating_add(1).saturating_mul(MICROS_PER_DAY).saturating_sub(1);
+        TermSummary { count: self.count, first: entry.summary.first.max(start), last: entry.summary.last.min(end) }
+    }
+}
+
+/// Adds the entry's events in wanted cells to the places of these; `wanted` has the day of every wanted cell.
+fn sum_within(entry: &TermEntry, wanted: &[Option<i32>], place: impl Fn(u32) -> usize, sums: &mut [Option<Days>]) {
     for &(cell, events) in &entry.cells {
         if let Some(Some(day)) = wanted.get(cell as usize) {
-            count += u64::from(events);
-            (first_day, last_day) = (first_day.min(*day), last_day.max(*day));
+            let days = sums[place(cell)].get_or_insert(Days { count: 0, first: *day, last: *day });
+            days.count += u64::from(events);
+            (days.first, days.last) = (days.first.min(*day), days.last.max(*day));
         }
     }
-    let start = Micros::from(first_day).saturating_mul(MICROS_PER_DAY);
-    let end = Micros::from(last_day).saturating_add(1).saturating_mul(MICROS_PER_DAY).saturating_sub(1);
-    (count > 0).then(|| TermSummary { count, first: entry.summary.first.max(start), last: entry.summary.last.min(end) })
 }
 
 /// Calls `each` once with the key of every session, in no order, and what its events come to. They live in a table of their own,
@@ -255,7 +296,8 @@ mod tests {
         let query = Query::parse(&written.unwrap_or_default(), RECEIVED_AT).unwrap();
         let scope = Scope::of(&query, None).unwrap();
         let mut best = Best::new(limit);
-        each_value_within(view, field, Some(&scope), None, at_once, &mut |value, sum| best.add(sum.count, b"", value, sum)).unwrap();
+        each_pair_within(view, field, Some(&scope), false, None, at_once, &mut |_, value, sum| best.add(sum.count, b"", value, sum))
+            .unwrap();
         best.into_rows(false)
     }
 
