@@ -151,9 +151,12 @@ pub fn top(field: &'static str, by: Option<&'static str>, rows: &[TopRow], outpu
     let numbers = [("events", Align::Right), ("first seen", Align::Left), ("last seen", Align::Left)];
     let mut table = Table::new(&numbers.into_iter().chain(values).collect::<Vec<_>>());
     let shown = |value: &str| if value.is_empty() { "(empty)".to_owned() } else { value.to_owned() };
+    // The table cuts its last column only.
+    let by_columns = output.columns.map_or(usize::MAX, |columns| columns / 3);
+    let cut = |by: &str| terminal::truncate(&terminal::escape(&shown(by)), by_columns).into_owned();
     for row in rows {
         let numbers = [row.count.to_string(), minute(&row.first_seen), minute(&row.last_seen)];
-        let values = row.by.iter().chain([&row.value]).map(|value| shown(value));
+        let values = row.by.as_deref().map(cut).into_iter().chain([shown(&row.value)]);
         table.row(numbers.into_iter().chain(values).map(Cow::Owned));
     }
     table.render(output)

@@ -30,6 +30,9 @@ pub struct TopRow {
     pub last: Micros,
 }
 
+/// Takes a pair, first what is counted by and then the value, and what its events come to.
+pub type EachPair<'a> = dyn FnMut(&[u8], &[u8], TermSummary) + 'a;
+
 /// The days and sensors that a query asks for, if it asks for nothing else: what the cells of a segment can tell.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'q> {
@@ -116,7 +119,7 @@ pub fn each_value_by_sensor(
     field: Field,
     scope: &Scope<'_>,
     more: Option<&Frequent>,
-    each: &mut dyn FnMut(&[u8], &[u8], TermSummary),
+    each: &mut EachPair<'_>,
 ) -> Result<(), SidecarError> {
     each_pair_within(view, field, Some(scope), true, more, TALLY_TERMS_MAX, each)
 }
@@ -128,7 +131,7 @@ fn each_pair_within(
     by_sensor: bool,
     more: Option<&Frequent>,
     tally_terms_max: u64,
-    each: &mut dyn FnMut(&[u8], &[u8], TermSummary),
+    each: &mut EachPair<'_>,
 ) -> Result<(), SidecarError> {
     let (mut terms, mut sensors) = (0u64, 1);
     let mut splits: Vec<Vec<u8>> = Vec::new();
