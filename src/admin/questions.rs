@@ -2,13 +2,15 @@
 use super::Admin;
 use super::problem::Problem;
 use super::stream::{self, Lines};
-use crate::cli::format::VerifyReport;
+use crate::cli::format::{TopRow, VerifyReport};
 use crate::cli::{answers, counted};
 use crate::events::{Field, Micros, time};
 use crate::index::aggregate::{Interval, Question};
 use crate::index::query::Query;
+use crate::os::memory;
 use crate::service::{self, SearchRequest};
 use crate::sources::Format;
+use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -18,6 +20,8 @@ use std::path::PathBuf;
 const LIMIT_DEFAULT: u64 = 50;
 /// Most values of a top list: it is made in memory.
 const TERMS_MAX: u64 = 100_000;
+/// A list of so many bytes took several times as much to make.
+const LONG_BYTES: usize = 1 << 20;
 /// Most files of one question.
 const PATHS_MAX: usize = 10_000;
 
@@ -112,8 +116,21 @@ fn field_of(path: &str) -> Result<Field, Problem> {
 async fn terms(admin: web::Data<Admin>, field: web::Path<String>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
     let (field, by, now) = (field_of(&field)?, asked.by_field()?, asked.understood()?);
     let (store, limit) = (admin.engine.store().clone(), asked.limit.min(TERMS_MAX));
-    let rows = stream::one(&admin, move || Ok(answers::top(&store, field, by, &asked.query, limit, now)?)).await?;
-    Ok(HttpResponse::Ok().json(rows))
+    listed(&admin, move || Ok(answers::top(&store, field, by, &asked.query, limit, now)?)).await
+}
+
+/// A list that may be long: it is written where it was made, and the memory of the making given back before it is sent.
+async fn listed(admin: &Admin, work: impl FnOnce() -> Result<Vec<TopRow>, Problem> + Send + 'static) -> Result<HttpResponse, Problem> {
+    let body = stream::one(admin, move || {
+        let rows = work()?;
+        let body = serde_json::to_vec(&rows).map_err(|error| Problem::failed(&error))?;
+        drop(rows);
+        if body.len() >= LONG_BYTES {
+            memory::give_back();
+        }
+        Ok(body)
+    });
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body.await?))
 }
 
 /// What finding those, or the number of different ones, reads at most.
@@ -168,8 +185,7 @@ async fn new_values(admin: web::Data<Admin>, field: web::Path<String>, asked: we
     let span = format!("since:{since}{}", until.unwrap_or_default());
     Query::parse(&span, now).map_err(|error| Problem::bad_query(&error))?;
     let (store, limit) = (admin.engine.store().clone(), limit.min(TERMS_MAX));
-    let rows = stream::one(&admin, move || Ok(answers::new_values(&store, field, &span, limit, now)?)).await?;
-    Ok(HttpResponse::Ok().json(rows))
+    listed(&admin, move || Ok(answers::new_values(&store, field, &span, limit, now)?)).await
 }
 
 #[derive(Deserialize)]

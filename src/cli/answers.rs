@@ -31,10 +31,10 @@ pub fn new_values(store: &Store, field: Field, span: &str, limit: u64, now: Micr
 }
 
 fn top_row(row: index::top::TopRow) -> TopRow {
-    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let text = |value: Vec<u8>| String::from_utf8(value).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     TopRow {
-        value: text(&row.value),
-        by: row.by.as_deref().map(text),
+        value: text(row.value),
+        by: row.by.map(text),
         count: row.count,
         first_seen: time::format(row.first),
         last_seen: time::format(row.last),

@@ -299,20 +299,18 @@ fn top_within(
         search::each_event(&views.evidence, part, decoder, &mut values)?;
     }
     let (sums, mut best) = (values.sums, Best::new(limit));
-    match &plan.indexed {
-        Some(indexed) => {
-            let scope = Scope::of(indexed, None);
-            let more = (sums.rows().len() > 0).then_some(&sums);
-            if let (Some(_), Some(scope)) = (by, &scope) {
-                let mut add = |by: &[u8], value: &[u8], sum: TermSummary| best.add(sum.count, by, value, sum);
-                top::each_value_by_sensor(&views.answers, field, scope, more, &mut add)?;
-                return Ok(Top { rows: best.into_rows(true), error_max: sums.error_max() });
-            }
-            top::each_value(&views.answers, field, scope.as_ref(), more, &mut |value, sum| best.add(sum.count, b"", value, sum))?;
-        }
-        None => sums.rows().for_each(|(by, value, sum)| best.add(sum.count, by, value, sum)),
+    let mut add = |by: &[u8], value: &[u8], sum: TermSummary| best.add(sum.count, by, value, sum);
+    let scope = plan.indexed.as_ref().and_then(|indexed| Scope::of(indexed, None));
+    let more = (sums.rows().len() > 0).then_some(&sums);
+    match (&scope, by) {
+        (Some(scope), Some(_)) => top::each_value_by_sensor(&views.answers, field, scope, more, &mut add)?,
+        (Some(scope), None) => top::each_value(&views.answers, field, Some(scope), more, &mut |value, sum| add(b"", value, sum))?,
+        (None, _) => sums.rows().for_each(|(by, value, sum)| add(by, value, sum)),
     }
-    Ok(Top { rows: best.into_rows(by.is_some()), error_max: sums.error_max() })
+    let error_max = sums.error_max();
+    // Before the rows are made of the best: each takes memory.
+    drop(sums);
+    Ok(Top { rows: best.into_rows(by.is_some()), error_max })
 }
 
 struct Values {

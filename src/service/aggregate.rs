@@ -5,10 +5,24 @@ use crate::index::aggregate::{self, Counts, DistinctCount, Interval, Question, T
 use crate::index::query::Query;
 use crate::index::search::Reach;
 use crate::index::top::{self, TopRow};
+use crate::os::memory;
 use crate::store::Store;
+use std::time::{Duration, Instant};
 
 fn understood(query: &str, now: Micros) -> Result<Query, ServiceError> {
     Query::parse(query, now).map_err(|error| ServiceError::Query { query: query.to_owned(), error })
+}
+
+/// A question that takes so long leaves so much freed memory behind that giving it back is worth its milliseconds.
+const LONG: Duration = Duration::from_millis(250);
+
+fn thrifty<T>(answer: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let answer = answer();
+    if started.elapsed() >= LONG {
+        memory::give_back();
+    }
+    answer
 }
 
 fn views(store: &Store) -> Views {
@@ -21,17 +35,20 @@ pub fn top(store: &Store, field: Field, by: Option<Field>, query: &str, limit: u
         return Err(ServiceError::ByItself(field));
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    Ok(aggregate::top(&views(store), field, by, &understood(query, now)?, limit, &mut store.terms())?)
+    let query = understood(query, now)?;
+    Ok(thrifty(|| aggregate::top(&views(store), field, by, &query, limit, &mut store.terms()))?)
 }
 
 /// How many events match, by hour, day or week if asked.
 pub fn count(store: &Store, query: &str, by: Option<Interval>, now: Micros) -> Result<Counts, ServiceError> {
-    Ok(aggregate::count(&views(store), &understood(query, now)?, by, &mut store.terms())?)
+    let query = understood(query, now)?;
+    Ok(thrifty(|| aggregate::count(&views(store), &query, by, &mut store.terms()))?)
 }
 
 /// How many different values of the field the events have that match.
 pub fn distinct(store: &Store, field: Field, query: &str, now: Micros) -> Result<DistinctCount, ServiceError> {
-    Ok(aggregate::distinct(&views(store), field, &understood(query, now)?, &mut store.terms())?)
+    let query = understood(query, now)?;
+    Ok(thrifty(|| aggregate::distinct(&views(store), field, &query, &mut store.terms()))?)
 }
 
 /// Values that were seen for the first time within a span, over everything that is known; the newest first. `span` is a query of
