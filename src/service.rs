@@ -22,6 +22,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod aggregate;
 pub mod report;
 pub mod sinks;
 
@@ -47,6 +48,12 @@ pub enum ServiceError {
     NoSink(String),
     #[error("{0}")]
     Sink(String),
+    #[error("{} cannot be counted by itself: name another field behind by", .0.name())]
+    ByItself(Field),
+    #[error(
+        "new since when? write since: with a date, a time or an age (since:7d), and until: if it shall end; nothing else can be asked here"
+    )]
+    NoSpan,
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }
@@ -54,7 +61,7 @@ pub enum ServiceError {
 /// Whether the command line was wrong, or something failed.
 impl ServiceError {
     pub fn is_usage(&self) -> bool {
-        matches!(self, ServiceError::Query { .. })
+        matches!(self, ServiceError::Query { .. } | ServiceError::ByItself(_) | ServiceError::NoSpan)
     }
 }
 
@@ -132,33 +139,9 @@ pub fn schemas(store: &Store, eventid: Option<&str>, sensor: Option<&str>) -> Ve
     store.schemas().list(wanted)
 }
 
-/// The most frequent values of a field.
+/// The most frequent values of a field. Of sessions only those whose id the index keeps.
 pub fn top(store: &Store, field: Field, limit: u64) -> Result<Vec<TopRow>, ServiceError> {
-    if field == Field::Session {
-        return Ok(top_sessions(store, limit)?);
-    }
-    Ok(index::top::top(&store.answers(), field, usize::try_from(limit).unwrap_or(usize::MAX), None)?)
-}
-
-/// Sessions by number of events. They live in a table of their own, where an id that is not hexadecimal is only a hash:
-/// such sessions are left out.
-fn top_sessions(store: &Store, limit: u64) -> Result<Vec<TopRow>, SidecarError> {
-    let mut sessions: std::collections::HashMap<u64, (u64, Micros, Micros)> = std::collections::HashMap::new();
-    for segment in &store.answers().segments {
-        segment.with_index(&mut |index| {
-            index.each_session(&mut |entry| {
-                let row = sessions.entry(entry.key).or_insert((0, Micros::MAX, Micros::MIN));
-                *row = (row.0 + entry.events(), row.1.min(entry.first), row.2.max(entry.last));
-            })
-        })?;
-    }
-    let mut rows: Vec<TopRow> = sessions
-        .into_iter()
-        .filter_map(|(key, (count, first, last))| Some(TopRow { value: index::session_name(key)?.into_bytes(), count, first, last }))
-        .collect();
-    rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(rows)
+    Ok(index::top::top(&store.answers(), field, usize::try_from(limit).unwrap_or(usize::MAX))?)
 }
 
 /// Most events of one session that are shown.

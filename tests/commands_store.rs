@@ -315,3 +315,146 @@ fn a_question_in_the_whole_language_is_answered_alike_and_its_cost_is_told() {
     }
     assert_eq!(answers[0], answers[1]);
 }
+
+/// The naive answers: events whose time is in the span and that are accepted.
+fn naive<'l>(
+    lines: &'l [serde_json::Value],
+    wanted: impl Fn(&serde_json::Value) -> bool + 'l,
+) -> impl Iterator<Item = &'l serde_json::Value> {
+    lines.iter().filter(move |line| wanted(line))
+}
+
+#[test]
+fn top_count_distinct_and_new_agree_with_the_lines_with_and_without_a_daemon() {
+    let bytes = log(11, 6_000);
+    let lines: Vec<serde_json::Value> = events(&bytes).into_iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let text = |line: &serde_json::Value, name: &str| line[name].as_str().map(str::to_owned);
+    let day_of = |line: &serde_json::Value| line["timestamp"].as_str().expect("a time")[..10].to_owned();
+    let days: std::collections::BTreeSet<String> = lines.iter().map(day_of).collect();
+    let last_day = days.last().expect("a day").clone();
+    let sensor = text(&lines[0], "sensor").expect("a sensor");
+    let is_login = |line: &serde_json::Value| line["eventid"] == "cowrie.login.failed";
+    let mut answers = Vec::new();
+    for with_daemon in [false, true] {
+        let home = Home::new();
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        home.expect(Exit::Done, &["load", home.write("logs/cowrie.json", &bytes).to_str().expect("UTF-8")]);
+
+        // The words of the command line in any order give one answer.
+        let pairs =
+            home.json(Exit::Done, &["top", "password", "by", "src_ip", "where", "eventid:cowrie.login.failed", "--limit", "100000"]);
+        for words in [
+            &["top", "password", "--by", "src_ip", "eventid:cowrie.login.failed", "--limit", "100000"][..],
+            &["top", "password", "where", "eventid:cowrie.login.failed", "by", "src_ip", "--limit", "100000"],
+        ] {
+            assert_eq!(home.json(Exit::Done, words), pairs, "{words:?}");
+        }
+        let mut expected = std::collections::BTreeMap::new();
+        for line in naive(&lines, is_login) {
+            if let (Some(password), Some(address)) = (text(line, "password"), text(line, "src_ip")) {
+                *expected.entry((address, password)).or_insert(0u64) += 1;
+            }
+        }
+        let rows = pairs.as_array().expect("rows");
+        assert!(expected.len() > 20 && rows.len() == expected.len(), "{} rows, {} expected", rows.len(), expected.len());
+        for row in rows {
+            let key = (text(row, "by").expect("by"), text(row, "value").expect("a value"));
+            assert_eq!(Some(&row["count"].as_u64().expect("a count")), expected.get(&key), "{row}");
+            assert!(row.get("error_at_most").is_none(), "{row}");
+        }
+        // Without `by` the rows are what they always were.
+        let plain = home.json(Exit::Done, &["top", "password", "where", &format!("sensor:{sensor}"), &format!("until:{last_day}")]);
+        let keys: Vec<&String> = plain[0].as_object().expect("a row").keys().collect();
+        assert_eq!(keys, ["count", "first_seen", "last_seen", "value"]);
+        let shown = home.expect(Exit::Done, &["top", "password", "by", "src_ip"]);
+        assert!(shown.lines().next().is_some_and(|head| head.ends_with("password") && head.contains("src_ip")), "{shown}");
+        assert_eq!(home.expect(Exit::Done, &["top", "password", "username:*nobody*has*this*"]), "no event that matches has password\n");
+
+        let all = home.json(Exit::Done, &["count"]);
+        assert_eq!(all, serde_json::json!({"events": lines.len()}));
+        let failed = naive(&lines, is_login).count();
+        assert_eq!(home.json(Exit::Done, &["count", "eventid:cowrie.login.failed"])["events"], failed);
+        let parsed = home.json(Exit::Done, &["count", "where", "eventid:*login.failed"]);
+        assert_eq!(parsed["events"], failed);
+        let by_day = home.json(Exit::Done, &["count", "by", "day", "where", "eventid:cowrie.login.failed"]);
+        let sum: u64 = by_day.as_array().expect("rows").iter().map(|row| row["events"].as_u64().expect("a number")).sum();
+        assert_eq!(sum, failed as u64);
+        for row in by_day.as_array().expect("rows") {
+            let day = &row["from"].as_str().expect("a time")[..10];
+            assert_eq!(row["events"], naive(&lines, |line| is_login(line) && day_of(line) == day).count(), "{row}");
+        }
+        let by_hour = home.json(Exit::Done, &["count", "--by", "hour", &format!("since:{last_day}T05:30:00Z")]);
+        let late =
+            naive(&lines, |line| line["timestamp"].as_str().expect("a time") >= format!("{last_day}T05:30:00Z").as_str()).count() as u64;
+        assert_eq!(by_hour.as_array().expect("rows").iter().map(|row| row["events"].as_u64().expect("a number")).sum::<u64>(), late);
+        let shown = home.expect(Exit::Done, &["count", "by", "week"]);
+        assert!(shown.starts_with("week from") && shown.contains('█'), "{shown}");
+
+        for (field, words) in [("src_ip", &[][..]), ("src_ip", &["where", "eventid:cowrie.login.failed"]), ("session", &[])] {
+            let wanted = |line: &serde_json::Value| words.is_empty() || is_login(line);
+            let values: std::collections::BTreeSet<_> = naive(&lines, wanted).filter_map(|line| text(line, field)).collect();
+            let found = home.json(Exit::Done, &[&["distinct", field], words].concat());
+            assert_eq!(found, serde_json::json!({"field": field, "distinct": values.len(), "exact": true}));
+        }
+
+        let since = format!("since:{last_day}");
+        let new = home.json(Exit::Done, &["new", "src_ip", &since, "--limit", "100000"]);
+        assert_eq!(home.json(Exit::Done, &["new", "src_ip", "--since", &last_day, "--limit", "100000"]), new);
+        let old: std::collections::BTreeSet<_> =
+            naive(&lines, |line| day_of(line) < last_day).filter_map(|line| text(line, "src_ip")).collect();
+        let fresh: std::collections::BTreeSet<_> =
+            lines.iter().filter_map(|line| text(line, "src_ip")).filter(|ip| !old.contains(ip)).collect();
+        let found: std::collections::BTreeSet<_> = new.as_array().expect("rows").iter().filter_map(|row| text(row, "value")).collect();
+        assert_eq!(found, fresh);
+        let firsts: Vec<_> = new.as_array().expect("rows").iter().map(|row| text(row, "first_seen")).collect();
+        assert!(firsts.is_sorted_by(|a, b| a >= b), "the newest first");
+        assert_eq!(home.expect(Exit::Done, &["new", "cve", "--since", "1h"]), "no new cve\n");
+
+        for (words, told) in [
+            (&["top", "password", "by", "srcip"][..], "there is no field `srcip`: did you mean `src_ip`?"),
+            (&["top", "password", "by", "password"], "password cannot be counted by itself"),
+            (&["top", "password", "--by", "src_ip", "by", "sensor"], "one `by` is enough"),
+            (&["top", "password", "where", "usrname:root"], "did you mean `username`?"),
+            (&["top", "password", "where"], "where what?"),
+            (&["count", "by"], "by what?"),
+            (&["count", "by", "src_ip"], "`honeyguide top src_ip` counts the values of a field"),
+            (&["count", "by", "day", "since:2026-02-30"], "`2026-02-30` is no time"),
+            (&["count", "since:2026-03-22", "until:2026-03-20"], "no time is left"),
+            (&["distinct", "src_ip", "by", "sensor"], "`honeyguide top FIELD by FIELD` counts pairs"),
+            (&["new", "src_ip"], "new since when?"),
+            (&["new", "src_ip", "since:7d", "username:root"], "nothing else can be asked here"),
+            (&["new", "src_ip", "--since", "1d", "--until", "2d"], "no time is left"),
+            (&["search", "since:1d until:2d"], "no time is left"),
+        ] {
+            let error = home.fails(words);
+            assert!(error.to_string().contains(told), "{words:?}: {error:#}");
+            assert!(error.chain().any(|cause| cause.is::<honeyguide::cli::context::Usage>()), "{words:?}: {error:#}");
+        }
+        if let Some(daemon) = &daemon {
+            for (path, status, told) in [
+                ("/api/v1/terms/password?by=src_ip&query=eventid:cowrie.login.failed&limit=100000", 200, None),
+                ("/api/v1/count?query=eventid:cowrie.login.failed", 200, Some(format!("{{\"events\":{failed}}}"))),
+                ("/api/v1/count/cost?by=day", 200, Some("\"blocks_possible\":0".to_owned())),
+                ("/api/v1/terms/src_ip/cost?query=NOT%20username:root", 200, Some(format!("\"events\":{}", lines.len()))),
+                ("/api/v1/distinct/src_ip", 200, Some("\"exact\":true".to_owned())),
+                ("/api/v1/terms/src_ip/new?since=3000d&limit=1", 200, Some("first_seen".to_owned())),
+                ("/api/v1/terms/srcip", 404, Some("did you mean `src_ip`?".to_owned())),
+                ("/api/v1/terms/password?by=srcip", 400, Some("did you mean `src_ip`?".to_owned())),
+                ("/api/v1/terms/password?by=password", 400, Some("by itself".to_owned())),
+                ("/api/v1/terms/src_ip/new?since=1h%20username:root", 400, Some("nothing else can be asked".to_owned())),
+                ("/api/v1/terms/src_ip/new", 400, None),
+                ("/api/v1/count?by=month", 400, Some("by hour, day or week".to_owned())),
+                ("/api/v1/count?query=since:1h%20until:2h", 400, Some("no time is left".to_owned())),
+                ("/api/v1/distinct/nosuch", 404, None),
+            ] {
+                let answer = daemon.get(path);
+                assert_eq!(answer.status, status, "{path}: {}", answer.text());
+                assert!(told.is_none_or(|told| answer.text().contains(&told)), "{path}: {}", answer.text());
+            }
+            assert_eq!(daemon.get("/api/v1/terms/password?by=src_ip&query=eventid:cowrie.login.failed&limit=100000").json(), pairs);
+        }
+        answers.push((pairs, plain, by_day, by_hour, new));
+        drop(daemon);
+    }
+    assert_eq!(answers[0], answers[1]);
+}

@@ -2,14 +2,17 @@
 use super::Admin;
 use super::problem::Problem;
 use super::stream::{self, Lines};
-use crate::cli::answers;
-use crate::cli::format::VerifyReport;
+use crate::cli::format::{TopRow, VerifyReport};
+use crate::cli::{answers, counted};
 use crate::events::{Field, Micros, time};
+use crate::index::aggregate::{Interval, Question};
 use crate::index::query::Query;
+use crate::os::memory;
 use crate::report::{self, Kind, Period};
 use crate::service::report::Sensors;
 use crate::service::{self, SearchRequest};
 use crate::sources::Format;
+use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -19,6 +22,8 @@ use std::path::PathBuf;
 const LIMIT_DEFAULT: u64 = 50;
 /// Most values of a top list: it is made in memory.
 const TERMS_MAX: u64 = 100_000;
+/// A list of so many bytes took several times as much to make.
+const LONG_BYTES: usize = 1 << 20;
 /// Most files of one question.
 const PATHS_MAX: usize = 10_000;
 
@@ -27,6 +32,11 @@ pub fn routes(routes: &mut web::ServiceConfig) {
         .route("/events", web::get().to(events))
         .route("/events/cost", web::get().to(cost))
         .route("/terms/{field}", web::get().to(terms))
+        .route("/terms/{field}/cost", web::get().to(terms_cost))
+        .route("/terms/{field}/new", web::get().to(new_values))
+        .route("/distinct/{field}", web::get().to(distinct))
+        .route("/count", web::get().to(count))
+        .route("/count/cost", web::get().to(count_cost))
         .route("/schemas", web::get().to(schemas))
         .route("/reports/{kind}/{period}", web::get().to(reports))
         .route("/sessions/{id}", web::get().to(session))
@@ -73,20 +83,112 @@ async fn cost(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<Http
     Ok(HttpResponse::Ok().json(cost))
 }
 
+/// Which events are counted, and by what.
 #[derive(Deserialize)]
-struct Limit {
+struct Counted {
+    #[serde(default)]
+    query: String,
+    #[serde(default)]
+    by: Option<String>,
     #[serde(default = "limit_default")]
     limit: u64,
 }
 
-/// The most frequent values of a field.
-async fn terms(admin: web::Data<Admin>, field: web::Path<String>, limit: web::Query<Limit>) -> Result<HttpResponse, Problem> {
-    let Some(field) = Field::parse(&field) else {
-        return Err(Problem::not_found("there is no such field: `honeyguide search --help` lists them"));
-    };
-    let (store, limit) = (admin.engine.store().clone(), limit.limit.min(TERMS_MAX));
-    let rows = stream::one(&admin, move || Ok(answers::top(&store, field, limit)?)).await?;
-    Ok(HttpResponse::Ok().json(rows))
+impl Counted {
+    /// When it is asked; a query that is none is told before anything waits for its turn.
+    fn understood(&self) -> Result<Micros, Problem> {
+        let now = time::now();
+        Query::parse(&self.query, now).map_err(|error| Problem::bad_query(&error))?;
+        Ok(now)
+    }
+
+    fn by_field(&self) -> Result<Option<Field>, Problem> {
+        self.by.as_deref().map(counted::field).transpose().map_err(|error| Problem::bad_request(&error))
+    }
+
+    fn by_interval(&self) -> Result<Option<Interval>, Problem> {
+        self.by.as_deref().map(counted::interval).transpose().map_err(|error| Problem::bad_request(&error))
+    }
+}
+
+fn field_of(path: &str) -> Result<Field, Problem> {
+    counted::field(path).map_err(Problem::not_found)
+}
+
+/// The most frequent values of a field, or pairs of values.
+async fn terms(admin: web::Data<Admin>, field: web::Path<String>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
+    let (field, by, now) = (field_of(&field)?, asked.by_field()?, asked.understood()?);
+    let (store, limit) = (admin.engine.store().clone(), asked.limit.min(TERMS_MAX));
+    listed(&admin, move || Ok(answers::top(&store, field, by, &asked.query, limit, now)?)).await
+}
+
+/// A list that may be long: it is written where it was made, and the memory of the making given back before it is sent.
+async fn listed(admin: &Admin, work: impl FnOnce() -> Result<Vec<TopRow>, Problem> + Send + 'static) -> Result<HttpResponse, Problem> {
+    let body = stream::one(admin, move || {
+        let rows = work()?;
+        let body = serde_json::to_vec(&rows).map_err(|error| Problem::failed(&error))?;
+        drop(rows);
+        if body.len() >= LONG_BYTES {
+            memory::give_back();
+        }
+        Ok(body)
+    });
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body.await?))
+}
+
+/// What finding those, or the number of different ones, reads at most.
+async fn terms_cost(admin: web::Data<Admin>, field: web::Path<String>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
+    let question = Question::Values { field: field_of(&field)?, by: asked.by_field()? };
+    reading(admin, question, asked.into_inner()).await
+}
+
+/// How many different values a field has.
+async fn distinct(admin: web::Data<Admin>, field: web::Path<String>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
+    let (field, now) = (field_of(&field)?, asked.understood()?);
+    let store = admin.engine.store().clone();
+    let distinct = stream::one(&admin, move || Ok(answers::distinct(&store, field, &asked.query, now)?)).await?;
+    Ok(HttpResponse::Ok().json(distinct))
+}
+
+/// How many events there are.
+async fn count(admin: web::Data<Admin>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
+    let (by, now) = (asked.by_interval()?, asked.understood()?);
+    let store = admin.engine.store().clone();
+    let count = stream::one(&admin, move || Ok(answers::count(&store, &asked.query, by, now)?)).await?;
+    Ok(HttpResponse::Ok().json(count))
+}
+
+/// What counting them reads at most.
+async fn count_cost(admin: web::Data<Admin>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
+    let question = Question::Events { by: asked.by_interval()? };
+    reading(admin, question, asked.into_inner()).await
+}
+
+async fn reading(admin: web::Data<Admin>, question: Question, asked: Counted) -> Result<HttpResponse, Problem> {
+    let (store, now) = (admin.engine.store().clone(), asked.understood()?);
+    let reading = stream::one(&admin, move || Ok(answers::reading(&store, question, &asked.query, now)?)).await?;
+    Ok(HttpResponse::Ok().json(reading))
+}
+
+/// Since when, and until when.
+#[derive(Deserialize)]
+struct Span {
+    since: String,
+    #[serde(default)]
+    until: Option<String>,
+    #[serde(default = "limit_default")]
+    limit: u64,
+}
+
+/// Values of a field that were seen for the first time then.
+async fn new_values(admin: web::Data<Admin>, field: web::Path<String>, asked: web::Query<Span>) -> Result<HttpResponse, Problem> {
+    let (field, now) = (field_of(&field)?, time::now());
+    let Span { since, until, limit } = asked.into_inner();
+    let until = until.map(|until| format!(" until:{until}"));
+    let span = format!("since:{since}{}", until.unwrap_or_default());
+    Query::parse(&span, now).map_err(|error| Problem::bad_query(&error))?;
+    let (store, limit) = (admin.engine.store().clone(), limit.min(TERMS_MAX));
+    listed(&admin, move || Ok(answers::new_values(&store, field, &span, limit, now)?)).await
 }
 
 #[derive(Deserialize)]

@@ -1,11 +1,14 @@
 //! Fills the answers of [`super::format`] from the store: the one place where both a daemon that is asked over its socket and a
 //! command that opens the data directory itself get them.
+use super::counted::{Count, CountRow, Distinct, Reading, Total};
 use super::format::{
     Damage, IngestedFile, JournalStatus, QuarantineItem, QuarantineRow, QuarantineStatus, RebuildReport, Schema, SchemaField, SchemaType,
     Status, TopRow, VerifyReport,
 };
 use crate::events::id::hex;
 use crate::events::{Field, Micros, time};
+use crate::index::aggregate::{Interval, Question};
+use crate::index::{self};
 use crate::journal::segment;
 use crate::journal::verify::Verified;
 use crate::service::{self, Holdings, ServiceError};
@@ -15,18 +18,50 @@ use crate::store::{QuarantineRecord, Rebuilt, SchemaKey, Store};
 use std::path::Path;
 use std::time::Instant;
 
-/// The most frequent values of a field.
-pub fn top(store: &Store, field: Field, limit: u64) -> Result<Vec<TopRow>, ServiceError> {
-    let rows = service::top(store, field, limit)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| TopRow {
-            value: String::from_utf8_lossy(&row.value).into_owned(),
-            count: row.count,
-            first_seen: time::format(row.first),
-            last_seen: time::format(row.last),
-        })
-        .collect())
+/// The most frequent values of a field, or pairs of values.
+pub fn top(store: &Store, field: Field, by: Option<Field>, query: &str, limit: u64, now: Micros) -> Result<Vec<TopRow>, ServiceError> {
+    let top = service::aggregate::top(store, field, by, query, limit, now)?;
+    let error_at_most = (top.error_max > 0).then_some(top.error_max);
+    Ok(top.rows.into_iter().map(|row| TopRow { error_at_most, ..top_row(row) }).collect())
+}
+
+/// Values of a field that were seen for the first time in a span.
+pub fn new_values(store: &Store, field: Field, span: &str, limit: u64, now: Micros) -> Result<Vec<TopRow>, ServiceError> {
+    Ok(service::aggregate::new_values(store, field, span, limit, now)?.into_iter().map(top_row).collect())
+}
+
+fn top_row(row: index::top::TopRow) -> TopRow {
+    let text = |value: Vec<u8>| String::from_utf8(value).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    TopRow {
+        value: text(row.value),
+        by: row.by.map(text),
+        count: row.count,
+        first_seen: time::format(row.first),
+        last_seen: time::format(row.last),
+        error_at_most: None,
+    }
+}
+
+/// How many events match, by hour, day or week if asked.
+pub fn count(store: &Store, query: &str, by: Option<Interval>, now: Micros) -> Result<Count, ServiceError> {
+    let counts = service::aggregate::count(store, query, by, now)?;
+    let row = |(from, events)| CountRow { from: time::format(from), events };
+    Ok(match by {
+        Some(_) => Count::Rows(counts.stretches.into_iter().map(row).collect()),
+        None => Count::Total(Total { events: counts.events }),
+    })
+}
+
+/// How many different values of a field there are.
+pub fn distinct(store: &Store, field: Field, query: &str, now: Micros) -> Result<Distinct, ServiceError> {
+    let index::aggregate::DistinctCount { values, exact } = service::aggregate::distinct(store, field, query, now)?;
+    let standard_error = (!exact).then_some(index::distinct::STANDARD_ERROR);
+    Ok(Distinct { field: field.name().to_owned(), distinct: values, exact, standard_error })
+}
+
+/// What is read at most to answer.
+pub fn reading(store: &Store, question: Question, query: &str, now: Micros) -> Result<Reading, ServiceError> {
+    Ok(service::aggregate::reach(store, question, query, now)?.into())
 }
 
 /// What events look like.

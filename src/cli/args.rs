@@ -2,6 +2,7 @@
 //!
 //! A command's long help ends with examples that `tests/cli_args.rs` parses, so that none of them rots.
 use crate::events::{Field, Micros, time};
+use crate::index::aggregate::Interval;
 use crate::report::{self, Kind};
 use crate::simulate::{self, Shape, Simulation};
 use crate::sources::Reason;
@@ -94,6 +95,12 @@ Examples:
     Top(Top),
     /// Report on a day, a week, a month or a range of days
     Report(Report),
+    /// Count events, also by hour, day or week
+    Count(Count),
+    /// Tell how many different values a field has
+    Distinct(Distinct),
+    /// Show values that were seen for the first time since a day
+    New(New),
     /// Show the fields events were seen with, their types, and where those changed
     Schema(Schema),
     /// Tell what happened in one session
@@ -202,14 +209,94 @@ pub struct Search {
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
+Counts events, of all or of those that meet the conditions, which are written as for `honeyguide search`; an event counts once for each \
+value that it has. With `by` another field, the most frequent pairs. `by FIELD` and `where` may be written as words.
+
+Without conditions, and with none but whole days (UTC) and sensors, the indexes answer; first and last seen of a value that also occurs \
+outside are then told to the day. Anything else reads the events that may match, at bounded memory: should there be more than 250,000 \
+values or pairs, the rarest are given up, the answer says by how much its counts may be too low, and with --json each row has \
+error_at_most.
+
 Examples:
   honeyguide top src_ip
   honeyguide top password --limit 100
-  honeyguide top command --json | jq -r '.[].value'")]
+  honeyguide top command --json | jq -r '.[].value'
+  honeyguide top password by src_ip where sensor:ssh-1 since:7d
+  honeyguide top username --by src_ip eventid:cowrie.login.success")]
 pub struct Top {
     /// Field whose values to count
     #[arg(value_name = "FIELD", value_parser = field_parser(), hide_possible_values = false)]
     pub field: Field,
+    /// Conditions that events must meet, after `where` or not; before it, `by FIELD`
+    #[arg(value_name = "QUERY")]
+    pub words: Vec<String>,
+    /// Count pairs with the values of this field
+    #[arg(long, value_name = "FIELD", value_parser = field_parser(), hide_possible_values = true)]
+    pub by: Option<Field>,
+    /// Show at most this many values
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Counts all events, or those that meet the conditions, which are written as for `honeyguide search`; by the hour, day or week (from Monday) \
+of their own times, UTC, with those between the first and the last in which nothing happened. `by day` and `where` may be written as words.
+
+Examples:
+  honeyguide count
+  honeyguide count by day where sensor:ssh-1 since:2026-03-01
+  honeyguide count --by week eventid:cowrie.login.success
+  honeyguide count --by hour since:24h --json | jq -r '.[].events'")]
+pub struct Count {
+    /// Conditions that events must meet, after `where` or not; before it, `by hour`, `by day` or `by week`
+    #[arg(value_name = "QUERY")]
+    pub words: Vec<String>,
+    /// Count by the hour, day or week
+    #[arg(long, value_name = "INTERVAL", value_parser = interval_parser())]
+    pub by: Option<Interval>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Of all events, or of those that meet the conditions, which are written as for `honeyguide search`. What the indexes can tell (see `top`) is \
+exact. Anything else reads the events that may match and is exact up to 100,000 values; above that it is an estimate (HyperLogLog, standard \
+error 0.8 %), and the answer says so.
+
+Examples:
+  honeyguide distinct src_ip
+  honeyguide distinct password where sensor:ssh-1 since:7d
+  honeyguide distinct session username:root --json | jq .distinct")]
+pub struct Distinct {
+    /// Field whose values to count
+    #[arg(value_name = "FIELD", value_parser = field_parser(), hide_possible_values = true)]
+    pub field: Field,
+    /// Conditions that events must meet, after `where` or not
+    #[arg(value_name = "QUERY")]
+    pub words: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Values whose first event of all that are kept lies in the span, the newest first, with all their events since then. The indexes answer.
+
+Examples:
+  honeyguide new src_ip --since 24h
+  honeyguide new hassh since:7d
+  honeyguide new command --since 2026-03-01 --until 2026-03-07 --json | jq -r '.[].value'")]
+pub struct New {
+    /// Field whose values to show
+    #[arg(value_name = "FIELD", value_parser = field_parser(), hide_possible_values = true)]
+    pub field: Field,
+    /// The span, as in `honeyguide search`: since:TIME, until:TIME
+    #[arg(value_name = "SPAN")]
+    pub words: Vec<String>,
+    /// First seen from then on: a date, a time or an age (24h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// First seen before then; with a date, to the end of that day
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
     /// Show at most this many values
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: u64,
@@ -730,6 +817,11 @@ Examples:
 fn field_parser() -> impl TypedValueParser<Value = Field> {
     PossibleValuesParser::new(Field::ALL.iter().map(|field| PossibleValue::new(field.name()).help(field.about())))
         .map(|name| Field::parse(&name).expect("only names of fields are possible"))
+}
+
+fn interval_parser() -> impl TypedValueParser<Value = Interval> {
+    PossibleValuesParser::new(Interval::ALL.map(|interval| PossibleValue::new(interval.name())))
+        .map(|name| Interval::parse(&name).expect("only names of intervals are possible"))
 }
 
 fn reason_parser() -> impl TypedValueParser<Value = Reason> {

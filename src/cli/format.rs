@@ -67,12 +67,18 @@ impl LoadSummary {
 }
 
 /// One value of `top`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopRow {
     pub value: String,
+    /// The other field's value, in a list by another field.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
     pub count: u64,
     pub first_seen: String,
     pub last_seen: String,
+    /// Only where the count may be too low, and then by how much at most.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error_at_most: Option<u64>,
 }
 
 /// One kind of event and the members it was seen with.
@@ -135,16 +141,23 @@ pub fn schemas(schemas: &[Schema], output: &Output) -> String {
 }
 
 /// `top` for people. Its JSON form is the array of rows.
-pub fn top(field: &'static str, rows: &[TopRow], output: &Output) -> String {
+pub fn top(field: &'static str, by: Option<&'static str>, rows: &[TopRow], output: &Output) -> String {
     if rows.is_empty() {
         let names_not_kept =
             if field == Field::Session.name() { " whose name the index keeps: `search exists:session` shows them" } else { "" };
         return format!("no event has {field}{names_not_kept}\n");
     }
-    let mut table = Table::new(&[("events", Align::Right), ("first seen", Align::Left), ("last seen", Align::Left), (field, Align::Left)]);
+    let values = by.into_iter().chain([field]).map(|field| (field, Align::Left));
+    let numbers = [("events", Align::Right), ("first seen", Align::Left), ("last seen", Align::Left)];
+    let mut table = Table::new(&numbers.into_iter().chain(values).collect::<Vec<_>>());
+    let shown = |value: &str| if value.is_empty() { "(empty)".to_owned() } else { value.to_owned() };
+    // The table cuts its last column only.
+    let by_columns = output.columns.map_or(usize::MAX, |columns| columns / 3);
+    let cut = |by: &str| terminal::truncate(&terminal::escape(&shown(by)), by_columns).into_owned();
     for row in rows {
-        let value = if row.value.is_empty() { Cow::Borrowed("(empty)") } else { Cow::Borrowed(row.value.as_str()) };
-        table.row([row.count.to_string().into(), minute(&row.first_seen).into(), minute(&row.last_seen).into(), value]);
+        let numbers = [row.count.to_string(), minute(&row.first_seen), minute(&row.last_seen)];
+        let values = row.by.as_deref().map(cut).into_iter().chain([shown(&row.value)]);
+        table.row(numbers.into_iter().chain(values).map(Cow::Owned));
     }
     table.render(output)
 }
@@ -613,6 +626,7 @@ mod tests {
             count: 3,
             first_seen: "2026-03-22T00:14:41.244717Z".to_owned(),
             last_seen: "2026-03-23T00:14:41.244717Z".to_owned(),
+            ..TopRow::default()
         };
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&json(&[row], &TERMINAL).unwrap()).unwrap(),
@@ -655,12 +669,12 @@ mod tests {
         for line in hostile::lines() {
             let text = String::from_utf8_lossy(&line).into_owned();
             let row = QuarantineRow { path: text.clone(), detail: text.clone(), source: text.clone(), ..QuarantineRow::default() };
-            let one = TopRow { value: text.clone(), count: 1, first_seen: text.clone(), last_seen: String::new() };
+            let one = TopRow { value: text.clone(), by: Some(text.clone()), count: 1, first_seen: text.clone(), ..TopRow::default() };
             let file = IngestedFile { path: text.chars().take(1_000).collect(), ..IngestedFile::default() };
             let status = Status { data_dir: text.clone(), paused: Some(text.clone()), ..Status::default() };
             for shown in [
                 hit(&line, &TERMINAL),
-                top("password", &[one], &TERMINAL),
+                top("password", Some("src_ip"), &[one], &TERMINAL),
                 quarantine_list(std::slice::from_ref(&row), &TERMINAL),
                 QuarantineItem::new(QuarantineRow::default(), &line).render(&TERMINAL),
                 ingested(&[file], &TERMINAL),

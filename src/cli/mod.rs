@@ -9,13 +9,17 @@ pub mod client;
 pub mod completions;
 pub mod context;
 pub mod conversation;
+pub mod count;
+pub mod counted;
 pub mod demo;
+pub mod distinct;
 pub mod explain;
 pub mod format;
 pub mod in_process;
 pub mod ingested;
 pub mod load;
 pub mod man;
+pub mod new;
 pub mod pages;
 pub mod print;
 pub mod quarantine;
@@ -67,6 +71,9 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Search(args) => search::run(args, context),
         Command::Top(args) => top::run(args, context),
         Command::Report(args) => report::run(args, context),
+        Command::Count(args) => count::run(args, context),
+        Command::Distinct(args) => distinct::run(args, context),
+        Command::New(args) => new::run(args, context),
         Command::Schema(args) => schema::run(args, context),
         Command::Session(args) => session::run(args, context),
         Command::Explain(args) => explain::run(args, context),

@@ -1,9 +1,12 @@
 //! The term index: what a block says of its events, merged live, written once as a sidecar, asked by search.
 //!
 //! The index is a view: everything here can be rebuilt from the journal. It knows nothing of actors or sources.
+pub mod aggregate;
 pub mod blocks;
 mod dictionary;
+pub mod distinct;
 mod encoding;
+pub mod frequent;
 pub mod ids;
 pub mod live;
 pub mod part;

@@ -2,10 +2,11 @@
 //!
 //! Everything is read from sidecars and live indexes, exactly, at a memory that the period does not change: values are tallied range
 //! by range, sessions likewise. No event is read.
+use super::frequent::Frequent;
 use super::part::{TermSummary, ValueRange};
 use super::search::{Segment, View};
 use super::sidecar::SidecarError;
-use super::top::{Best, TALLY_TERMS_MAX, Tally, TopRow, ranges, splits};
+use super::top::{Best, TALLY_TERMS_MAX, TopRow, ranges, splits};
 use crate::events::act::{Acts, Sequence};
 use crate::events::time::{MICROS_PER_DAY, day_of};
 use crate::events::{Field, Micros};
@@ -132,10 +133,10 @@ fn each_value_within(
     let overlapping = overlapping(view, scope)?;
     let mut splits: Vec<Vec<u8>> = splits(&overlapping, field, terms_max)?.into_iter().map(|at| part.cut(at)).collect();
     splits.dedup();
-    let mut tally = Tally::default();
-    let add = |tally: &mut Tally, value: &[u8], summary: TermSummary| {
+    let mut tally = Frequent::unbounded();
+    let add = |tally: &mut Frequent, value: &[u8], summary: TermSummary| {
         if let Some(part) = part.of(value) {
-            tally.add(part, summary);
+            tally.add(b"", part, summary);
         }
     };
     for range in ranges(&splits) {
@@ -169,7 +170,7 @@ fn each_value_within(
         if first_of_all {
             seen_before(view, (field, part), range, scope.to(), &mut tally)?;
         }
-        tally.each(&mut *each);
+        tally.rows().for_each(|(_, value, summary)| each(value, summary));
     }
     Ok(())
 }
@@ -180,13 +181,13 @@ fn seen_before(
     (field, part): (Field, Part),
     range: ValueRange<'_>,
     before: Micros,
-    tally: &mut Tally,
+    tally: &mut Frequent,
 ) -> Result<(), SidecarError> {
     for segment in &view.segments {
         segment.with_index(&mut |index| match index.time_span() {
             Some((min, _)) if min < before => index.each_term(field, range, &mut |value, summary| {
                 if let Some(part) = part.of(value) {
-                    tally.seen(part, summary.first);
+                    tally.seen(b"", part, summary.first);
                 }
             }),
             _ => Ok(()),
@@ -212,7 +213,7 @@ pub fn values(view: &View, counted: (Field, Part), scope: &Scope, limit: usize, 
     let mut new: std::collections::BinaryHeap<(Micros, Vec<u8>, u64, Micros)> = std::collections::BinaryHeap::new();
     each_value(view, counted, scope, news, &mut |value, summary| {
         values.distinct += 1;
-        best.add(value, summary);
+        best.add(summary.count, b"", value, summary);
         if news && summary.first >= scope.from() {
             values.new += 1;
             if new.len() < limit || new.peek().is_some_and(|last| (summary.first, value) < (last.0, &last.1)) {
@@ -223,9 +224,9 @@ pub fn values(view: &View, counted: (Field, Part), scope: &Scope, limit: usize, 
             }
         }
     })?;
-    values.top = best.into_rows();
+    values.top = best.into_rows(false);
     let rows = new.into_sorted_vec().into_iter();
-    values.newest = rows.map(|(first, value, count, last)| TopRow { value, count, first, last }).collect();
+    values.newest = rows.map(|(first, value, count, last)| TopRow { value, by: None, count, first, last }).collect();
     Ok(values)
 }
 

@@ -111,6 +111,7 @@ pub enum Problem {
     NoTerm,
     TimeInside { name: String },
     NotATime { text: String },
+    NoTimeBetween { since: Micros, until: Micros },
     NotANetwork { text: String },
     NotANumber { text: String },
     NotAnExpression { why: String },
@@ -152,6 +153,12 @@ impl fmt::Display for Problem {
                 f,
                 "`{}` is no time: write a date (2026-03-22), a time (2026-03-22T10:30:00Z) or an age (30m, 24h, 7d)",
                 text.escape_debug()
+            ),
+            Problem::NoTimeBetween { since, until } => write!(
+                f,
+                "no time is left: from {} on and before {} nothing can happen; is it the other way round?",
+                time::format(*since),
+                time::format(*until)
             ),
             Problem::NotANetwork { text } => {
                 write!(f, "`{}` is no network: write an address and its bits, 203.0.113.0/24 or 2001:db8::/32", text.escape_debug())
@@ -343,6 +350,11 @@ impl Reader<'_> {
             match name {
                 "since" => query.since = Some(query.since.map_or(times.0, |since| since.max(times.0))),
                 _ => query.until = Some(query.until.map_or(times.1, |until| until.min(times.1))),
+            }
+            if let (Some(since), Some(until)) = (query.since, query.until)
+                && since >= until
+            {
+                return Err((start, Problem::NoTimeBetween { since, until }));
             }
             return Ok(None);
         };
@@ -555,7 +567,11 @@ mod tests {
         for (text, since, until) in [
             ("since:2026-03-20", Some(day), None),
             ("until:2026-03-20", None, Some(day + MICROS_PER_DAY)),
-            ("since:2026-03-20T00:00:01Z until:2026-03-20T01:00:00+01:00", Some(day + MICROS_PER_SECOND), Some(day)),
+            (
+                "since:2026-03-20T00:00:01Z until:2026-03-20T01:00:02+01:00",
+                Some(day + MICROS_PER_SECOND),
+                Some(day + 2 * MICROS_PER_SECOND),
+            ),
             ("since:7d", Some(NOW - 7 * MICROS_PER_DAY), None),
             ("since:24h until:30m", Some(NOW - MICROS_PER_DAY), Some(NOW - 1_800 * MICROS_PER_SECOND)),
             ("since:2026-03-20 since:2026-03-19", Some(day), None),
@@ -599,6 +615,8 @@ mod tests {
             ("since:yesterday", 7, "`yesterday` is no time"),
             ("since:99999999999999999999d", 7, "is no time"),
             ("until:2026-02-30", 7, "is no time"),
+            ("since:2026-03-22 until:2026-03-21", 18, "from 2026-03-22T00:00:00.000000Z on and before 2026-03-22T00:00:00.000000Z"),
+            ("until:24h username:a since:3h", 22, "is it the other way round?"),
             (":x", 1, "there is no field ``"),
         ] {
             let error = Query::parse(text, NOW).unwrap_err();

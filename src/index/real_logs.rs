@@ -217,12 +217,12 @@ fn figures_on_real_logs() {
                 len
             })
             .sum();
-        let rows = per(&format!("top {} over 75 segments", field.name()), terms as usize, "term", || top(&view, field, 20, None).unwrap());
+        let rows = per(&format!("top {} over 75 segments", field.name()), terms as usize, "term", || top(&view, field, 20).unwrap());
         assert_eq!(rows.len(), 20);
         println!("  best: {} {}", String::from_utf8_lossy(&rows[0].value), rows[0].count);
     }
     let session = base[0].events().find_map(|event| event.3.session).unwrap();
-    let address = String::from_utf8(top(&view, Field::SrcIp, 1, None).unwrap().remove(0).value).unwrap();
+    let address = String::from_utf8(top(&view, Field::SrcIp, 1).unwrap().remove(0).value).unwrap();
     for text in [
         format!("session:{}", String::from_utf8_lossy(&session)),
         format!("src_ip:{address}"),

@@ -1,18 +1,20 @@
-//! Top lists: the values of a field by number of events, exact, over all segments.
+//! What the dictionaries answer alone, without an event being read: top lists, how many values there are, new ones. Exact, over all
+//! segments.
 //!
 //! Every segment's dictionary is streamed into one table. Where the dictionaries together are large, the range of
 //! values is cut at page boundaries and tallied piece by piece, so that memory stays bounded whatever attackers tried.
-use super::SEED;
-use super::part::{TermEntry, TermSummary, ValueRange};
+use super::frequent::Frequent;
+use super::part::{CellTable, TermEntry, TermSummary, ValueRange};
+use super::query::Query;
 use super::search::{Segment, View};
 use super::sidecar::SidecarError;
+use super::{SEED, session_name};
 use crate::events::time::MICROS_PER_DAY;
 use crate::events::{Field, Micros};
-use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::BuildHasher;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Terms tallied at once: at most about 64 bytes each, and their values.
@@ -22,51 +24,163 @@ pub(super) const TALLY_TERMS_MAX: u64 = 250_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopRow {
     pub value: Vec<u8>,
+    /// The other field's value, in a list by another field.
+    pub by: Option<Vec<u8>>,
     pub count: u64,
     pub first: Micros,
     pub last: Micros,
 }
 
-/// The `limit` most frequent values of `field`, by falling count, then by value.
-///
-/// With `days` (since 1970, UTC) only events of those days count, and `first` and `last` of a value that also occurs on
-/// other days are those days' bounds. Sessions are not counted: a list of them is asked for otherwise.
-pub fn top(view: &View, field: Field, limit: usize, days: Option<RangeInclusive<i32>>) -> Result<Vec<TopRow>, SidecarError> {
-    top_within(view, field, limit, days, TALLY_TERMS_MAX)
+/// Takes a pair, first what is counted by and then the value, and what its events come to.
+pub type EachPair<'a> = dyn FnMut(&[u8], &[u8], TermSummary) + 'a;
+
+/// The days and sensors that a query asks for, if it asks for nothing else: what the cells of a segment can tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'q> {
+    query: &'q Query,
+    /// A clause of the query that is known to hold.
+    given: Option<usize>,
 }
 
-fn top_within(
+impl<'q> Scope<'q> {
+    /// `None`: the times are not whole days (UTC), or something else than sensors is asked for besides the clause `given`, which
+    /// whoever asks looks after.
+    pub fn of(query: &'q Query, given: Option<usize>) -> Option<Scope<'q>> {
+        let is_whole = |time: Option<Micros>| time.is_none_or(|time| time % MICROS_PER_DAY == 0);
+        let mut clauses = query.clauses.iter().enumerate().filter(|(number, _)| Some(*number) != given);
+        // The cells do not tell an empty name from none.
+        let only_sensors = clauses.all(|(_, clause)| clause.field == Some(Field::Sensor) && !clause.pattern.matches(b""));
+        (is_whole(query.since) && is_whole(query.until) && only_sensors).then_some(Scope { query, given })
+    }
+
+    fn is_everything(&self) -> bool {
+        self.query.clauses.is_empty() && self.query.since.is_none() && self.query.until.is_none()
+    }
+
+    /// For each cell the day it is of, if it is asked for.
+    pub fn wanted(&self, table: &CellTable) -> Vec<Option<i32>> {
+        let given = self.given.map_or(0, |number| 1 << number);
+        let sensor_is_wanted = |name: &[u8]| self.query.condition.holds(given | self.query.matches(Field::Sensor, name));
+        let sensors: Vec<bool> = table.sensors.iter().map(|name| sensor_is_wanted(name)).collect();
+        let day_is_wanted = |day: i32| self.query.covers(Micros::from(day).saturating_mul(MICROS_PER_DAY));
+        let wanted = table.cells.iter().map(|cell| (sensors[cell.sensor as usize] && day_is_wanted(cell.day)).then_some(cell.day));
+        wanted.collect()
+    }
+}
+
+/// The `limit` most frequent values of `field` over everything, by falling count, then by value.
+pub fn top(view: &View, field: Field, limit: usize) -> Result<Vec<TopRow>, SidecarError> {
+    let mut best = Best::new(limit);
+    each_value(view, field, None, None, &mut |value, sum| best.add(sum.count, b"", value, sum))?;
+    Ok(best.into_rows(false))
+}
+
+/// Values of `field` whose first event of all lies within `span`, the newest first.
+pub fn new_values(view: &View, field: Field, span: Range<Micros>, limit: usize) -> Result<Vec<TopRow>, SidecarError> {
+    let mut best = Best::new(limit);
+    each_value(view, field, None, None, &mut |value, sum| {
+        if span.contains(&sum.first) {
+            // Later times give greater numbers, also before 1970.
+            best.add(sum.first as u64 ^ 1 << 63, b"", value, sum);
+        }
+    })?;
+    Ok(best.into_rows(false))
+}
+
+/// Calls `each` once with every value of `field`, in no order, and what its events come to: those of the scope, if one is given, and
+/// what stands in `more`, which has sums by nothing else than values.
+///
+/// The first and last time of a value are those of its events if all of these are in the scope; else they are the bounds of
+/// the scope's days on which it has events.
+///
+/// Of sessions only those whose id the index keeps are shown, and there is no scope for them: theirs is everything.
+pub fn each_value(
     view: &View,
     field: Field,
-    limit: usize,
-    days: Option<RangeInclusive<i32>>,
+    scope: Option<&Scope<'_>>,
+    more: Option<&Frequent>,
+    each: &mut dyn FnMut(&[u8], TermSummary),
+) -> Result<(), SidecarError> {
+    if field == Field::Session {
+        // No scope and no further sums: see above.
+        return each_session(view, TALLY_TERMS_MAX, &mut |key, sum| {
+            if let Some(name) = session_name(key) {
+                each(name.as_bytes(), sum);
+            }
+        });
+    }
+    let scope = scope.filter(|scope| !scope.is_everything());
+    each_pair_within(view, field, scope, false, more, TALLY_TERMS_MAX, &mut |_, value, sum| each(value, sum))
+}
+
+/// The same by sensor: calls `each` with every sensor and every value that has events there. A value's first and last time are
+/// those of its events if all of them are of that sensor and in the scope.
+pub fn each_value_by_sensor(
+    view: &View,
+    field: Field,
+    scope: &Scope<'_>,
+    more: Option<&Frequent>,
+    each: &mut EachPair<'_>,
+) -> Result<(), SidecarError> {
+    each_pair_within(view, field, Some(scope), true, more, TALLY_TERMS_MAX, each)
+}
+
+fn each_pair_within(
+    view: &View,
+    field: Field,
+    scope: Option<&Scope<'_>>,
+    by_sensor: bool,
+    more: Option<&Frequent>,
     tally_terms_max: u64,
-) -> Result<Vec<TopRow>, SidecarError> {
-    let splits = splits(&view.segments, field, tally_terms_max)?;
-    let mut best = Best::new(limit);
-    let mut tally = Tally::default();
+    each: &mut EachPair<'_>,
+) -> Result<(), SidecarError> {
+    let mut sensors = 1;
+    if by_sensor {
+        for segment in &view.segments {
+            segment.with_index(&mut |index| {
+                sensors = sensors.max(index.cells()?.sensors.len() as u64);
+                Ok(())
+            })?;
+        }
+    }
+    let splits = splits(&view.segments, field, tally_terms_max / sensors)?;
+    let mut tally = Frequent::unbounded();
     for range in ranges(&splits) {
         tally.clear();
         for segment in &view.segments {
-            segment.with_index(&mut |index| match &days {
-                None => index.each_term(field, range, &mut |value, summary| tally.add(value, summary)),
-                Some(days) => {
-                    let cells = index.cells()?.cells;
-                    let wanted: Vec<Option<i32>> = cells.iter().map(|cell| days.contains(&cell.day).then_some(cell.day)).collect();
+            segment.with_index(&mut |index| match scope {
+                None => index.each_term(field, range, &mut |value, summary| tally.add(b"", value, summary)),
+                Some(scope) => {
+                    if index.time_span().is_none_or(|(min, max)| !scope.query.overlaps(min, max)) {
+                        return Ok(());
+                    }
+                    let table = index.cells()?;
+                    let wanted = scope.wanted(&table);
                     if wanted.iter().all(Option::is_none) {
                         return Ok(());
                     }
+                    // By sensor or not: with a place for each sensor, or one for all.
+                    let mut sums = vec![None; if by_sensor { table.sensors.len() } else { 1 }];
                     index.each_entry(field, range, &mut |_| true, &mut |value, entry| {
-                        if let Some(summary) = within_days(entry, &wanted) {
-                            tally.add(value, summary);
+                        let place = |cell: u32| if by_sensor { table.cells[cell as usize].sensor as usize } else { 0 };
+                        sum_within(entry, &wanted, place, &mut sums);
+                        for (sensor, sum) in sums.iter_mut().enumerate() {
+                            match sum.take().map(|days: Days| days.summary(entry)) {
+                                Some(sum) if !by_sensor => tally.add(b"", value, sum),
+                                Some(sum) if !table.sensors[sensor].is_empty() => tally.add(&table.sensors[sensor], value, sum),
+                                _ => {}
+                            }
                         }
                     })
                 }
             })?;
         }
-        tally.each(|value, summary| best.add(value, summary));
+        for (by, value, summary) in more.into_iter().flat_map(Frequent::rows).filter(|(_, value, _)| range.contains(value)) {
+            tally.add(by, value, summary);
+        }
+        tally.rows().for_each(|(by, value, summary)| each(by, value, summary));
     }
-    Ok(best.into_rows())
+    Ok(())
 }
 
 /// Values at which the field's dictionaries are cut so that of none of the ranges more than about `terms_max` terms are tallied.
@@ -100,112 +214,90 @@ pub(super) fn ranges(splits: &[Vec<u8>]) -> impl Iterator<Item = ValueRange<'_>>
     })
 }
 
-/// What the term's events on wanted days come to; `wanted` has the day of every wanted cell.
-fn within_days(entry: &TermEntry, wanted: &[Option<i32>]) -> Option<TermSummary> {
-    let (mut count, mut first_day, mut last_day) = (0, i32::MAX, i32::MIN);
+/// Events on some days.
+#[derive(Clone, Copy)]
+struct Days {
+    count: u64,
+    first: i32,
+    last: i32,
+}
+
+impl Days {
+    /// What they come to, being events of this entry.
+    fn summary(&self, entry: &TermEntry) -> TermSummary {
+        let start = Micros::from(self.first).saturating_mul(MICROS_PER_DAY);
+        let end = Micros::from(self.last).saturating_add(1).saturating_mul(MICROS_PER_DAY).saturating_sub(1);
+        TermSummary { count: self.count, first: entry.summary.first.max(start), last: entry.summary.last.min(end) }
+    }
+}
+
+/// Adds the entry's events in wanted cells to the places of these; `wanted` has the day of every wanted cell.
+fn sum_within(entry: &TermEntry, wanted: &[Option<i32>], place: impl Fn(u32) -> usize, sums: &mut [Option<Days>]) {
     for &(cell, events) in &entry.cells {
         if let Some(Some(day)) = wanted.get(cell as usize) {
-            count += u64::from(events);
-            (first_day, last_day) = (first_day.min(*day), last_day.max(*day));
-        }
-    }
-    let start = Micros::from(first_day).saturating_mul(MICROS_PER_DAY);
-    let end = Micros::from(last_day).saturating_add(1).saturating_mul(MICROS_PER_DAY).saturating_sub(1);
-    (count > 0).then(|| TermSummary { count, first: entry.summary.first.max(start), last: entry.summary.last.min(end) })
-}
-
-/// Sums by value.
-#[derive(Default)]
-pub(super) struct Tally {
-    table: HashTable<u32>,
-    rows: Vec<TallyRow>,
-    values: Vec<u8>,
-}
-
-struct TallyRow {
-    hash: u64,
-    start: usize,
-    len: usize,
-    summary: TermSummary,
-}
-
-impl Tally {
-    pub(super) fn clear(&mut self) {
-        self.table.clear();
-        self.rows.clear();
-        self.values.clear();
-    }
-
-    fn value(&self, row: &TallyRow) -> &[u8] {
-        &self.values[row.start..][..row.len]
-    }
-
-    pub(super) fn each(&self, mut each: impl FnMut(&[u8], TermSummary)) {
-        self.rows.iter().for_each(|row| each(self.value(row), row.summary));
-    }
-
-    /// The value occurred at that time: if it is here already, it may be older than it seemed.
-    pub(super) fn seen(&mut self, value: &[u8], first: Micros) {
-        let Tally { table, rows, values } = self;
-        let hash = SEED.hash_one(value);
-        let same = |&index: &u32| {
-            let row = &rows[index as usize];
-            row.hash == hash && values[row.start..][..row.len] == *value
-        };
-        if let Some(&index) = table.find(hash, same) {
-            let known = &mut rows[index as usize].summary;
-            known.first = known.first.min(first);
-        }
-    }
-
-    pub(super) fn add(&mut self, value: &[u8], summary: TermSummary) {
-        let Tally { table, rows, values } = self;
-        let hash = SEED.hash_one(value);
-        let same = |&index: &u32| {
-            let row = &rows[index as usize];
-            row.hash == hash && values[row.start..][..row.len] == *value
-        };
-        match table.find(hash, same) {
-            Some(&index) => {
-                let known = &mut rows[index as usize].summary;
-                known.count = known.count.saturating_add(summary.count);
-                known.first = known.first.min(summary.first);
-                known.last = known.last.max(summary.last);
-            }
-            None => {
-                let index = rows.len() as u32;
-                rows.push(TallyRow { hash, start: values.len(), len: value.len(), summary });
-                values.extend_from_slice(value);
-                table.insert_unique(hash, index, |&index| rows[index as usize].hash);
-            }
+            let days = sums[place(cell)].get_or_insert(Days { count: 0, first: *day, last: *day });
+            days.count += u64::from(events);
+            (days.first, days.last) = (days.first.min(*day), days.last.max(*day));
         }
     }
 }
 
-/// The best rows so far, the worst of them on top.
+/// Calls `each` once with the key of every session, in no order, and what its events come to. They live in a table of their own,
+/// where an id that is not hexadecimal is only a hash.
+pub fn each_session(view: &View, at_once: u64, each: &mut dyn FnMut(u64, TermSummary)) -> Result<(), SidecarError> {
+    let mut entries = 0u64;
+    for segment in &view.segments {
+        segment.with_index(&mut |index| index.each_session(&mut |_| entries += 1))?;
+    }
+    let pieces = entries.div_ceil(at_once).max(1);
+    let mut sessions = hashbrown::HashMap::with_hasher(foldhash::quality::RandomState::default());
+    for piece in 0..pieces {
+        sessions.clear();
+        for segment in &view.segments {
+            segment.with_index(&mut |index| {
+                index.each_session(&mut |entry| {
+                    if pieces > 1 && SEED.hash_one(entry.key) % pieces != piece {
+                        return;
+                    }
+                    let sum = sessions.entry(entry.key).or_insert(TermSummary { count: 0, first: entry.first, last: entry.last });
+                    sum.count += entry.events();
+                    (sum.first, sum.last) = (sum.first.min(entry.first), sum.last.max(entry.last));
+                })
+            })?;
+        }
+        sessions.iter().for_each(|(key, sum)| each(*key, *sum));
+    }
+    Ok(())
+}
+
+/// The rows of the highest ranks so far, the lowest of them on top; of the same rank, the first values.
 pub(super) struct Best {
     limit: usize,
-    rows: BinaryHeap<(Reverse<u64>, Vec<u8>, Micros, Micros)>,
+    rows: BinaryHeap<Ranked>,
 }
 
+/// Rank, value, by, count, first, last
+type Ranked = (Reverse<u64>, Vec<u8>, Vec<u8>, u64, Micros, Micros);
+
 impl Best {
-    pub(super) fn new(limit: usize) -> Best {
+    pub fn new(limit: usize) -> Best {
         Best { limit, rows: BinaryHeap::new() }
     }
 
-    pub(super) fn add(&mut self, value: &[u8], summary: TermSummary) {
+    pub fn add(&mut self, rank: u64, by: &[u8], value: &[u8], sum: TermSummary) {
         if self.rows.len() >= self.limit {
             match self.rows.peek() {
-                Some((Reverse(count), worst, ..)) if (Reverse(summary.count), value) < (Reverse(*count), worst) => self.rows.pop(),
+                Some((lowest, worst, worst_by, ..)) if (Reverse(rank), value, by) < (*lowest, &worst[..], &worst_by[..]) => self.rows.pop(),
                 _ => return,
             };
         }
-        self.rows.push((Reverse(summary.count), value.to_vec(), summary.first, summary.last));
+        self.rows.push((Reverse(rank), value.to_vec(), by.to_vec(), sum.count, sum.first, sum.last));
     }
 
-    pub(super) fn into_rows(self) -> Vec<TopRow> {
+    /// The highest first; `by`: with what they are counted by.
+    pub fn into_rows(self, with_by: bool) -> Vec<TopRow> {
         let rows = self.rows.into_sorted_vec().into_iter();
-        rows.map(|(Reverse(count), value, first, last)| TopRow { value, count, first, last }).collect()
+        rows.map(|(_, value, by, count, first, last)| TopRow { value, by: with_by.then_some(by), count, first, last }).collect()
     }
 }
 
@@ -213,9 +305,22 @@ impl Best {
 mod tests {
     use super::super::sample::{Blocks, blocks, view};
     use super::*;
-    use crate::events::time::day_of;
+    use crate::events::time::{self, day_of};
+    use crate::index::sample::RECEIVED_AT;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use std::ops::RangeInclusive;
+
+    /// The list over the days, tallied so many terms at once.
+    fn top_within(view: &View, field: Field, limit: usize, days: Option<RangeInclusive<i32>>, at_once: u64) -> Vec<TopRow> {
+        let written = days.map(|days| format!("since:{} until:{}", time::format_day(*days.start()), time::format_day(*days.end())));
+        let query = Query::parse(&written.unwrap_or_default(), RECEIVED_AT).unwrap();
+        let scope = Scope::of(&query, None).unwrap();
+        let mut best = Best::new(limit);
+        each_pair_within(view, field, Some(&scope), false, None, at_once, &mut |_, value, sum| best.add(sum.count, b"", value, sum))
+            .unwrap();
+        best.into_rows(false)
+    }
 
     fn naive(segments: &[Blocks], field: Field, limit: usize, days: Option<RangeInclusive<i32>>) -> Vec<(Vec<u8>, u64)> {
         let mut counts: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
@@ -240,10 +345,10 @@ mod tests {
             at_once in 1..50u64,
         ) {
             let view = view(&segments);
-            let today = day_of(super::super::sample::RECEIVED_AT);
+            let today = day_of(RECEIVED_AT);
             let days = day.map(|(back, more)| today - back..=today - back + more);
             for field in [Field::SrcIp, Field::Password, Field::Sensor, Field::Cve, Field::Session] {
-                let rows = top_within(&view, field, limit, days.clone(), at_once).unwrap();
+                let rows = top_within(&view, field, limit, days.clone(), at_once);
                 let counts: Vec<_> = rows.iter().map(|row| (row.value.clone(), row.count)).collect();
                 prop_assert_eq!(counts, naive(&segments, field, limit, days.clone()));
                 for row in rows {
@@ -263,8 +368,51 @@ mod tests {
         let line = |n: u32| format!(r#"{{"password":"{}","timestamp":"2026-03-22T00:00:00Z"}}"#, n % 5_000).into_bytes();
         let segments: Vec<Blocks> =
             (0..3).map(|_| Blocks::new((0..7_500).map(line).collect::<Vec<_>>().chunks(500).map(<[_]>::to_vec).collect(), 1)).collect();
-        let rows = top_within(&view(&segments), Field::Password, 2_600, None, 1_000).unwrap();
+        let rows = top_within(&view(&segments), Field::Password, 2_600, None, 1_000);
         let counts: Vec<_> = rows.iter().map(|row| (row.value.clone(), row.count)).collect();
         assert_eq!(counts, naive(&segments, Field::Password, 2_600, None));
+    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn new_values_are_those_first_seen_in_the_span(
+            segments in proptest::collection::vec(blocks(0..200, 1), 1..5),
+            (hours_back, hours) in (0..80i64, 0..40i64),
+            limit in 0..40usize,
+        ) {
+            let view = view(&segments);
+            let since = RECEIVED_AT - hours_back * time::MICROS_PER_HOUR;
+            let span = since..since + hours * time::MICROS_PER_HOUR;
+            for field in [Field::SrcIp, Field::Password, Field::Command] {
+                let mut seen: BTreeMap<Vec<u8>, (Micros, Micros, u64)> = BTreeMap::new();
+                for (_, _, _, event) in segments.iter().flat_map(Blocks::events) {
+                    for (_, value) in event.terms.iter().filter(|term| term.0 == field) {
+                        let row = seen.entry(value.clone()).or_insert((event.time, event.time, 0));
+                        *row = (row.0.min(event.time), row.1.max(event.time), row.2 + 1);
+                    }
+                }
+                let mut expected: Vec<_> = seen.into_iter().filter(|(_, (first, ..))| span.contains(first)).collect();
+                expected.sort_by(|a, b| b.1.0.cmp(&a.1.0).then(a.0.cmp(&b.0)));
+                expected.truncate(limit);
+                let found = new_values(&view, field, span.clone(), limit).unwrap();
+                let found: Vec<_> = found.into_iter().map(|row| (row.value, (row.first, row.last, row.count))).collect();
+                prop_assert_eq!(found, expected);
+            }
+        }
+
+        #[test]
+        fn sessions_are_added_up_however_many_at_once(segments in proptest::collection::vec(blocks(0..200, 1), 1..5), at_once in 1..60u64) {
+            let mut expected: BTreeMap<u64, TermSummary> = BTreeMap::new();
+            for (_, _, _, event) in segments.iter().flat_map(Blocks::events) {
+                if let Some(session) = &event.session {
+                    let new = TermSummary { count: 0, first: event.time, last: event.time };
+                    let sum = expected.entry(crate::index::session_key(session)).or_insert(new);
+                    *sum = TermSummary { count: sum.count + 1, first: sum.first.min(event.time), last: sum.last.max(event.time) };
+                }
+            }
+            let mut found = BTreeMap::new();
+            each_session(&view(&segments), at_once, &mut |key, sum| assert!(found.insert(key, sum).is_none())).unwrap();
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -4,8 +4,9 @@
 use honeyguide::config;
 use honeyguide::daemon::DataDir;
 use honeyguide::events::{Field, time};
+use honeyguide::index::aggregate::Interval;
 use honeyguide::os::{memory, process::ProcessStats};
-use honeyguide::service::{self, SearchRequest};
+use honeyguide::service::{self, SearchRequest, aggregate};
 use honeyguide::store::Store;
 use honeyguide::telemetry::Telemetry;
 use std::ops::ControlFlow;
@@ -84,6 +85,17 @@ fn main() {
         ("newest 50 of the busiest address", Box::new(move |store| search(store, &first_50(format!("src_ip:{busiest}"), true)))),
         ("top src_ip", Box::new(|store| service::top(store, Field::SrcIp, 20).map_or(0, |rows| rows.len()))),
         ("top password", Box::new(|store| service::top(store, Field::Password, 20).map_or(0, |rows| rows.len()))),
+        ("count by day", Box::new(|store| counted(store, "", Some(Interval::Day)))),
+        ("count by hour since:7d", Box::new(|store| counted(store, "since:7d", Some(Interval::Hour)))),
+        ("count by day, username:root", Box::new(|store| counted(store, "username:root", Some(Interval::Day)))),
+        (
+            "distinct src_ip",
+            Box::new(|store| aggregate::distinct(store, Field::SrcIp, "", time::now()).map_or(0, |count| count.values as usize)),
+        ),
+        (
+            "new src_ip since 3650d",
+            Box::new(|store| aggregate::new_values(store, Field::SrcIp, "since:3650d", 20, time::now()).map_or(0, |rows| rows.len())),
+        ),
         ("command:*wget*, newest 50", Box::new(move |store| search(store, &first_50("command:*wget*".into(), true)))),
     ];
     for (name, ask) in questions {
@@ -110,6 +122,10 @@ fn main() {
     println!("RssAnon after all: {:.1} MiB", anonymous_mib());
     memory::give_back();
     println!("RssAnon given back: {:.1} MiB", anonymous_mib());
+}
+
+fn counted(store: &Store, query: &str, by: Option<Interval>) -> usize {
+    aggregate::count(store, query, by, time::now()).map_or(0, |counts| counts.stretches.len())
 }
 
 fn search(store: &Store, request: &SearchRequest) -> usize {

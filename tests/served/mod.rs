@@ -5,7 +5,7 @@ use honeyguide::admin;
 use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
-use honeyguide::cli::{ingested, load, quarantine, rebuild, report, search, session, sinks, status, top, verify};
+use honeyguide::cli::{count, distinct, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top, verify};
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
 use honeyguide::os::notify::Notifier;
@@ -68,6 +68,9 @@ impl Home {
             Command::Search(args) => search::answer(args, &context, &mut out),
             Command::Top(args) => top::answer(args, &context, &mut out),
             Command::Report(args) => report::answer(args, &context, &mut out),
+            Command::Count(args) => count::answer(args, &context, &mut out),
+            Command::Distinct(args) => distinct::answer(args, &context, &mut out),
+            Command::New(args) => new::answer(args, &context, &mut out),
             Command::Session(args) => session::answer(args, &context, &mut out),
             Command::Status => status::answer(&context, &mut out),
             Command::Verify => verify::answer(&context, &mut out),
