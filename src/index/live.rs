@@ -426,14 +426,19 @@ impl IndexPart for LiveIndex {
         Ok(found.collect())
     }
 
-    fn each_session_of(
-        &self,
-        keys: RangeInclusive<u64>,
-        keep: &mut dyn FnMut(u64) -> bool,
-        each: &mut dyn FnMut(&SessionEntry),
-    ) -> Result<(), SidecarError> {
-        let kept = self.sessions.iter().filter(|session| keys.contains(&session.key) && keep(session.key));
-        kept.for_each(|session| each(&session_entry(session)));
+    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
+        self.sessions.iter().for_each(|session| each(&session_entry(session)));
+        Ok(())
+    }
+
+    fn each_session_key(&self, keys: RangeInclusive<u64>, each: &mut dyn FnMut(u64)) -> Result<(), SidecarError> {
+        self.sessions.iter().map(|session| session.key).filter(|key| keys.contains(key)).for_each(each);
+        Ok(())
+    }
+
+    fn sessions_among(&self, keys: &[u64], each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
+        let wanted = self.sessions.iter().filter(|session| keys.binary_search(&session.key).is_ok());
+        wanted.for_each(|session| each(&session_entry(session)));
         Ok(())
     }
 }

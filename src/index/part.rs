@@ -138,17 +138,13 @@ pub trait IndexPart {
     /// The entries of a session, one per sensor.
     fn session(&self, key: u64) -> Result<Vec<SessionEntry>, SidecarError>;
 
-    /// The sessions with those keys that `keep` accepts, which is asked for every one of them.
-    fn each_session_of(
-        &self,
-        keys: RangeInclusive<u64>,
-        keep: &mut dyn FnMut(u64) -> bool,
-        each: &mut dyn FnMut(&SessionEntry),
-    ) -> Result<(), SidecarError>;
+    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError>;
 
-    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
-        self.each_session_of(0..=u64::MAX, &mut |_| true, each)
-    }
+    /// The key of every entry with such a key.
+    fn each_session_key(&self, keys: RangeInclusive<u64>, each: &mut dyn FnMut(u64)) -> Result<(), SidecarError>;
+
+    /// The entries with these keys, which ascend.
+    fn sessions_among(&self, keys: &[u64], each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError>;
 
     /// Keys that cut the sessions into stretches of some hundred, ascending; none for a live part.
     fn each_session_split(&self, _each: &mut dyn FnMut(u64)) -> Result<(), SidecarError> {

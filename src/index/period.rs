@@ -265,24 +265,22 @@ fn each_session_within(
     starts.insert(0, 0);
     let mut sensors: Vec<Box<[u8]>> = Vec::new();
     let mut sessions: HashMap<(u64, u32), SessionTotals, foldhash::fast::RandomState> = HashMap::default();
-    let mut wanted: std::collections::HashSet<u64, foldhash::fast::RandomState> = std::collections::HashSet::default();
+    let mut wanted: Vec<u64> = Vec::new();
     for (piece, &from) in starts.iter().enumerate() {
         let keys = from..=starts.get(piece + 1).map_or(u64::MAX, |next| next - 1);
         sessions.clear();
         wanted.clear();
         for segment in &overlapping {
-            let mut note = |key: u64| {
-                wanted.insert(key);
-                false
-            };
-            segment.with_index(&mut |index| index.each_session_of(keys.clone(), &mut note, &mut |_| ()))?;
+            segment.with_index(&mut |index| index.each_session_key(keys.clone(), &mut |key| wanted.push(key)))?;
         }
+        wanted.sort_unstable();
+        wanted.dedup();
         // A session may have begun, or gone on, in any segment; its parts join in the order of the segments.
         for segment in &view.segments {
             segment.with_index(&mut |index| {
                 let mut number_of: Option<Vec<u32>> = None;
                 let mut failed = None;
-                index.each_session_of(keys.clone(), &mut |key| wanted.contains(&key), &mut |entry| {
+                index.sessions_among(&wanted, &mut |entry| {
                     if number_of.is_none() {
                         match index.cells() {
                             Ok(table) => number_of = Some(table.sensors.iter().map(|name| number(&mut sensors, name)).collect()),

@@ -12,7 +12,7 @@ use super::encoding::{Reader, put_varint};
 use super::part::SessionEntry;
 use crate::events::Micros;
 use crate::events::act::{Acts, Sequence};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// A group is closed at this many rows, or bytes before compression.
 pub(super) const GROUP_ROWS: usize = 256;
@@ -89,21 +89,56 @@ pub(super) struct Sessions<'a> {
 impl Sessions<'_> {
     pub fn get(&self, key: u64) -> Option<Vec<SessionEntry>> {
         let mut found = Vec::new();
-        self.each(key..=key, &mut |_| true, &mut |entry| found.push(entry.clone()))?;
+        self.among(&[key], &mut |entry| found.push(entry.clone()))?;
         Some(found)
     }
 
-    /// Hands out the rows with those keys that `keep` accepts; it is asked for every row, and groups of which it accepts none stay
-    /// compressed.
-    pub fn each(&self, keys: RangeInclusive<u64>, keep: &mut dyn FnMut(u64) -> bool, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
-        // The rows of a key with many sensors may begin in the group before the first that opens with the key.
-        let mut group = self.first_group_at_or_after(*keys.start())?.saturating_sub(1);
+    pub fn each(&self, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
         let mut kept = Vec::new();
-        while group < self.len() && self.first_key(group)? <= *keys.end() {
-            self.read_group(group, &mut |key| keys.contains(&key) && keep(key), &mut kept, each)?;
-            group += 1;
+        (0..self.len()).try_for_each(|group| self.read_group(group, |_| true, &mut kept, each))
+    }
+
+    /// The key of every row with such a key, ascending; nothing is decompressed.
+    pub fn each_key(&self, keys: RangeInclusive<u64>, each: &mut dyn FnMut(u64)) -> Option<()> {
+        let mut kept = Vec::new();
+        for group in self.groups_with(&keys)? {
+            let note = |key| {
+                if keys.contains(&key) {
+                    each(key);
+                }
+                false
+            };
+            self.read_group(group, note, &mut kept, &mut |_| ())?;
         }
         Some(())
+    }
+
+    /// The rows with these keys, which ascend; groups that have none of them stay compressed.
+    pub fn among(&self, wanted: &[u64], each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
+        let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else { return Some(()) };
+        let (mut kept, mut at) = (Vec::new(), 0);
+        for group in self.groups_with(&(first..=last))? {
+            // Keys ascend here as well: it is a step from one to the next. The last of a group may be the first of the next.
+            let is_wanted = |key| {
+                while wanted.get(at).is_some_and(|wanted| *wanted < key) {
+                    at += 1;
+                }
+                wanted.get(at) == Some(&key)
+            };
+            self.read_group(group, is_wanted, &mut kept, each)?;
+        }
+        Some(())
+    }
+
+    /// The groups in which rows with such keys may be. Those of a key with many sensors may begin in the group before the first that
+    /// opens with the key.
+    fn groups_with(&self, keys: &RangeInclusive<u64>) -> Option<Range<usize>> {
+        let first = self.first_group_at_or_after(*keys.start())?.saturating_sub(1);
+        let end = match keys.end().checked_add(1) {
+            Some(behind) => self.first_group_at_or_after(behind)?,
+            None => self.len(),
+        };
+        Some(first..end.max(first))
     }
 
     /// The first key of each group.
@@ -143,7 +178,7 @@ impl Sessions<'_> {
     fn read_group(
         &self,
         group: usize,
-        keep: &mut dyn FnMut(u64) -> bool,
+        mut keep: impl FnMut(u64) -> bool,
         kept: &mut Vec<bool>,
         each: &mut dyn FnMut(&SessionEntry),
     ) -> Option<()> {
@@ -246,12 +281,15 @@ mod tests {
                 by_key.entry(key << 40).or_default().push(SessionEntry { key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), first: *first, last: first + 7, blocks });
             }
             let mut all = Vec::new();
-            sessions.each(0..=u64::MAX, &mut |_| true, &mut |entry| all.push(entry.clone())).unwrap();
+            sessions.each(&mut |entry| all.push(entry.clone())).unwrap();
             let (from, to) = (absent.min(100 << 40), absent.max(100 << 40));
+            let mut keys = Vec::new();
+            sessions.each_key(from..=to, &mut |key| keys.push(key)).unwrap();
+            prop_assert_eq!(keys, all.iter().map(|entry| entry.key).filter(|key| (from..=to).contains(key)).collect::<Vec<_>>());
+            let wanted: Vec<u64> = (0..310).filter(|key| key % 3 == absent % 3).map(|key| key << 40).collect();
             let mut some = Vec::new();
-            sessions.each(from..=to, &mut |key| key >> 40 & 1 == 0, &mut |entry| some.push(entry.clone())).unwrap();
-            let wanted = |entry: &&SessionEntry| (from..=to).contains(&entry.key) && entry.key >> 40 & 1 == 0;
-            prop_assert_eq!(some, all.iter().filter(wanted).cloned().collect::<Vec<_>>());
+            sessions.among(&wanted, &mut |entry| some.push(entry.clone())).unwrap();
+            prop_assert_eq!(some, all.iter().filter(|entry| wanted.contains(&entry.key)).cloned().collect::<Vec<_>>());
             prop_assert_eq!(all, by_key.values().flatten().cloned().collect::<Vec<_>>());
             for (&key, expected) in &by_key {
                 prop_assert_eq!(&sessions.get(key).unwrap(), expected);

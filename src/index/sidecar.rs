@@ -619,14 +619,19 @@ impl IndexPart for Sidecar {
         self.sessions().get(key).ok_or_else(|| self.damaged(SESSIONS))
     }
 
-    fn each_session_of(
-        &self,
-        keys: RangeInclusive<u64>,
-        keep: &mut dyn FnMut(u64) -> bool,
-        each: &mut dyn FnMut(&SessionEntry),
-    ) -> Result<(), SidecarError> {
+    fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
         self.map.will_need(self.places.sessions.clone());
-        self.sessions().each(keys, keep, each).ok_or_else(|| self.damaged(SESSIONS))
+        self.sessions().each(each).ok_or_else(|| self.damaged(SESSIONS))
+    }
+
+    fn each_session_key(&self, keys: RangeInclusive<u64>, each: &mut dyn FnMut(u64)) -> Result<(), SidecarError> {
+        self.map.will_need(self.places.sessions.clone());
+        self.sessions().each_key(keys, each).ok_or_else(|| self.damaged(SESSIONS))
+    }
+
+    fn sessions_among(&self, keys: &[u64], each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
+        self.map.will_need(self.places.sessions.clone());
+        self.sessions().among(keys, each).ok_or_else(|| self.damaged(SESSIONS))
     }
 
     fn each_session_split(&self, each: &mut dyn FnMut(u64)) -> Result<(), SidecarError> {

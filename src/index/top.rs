@@ -247,7 +247,7 @@ fn sum_within(entry: &TermEntry, wanted: &[Option<i32>], place: impl Fn(u32) -> 
 pub fn each_session(view: &View, at_once: u64, each: &mut dyn FnMut(u64, TermSummary)) -> Result<(), SidecarError> {
     let mut entries = 0u64;
     for segment in &view.segments {
-        segment.with_index(&mut |index| index.each_session(&mut |_| entries += 1))?;
+        segment.with_index(&mut |index| index.each_session_key(0..=u64::MAX, &mut |_| entries += 1))?;
     }
     let pieces = entries.div_ceil(at_once).max(1);
     let mut sessions = hashbrown::HashMap::with_hasher(foldhash::quality::RandomState::default());

@@ -284,8 +284,13 @@ pub fn build(
             sensor_totals(&mut sensors, sensor).acts(here);
         }
     })?;
-    let mut sessions = SessionFigures::default();
-    let mut sequences = scoped_sequences(view, &scope, request.rows, &mut |sensor, session| {
+    let (mut sessions, mut sessions_before) = (SessionFigures::default(), SessionFigures::default());
+    // The sessions of both periods are found in one walk.
+    let both = Scope { days: *before.days.start()..=*scope.days.end(), ..scope.clone() };
+    let mut sequences = sequences(view, &both, &scope, request.rows, &mut |sensor, session| {
+        if !scope.days.contains(&time::day_of(session.first)) {
+            return sessions_before.add(session);
+        }
         sessions.add(session);
         steps.session(session.first);
         if request.sensor.is_none() {
@@ -318,7 +323,7 @@ pub fn build(
             new.push(NewList { name: list.name.to_owned(), values: values.new, rows: values.newest.iter().map(row).collect() });
         }
     }
-    let before_totals = totals_of(view, &scope_of(&before))?;
+    let before_totals = totals_before(view, &scope_of(&before), &sessions_before)?;
     Ok(Report {
         schema: SCHEMA.to_owned(),
         kind: request.period.kind,
@@ -338,14 +343,12 @@ pub fn build(
     })
 }
 
-/// The totals alone.
-fn totals_of(view: &View, scope: &Scope) -> Result<Totals, SidecarError> {
-    let (mut acts, mut sessions) = (ActTotals::default(), SessionFigures::default());
+fn totals_before(view: &View, scope: &Scope, sessions: &SessionFigures) -> Result<Totals, SidecarError> {
+    let mut acts = ActTotals::default();
     scoped::each_activity(view, scope, &mut |_, _, here| acts.add(here))?;
-    scoped::each_session(view, scope, &mut |_, session| sessions.add(session))?;
     let addresses = scoped::values(view, (Field::SrcIp, Part::Whole), scope, 0, false)?.distinct;
     let networks = scoped::values(view, (Field::SrcIp, Part::Network), scope, 0, false)?.distinct;
-    Ok(totals(&acts, &sessions, addresses, networks))
+    Ok(totals(&acts, sessions, addresses, networks))
 }
 
 /// [`Acts`] of any number of events.
@@ -487,9 +490,10 @@ struct SequenceCount {
 }
 
 /// Counts the sequences of the scope's sessions, exactly: where they are more than are counted at once, the sessions are walked again
-/// for the rest. `each` sees every session once.
-fn scoped_sequences(
+/// for the rest. `each` sees every session of the `walked` scope, which holds the other, once.
+fn sequences(
     view: &View,
+    walked: &Scope,
     scope: &Scope,
     rows: usize,
     each: &mut dyn FnMut(&[u8], &scoped::SessionTotals),
@@ -500,12 +504,13 @@ fn scoped_sequences(
     loop {
         let mut to = u64::MAX;
         counts.clear();
-        scoped::each_session(view, scope, &mut |sensor, session| {
+        scoped::each_session(view, if first_walk { walked } else { scope }, &mut |sensor, session| {
             if first_walk {
                 each(sensor, session);
             }
             let sequence = session.sequence;
-            if sequence.len == 0 || !(from..to).contains(&sequence.hash) {
+            let is_inside = sequence.len > 0 && (from..to).contains(&sequence.hash);
+            if !is_inside || !scope.days.contains(&time::day_of(session.first)) {
                 return;
             }
             let known = counts.entry(sequence.hash).or_insert_with(|| SequenceCount {

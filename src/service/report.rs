@@ -6,6 +6,7 @@ use crate::index::session_key;
 use crate::report::{self, Period, Report};
 use crate::store::Store;
 use crate::telemetry::printable::prefix;
+use memchr::memmem;
 use std::collections::BTreeSet;
 
 /// Commands of a sequence that a report shows, and characters of each.
@@ -60,7 +61,7 @@ fn report(store: &Store, request: &report::Request, now: Micros) -> Result<Repor
 
 /// The first commands of a session, in the order in which they are stored.
 fn commands(view: &search::View, terms: &mut dyn LineTerms, sensor: &str, session: &str) -> Result<Vec<String>, SearchError> {
-    let (mut found, mut lines) = (Vec::new(), BlockLines::default());
+    let (mut found, mut lines, named) = (Vec::new(), BlockLines::default(), memmem::Finder::new(session));
     for segment in &view.segments {
         let mut blocks = Vec::new();
         segment.with_index(&mut |index| {
@@ -82,6 +83,10 @@ fn commands(view: &search::View, terms: &mut dyn LineTerms, sensor: &str, sessio
                     let Some(end) = memchr::memchr(b'\n', rest) else { break };
                     let (line, behind) = (&rest[..end], &rest[end + 1..]);
                     rest = behind;
+                    // Such an id is hexadecimal: it stands in its lines as it is, unless somebody wrote it with escapes.
+                    if named.find(line).is_none() && memmem::find(line, b"\\u").is_none() {
+                        continue;
+                    }
                     let (mut is_session, mut is_sensor, mut command) = (false, sensor.is_empty(), None);
                     let mut note = |field: Field, value: &[u8]| match field {
                         Field::Session => is_session = value == session.as_bytes(),

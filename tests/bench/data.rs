@@ -5,10 +5,11 @@
 //! distributions stay real while no event of one copy is a duplicate of another's. Where to patch is found once per line; a copy is then
 //! a matter of copying bytes. Deterministic.
 //!
-//! As a bench (`cargo bench --bench data -- FILE EVENTS [simulated]`) it writes a file and prints how fast.
+//! As a bench (`cargo bench --bench data -- FILE EVENTS [simulated | DAYS]`) it writes a file and prints how fast; with DAYS the events'
+//! dates are spread over so many days.
 #![allow(dead_code)]
 use honeyguide::events::time;
-use honeyguide::simulate::{Generator, Simulation};
+use honeyguide::simulate::{Generator, START, Simulation};
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,9 @@ pub struct Copies {
     patches: Vec<Patch>,
     next: usize,
     copy: u64,
+    /// Days from 2026 on, and events: dates go by the place of an event among these, instead of moving with the copies.
+    pub spread: Option<(u64, u64)>,
+    written: u64,
     /// Lines of the corpus left out: not whole, or without time or session, so that copies could not be told apart.
     pub left_out: u64,
 }
@@ -106,7 +110,8 @@ impl Copies {
         let mut files = Vec::new();
         list(&corpus.join("cowrie"), &mut files)?;
         files.sort();
-        let mut copies = Copies { bytes: Vec::new(), lines: Vec::new(), patches: Vec::new(), next: 0, copy: 0, left_out: 0 };
+        let mut copies =
+            Copies { bytes: Vec::new(), lines: Vec::new(), patches: Vec::new(), next: 0, copy: 0, spread: None, written: 0, left_out: 0 };
         for file in files {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             if name.contains(".csv") || !name.contains("cowrie.json") {
@@ -202,22 +207,25 @@ impl Copies {
                 self.next = 0;
                 self.copy += 1;
                 key = hash(self.copy, 0x5EED);
-                day_text.0 = i32::MIN;
             }
             let line = &self.lines[self.next];
             self.next += 1;
             let mut at = line.start;
             for patch in &self.patches[line.first_patch..line.last_patch] {
                 // Copy 0 is the corpus as it is.
-                if self.copy == 0 {
+                if self.copy == 0 && self.spread.is_none() {
                     break;
                 }
                 out.extend_from_slice(&self.bytes[at..patch.start]);
                 at = patch.start + patch.len;
                 match patch.what {
                     What::Day(day) => {
-                        if day_text.0 != day {
-                            day_text = (day, time::format_day(day + self.copy as i32));
+                        let moved = match self.spread {
+                            Some((days, events)) => time::day_of(START) + (self.written * days / events) as i32,
+                            None => day + self.copy as i32,
+                        };
+                        if day_text.0 != moved {
+                            day_text = (moved, time::format_day(moved));
                         }
                         out.extend_from_slice(day_text.1.as_bytes());
                     }
@@ -227,6 +235,7 @@ impl Copies {
             }
             out.extend_from_slice(&self.bytes[at..line.end]);
             out.push(b'\n');
+            self.written += 1;
         }
         events
     }
@@ -311,14 +320,17 @@ pub fn arguments() -> Vec<String> {
 fn main() -> io::Result<()> {
     let arguments = arguments();
     let [path, events, kind @ ..] = arguments.as_slice() else {
-        println!("usage: cargo bench --bench data -- FILE EVENTS [simulated]");
+        println!("usage: cargo bench --bench data -- FILE EVENTS [simulated | DAYS]");
         return Ok(());
     };
     let events: u64 = events.parse().map_err(|_| io::Error::other(format!("{events:?} is not a number of events")))?;
     let begin = std::time::Instant::now();
     let mut data = if kind.first().is_some_and(|kind| kind == "simulated") { BenchData::simulated() } else { BenchData::open()? };
     let prepared = begin.elapsed().as_secs_f64();
-    if let BenchData::Corpus(copies) = &data {
+    let days = kind.first().and_then(|days| days.parse().ok());
+    if let BenchData::Corpus(copies) = &mut data {
+        copies.spread = days.map(|days| (days, events));
+
         println!("corpus: {} lines used, {} left out, read and prepared in {prepared:.2} s", copies.lines(), copies.left_out);
     }
     let begin = std::time::Instant::now();
