@@ -59,14 +59,25 @@ fn pages_of_the_api_hold_every_event_of_the_first_moment_once_in_both_directions
         for query in ["eventid:*", "NOT username:root eventid:cowrie.login.*"] {
             let words = [&["search", query, "--limit", "100000", "--json"][..], order].concat();
             let expected = home.expect(Exit::Done, &words);
-            let (mut found, mut cursor, mut pages) = (Vec::new(), None, 0);
+            let (mut found, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
             loop {
-                let (events, next) = page(&daemon, query, &format!("&limit=313{direction}"), cursor.as_deref());
+                pages += 1;
+                let parameters = format!("&limit=313{direction}");
+                let arriving = || arrive(&home, 100 * query.len() as u64 + pages, 150);
+                let (events, next) = match &cursor {
+                    None => {
+                        let first = page(&daemon, query, &parameters, None);
+                        arriving();
+                        first
+                    }
+                    Some(cursor) => std::thread::scope(|scope| {
+                        scope.spawn(arriving);
+                        page(&daemon, query, &parameters, Some(cursor))
+                    }),
+                };
                 let is_full = events.len() == 313;
                 assert_eq!(next.is_some(), is_full && found.len() + 313 < expected.lines().count());
                 found.extend(lines_of(&events));
-                pages += 1;
-                arrive(&home, 100 * query.len() as u64 + pages, 150);
                 cursor = next;
                 if cursor.is_none() {
                     break;
