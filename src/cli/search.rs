@@ -97,24 +97,63 @@ impl Printer<'_> {
 
     fn end(self, end: &PageEnd) -> anyhow::Result<Exit> {
         self.out.flush()?;
-        if let Some(hint) = self.hint(end) {
+        let reader = match (self.context.global.json, self.context.output.terminal) {
+            (true, _) => Reader::Program,
+            (false, true) => Reader::Person,
+            (false, false) => Reader::Pipe,
+        };
+        if let Some(hint) = hint(self.printed, self.args.cursor.is_some(), end, reader) {
             eprintln!("{hint}");
         }
         Ok(Exit::Done)
     }
+}
 
-    /// What is said on standard error. Programs are told too that they did not get everything, and how to go on; what a person pipes
-    /// into a pager is not disturbed.
-    fn hint(&self, end: &PageEnd) -> Option<String> {
-        let (terminal, json) = (self.context.output.terminal, self.context.global.json);
-        match (self.printed, end.more) {
-            (0, false) if terminal && !json => Some("no event matches".into()),
-            (shown, true) if terminal || json => {
-                let go_on = end.next.as_ref().map(|cursor| format!(", --cursor {cursor} goes on behind these")).unwrap_or_default();
-                let shown = if self.args.cursor.is_some() { format!("{shown} of the rest") } else { format!("the first {shown}") };
-                Some(format!("{shown}; there are more: --limit shows them{go_on}"))
-            }
-            _ => None,
+/// Who gets the events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Person,
+    Program,
+    /// A pager, as a rule: what is said on standard error would disturb it.
+    Pipe,
+}
+
+/// What is said behind the events on standard error. Programs too are told that they did not get everything, and how to go on.
+fn hint(shown: u64, is_rest: bool, end: &PageEnd, reader: Reader) -> Option<String> {
+    match (reader, end.more) {
+        (Reader::Person | Reader::Program, true) => {
+            let shown = if is_rest { format!("{shown} of the rest") } else { format!("the first {shown}") };
+            let go_on = end.next.as_ref().map(|cursor| format!(", --cursor {cursor} goes on behind these")).unwrap_or_default();
+            Some(format!("{shown}; there are more: --limit shows them{go_on}"))
+        }
+        (Reader::Person, false) if shown == 0 => Some(if is_rest { "no more events match".into() } else { "no event matches".into() }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_and_programs_are_told_how_to_go_on() {
+        let end = |next: Option<&str>| PageEnd { more: true, next: next.map(str::to_owned) };
+        let all = PageEnd::default();
+        let first = "the first 50; there are more: --limit shows them, --cursor AQ goes on behind these";
+        let rest = "50 of the rest; there are more: --limit shows them, --cursor AQ goes on behind these";
+        for (shown, is_rest, end, reader, said) in [
+            (50, false, &end(Some("AQ")), Reader::Person, Some(first)),
+            (50, false, &end(Some("AQ")), Reader::Program, Some(first)),
+            (50, false, &end(Some("AQ")), Reader::Pipe, None),
+            (50, true, &end(Some("AQ")), Reader::Person, Some(rest)),
+            (0, false, &end(None), Reader::Person, Some("the first 0; there are more: --limit shows them")),
+            (7, false, &all, Reader::Person, None),
+            (7, false, &all, Reader::Program, None),
+            (0, false, &all, Reader::Person, Some("no event matches")),
+            (0, true, &all, Reader::Person, Some("no more events match")),
+            (0, false, &all, Reader::Program, None),
+        ] {
+            assert_eq!(hint(shown, is_rest, end, reader).as_deref(), said);
         }
     }
 }
