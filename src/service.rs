@@ -5,7 +5,7 @@ use crate::events::decoder::Identity;
 use crate::events::{Field, Micros, time};
 use crate::index::ids::IdCache;
 use crate::index::query::{Query, QueryError};
-use crate::index::search::{self, Page, SearchError};
+use crate::index::search::{self, Hit, Page, SearchError};
 use crate::index::sidecar::SidecarError;
 use crate::index::top::TopRow;
 use crate::index::{self};
@@ -23,13 +23,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod aggregate;
+pub mod cursor;
 pub mod report;
 pub mod sinks;
+
+use cursor::{Cursor, CursorError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("{error}\n{}", .error.pointer(.query))]
     Query { query: String, error: QueryError },
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
     #[error(transparent)]
     Search(#[from] SearchError),
     #[error(transparent)]
@@ -61,7 +66,7 @@ pub enum ServiceError {
 /// Whether the command line was wrong, or something failed.
 impl ServiceError {
     pub fn is_usage(&self) -> bool {
-        matches!(self, ServiceError::Query { .. } | ServiceError::ByItself(_) | ServiceError::NoSpan)
+        matches!(self, ServiceError::Query { .. } | ServiceError::Cursor(_) | ServiceError::ByItself(_) | ServiceError::NoSpan)
     }
 }
 
@@ -74,28 +79,94 @@ pub struct SearchRequest {
     pub newest: bool,
 }
 
+/// Where a search begins: at its first event now, or behind the page that a cursor ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin {
+    now: Micros,
+    cursor: Option<Cursor>,
+}
+
+/// At the first event.
+impl From<Micros> for Begin {
+    fn from(now: Micros) -> Begin {
+        Begin { now, cursor: None }
+    }
+}
+
+impl Begin {
+    /// Reads the cursor, if there is one, and makes sure that it is of this search and that the query is one.
+    pub fn read(request: &SearchRequest, cursor: Option<&str>, now: Micros) -> Result<Begin, ServiceError> {
+        let cursor = cursor.map(|text| Cursor::read(text, &request.query, request.newest)).transpose()?;
+        let begin = Begin { now: cursor.map_or(now, |cursor| cursor.now), cursor };
+        begin.query(request)?;
+        Ok(begin)
+    }
+
+    /// Ages count back from the first page's moment on every page.
+    fn query(&self, request: &SearchRequest) -> Result<Query, ServiceError> {
+        Query::parse(&request.query, self.now).map_err(|error| ServiceError::Query { query: request.query.clone(), error })
+    }
+}
+
 /// Calls `each` with the lines of the events that match, in the order of their times. Answers how many there were, and
 /// whether there may be more.
 pub fn search(
     store: &Store,
     request: &SearchRequest,
-    now: Micros,
+    begin: impl Into<Begin>,
     each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<(u64, bool), ServiceError> {
-    let outcome = find(store, request, now, each)?;
+    let outcome = find(store, request, begin.into(), request.limit, &mut |hit| each(hit.line))?;
     Ok((outcome.hits as u64, outcome.more))
+}
+
+/// How a page of a search ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageEnd {
+    /// There certainly are more events that match.
+    pub more: bool,
+    /// Where to go on, if there are more. Without it only where no event was taken and none before.
+    pub next: Option<String>,
+}
+
+/// Like [`search`], but looks for one event more than are wanted and says where the next page begins. `each` breaks off by not taking
+/// the event it was called with: that one is the first of the next page.
+pub fn search_page(
+    store: &Store,
+    request: &SearchRequest,
+    begin: Begin,
+    each: &mut dyn FnMut(Hit<'_>) -> ControlFlow<()>,
+) -> Result<PageEnd, ServiceError> {
+    let (mut taken, mut more) = (0, false);
+    let mut after = begin.cursor.map(|cursor| cursor.after);
+    let outcome = find(store, request, begin, request.limit.saturating_add(1), &mut |hit| {
+        if taken == request.limit || each(hit).is_break() {
+            more = true;
+            return ControlFlow::Break(());
+        }
+        taken += 1;
+        after = Some(hit.position());
+        ControlFlow::Continue(())
+    })?;
+    let next = after.filter(|_| more).map(|after| Cursor::new(&request.query, request.newest, begin.now, outcome.last_seq, after).encode());
+    Ok(PageEnd { more, next })
 }
 
 fn find(
     store: &Store,
     request: &SearchRequest,
-    now: Micros,
-    each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    begin: Begin,
+    limit: u64,
+    each: &mut dyn FnMut(Hit<'_>) -> ControlFlow<()>,
 ) -> Result<search::Outcome, ServiceError> {
-    let query = Query::parse(&request.query, now).map_err(|error| ServiceError::Query { query: request.query.clone(), error })?;
-    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-    let page = Page { limit, newest_first: request.newest, after: None, last_seq: None };
-    Ok(search::search(&store.evidence(), &query, page, &mut store.terms(), &mut |hit| each(hit.line))?)
+    let query = begin.query(request)?;
+    let page = Page {
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        newest_first: request.newest,
+        after: begin.cursor.map(|cursor| cursor.after),
+        last_seq: begin.cursor.map(|cursor| cursor.last_seq),
+    };
+    Ok(search::search(&store.evidence(), &query, page, &mut store.terms(), each)?)
 }
 
 /// What answering a search took, instead of its answer.
@@ -117,9 +188,9 @@ pub struct SearchCost {
 }
 
 /// Answers a search, and says what that took.
-pub fn search_cost(store: &Store, request: &SearchRequest, now: Micros) -> Result<SearchCost, ServiceError> {
+pub fn search_cost(store: &Store, request: &SearchRequest, begin: impl Into<Begin>) -> Result<SearchCost, ServiceError> {
     let started = std::time::Instant::now();
-    let outcome = find(store, request, now, &mut |_| ControlFlow::Continue(()))?;
+    let outcome = find(store, request, begin.into(), request.limit, &mut |_| ControlFlow::Continue(()))?;
     Ok(SearchCost {
         segments: outcome.segments as u64,
         segments_possible: outcome.segments_possible as u64,

@@ -44,6 +44,11 @@ impl Problem {
         Problem { column: Some(error.column), ..problem }
     }
 
+    /// A cursor that does not lead on with what is asked for.
+    pub fn bad_cursor(error: &crate::service::cursor::CursorError) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_cursor", "the cursor is wrong", error.to_string())
+    }
+
     pub fn not_found(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "not_found", "not found", detail)
     }
@@ -79,6 +84,7 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Problem {
         match error {
             ServiceError::Query { error, .. } => Problem::bad_query(&error),
+            ServiceError::Cursor(error) => Problem::bad_cursor(&error),
             ServiceError::ByItself(_) | ServiceError::NoSpan => Problem::bad_request(&error),
             ServiceError::NoRecord(_) | ServiceError::NoSession(_) | ServiceError::NoSink(_) => Problem::not_found(error.to_string()),
             error => Problem::failed(&error),

@@ -7,14 +7,16 @@ use crate::cli::{answers, counted};
 use crate::events::{Field, Micros, time};
 use crate::index::aggregate::{Interval, Question};
 use crate::index::query::Query;
+use crate::index::search::Hit;
 use crate::os::memory;
 use crate::report::{self, Kind, Period};
 use crate::service::report::Sensors;
-use crate::service::{self, SearchRequest};
+use crate::service::{self, Begin, PageEnd, SearchRequest};
 use crate::sources::Format;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -24,12 +26,16 @@ const LIMIT_DEFAULT: u64 = 50;
 const TERMS_MAX: u64 = 100_000;
 /// A list of so many bytes took several times as much to make.
 const LONG_BYTES: usize = 1 << 20;
+/// Most events of a page, and bytes of their lines.
+const PAGE_EVENTS_MAX: u64 = 1_000;
+const PAGE_BYTES_MAX: usize = 8 << 20;
 /// Most files of one question.
 const PATHS_MAX: usize = 10_000;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
     routes
         .route("/events", web::get().to(events))
+        .route("/events/page", web::get().to(page))
         .route("/events/cost", web::get().to(cost))
         .route("/terms/{field}", web::get().to(terms))
         .route("/terms/{field}/cost", web::get().to(terms_cost))
@@ -51,35 +57,121 @@ struct Events {
     limit: u64,
     #[serde(default)]
     newest: bool,
+    /// Where to go on.
+    cursor: Option<String>,
+    /// Of the original lines: whether a [`PageEnd`] follows them as one more line.
+    #[serde(default)]
+    end: bool,
 }
 
 fn limit_default() -> u64 {
     LIMIT_DEFAULT
 }
 
-/// What is asked for, and when; a query that is none is told before the answer begins.
-fn understood(Events { query, limit, newest }: Events) -> Result<(SearchRequest, Micros), Problem> {
-    let now = time::now();
-    Query::parse(&query, now).map_err(|error| Problem::bad_query(&error))?;
-    Ok((SearchRequest { query, limit, newest }, now))
+/// What is asked for, and where it begins; a query that is none, or a cursor of another, is told before the answer begins.
+fn understood(Events { query, limit, newest, cursor, .. }: Events) -> Result<(SearchRequest, Begin), Problem> {
+    let request = SearchRequest { query, limit, newest };
+    let begin = Begin::read(&request, cursor.as_deref(), time::now())?;
+    Ok((request, begin))
 }
 
 /// The original lines that match.
 async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
-    let (request, now) = understood(asked.into_inner())?;
+    let wants_end = asked.end;
+    let (request, begin) = understood(asked.into_inner())?;
     let store = admin.engine.store().clone();
     stream::lines(&admin, move |lines| {
-        service::search(&store, &request, now, &mut |line| lines.push(line))?;
+        if wants_end {
+            let end = service::search_page(&store, &request, begin, &mut |hit| lines.push(hit.line))?;
+            let _ = lines.tell(&end);
+        } else {
+            service::search(&store, &request, begin, &mut |line| lines.push(line))?;
+        }
         Ok(())
     })
     .await
 }
 
+/// The events that match, a page at a time.
+async fn page(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
+    if asked.limit == 0 {
+        return Err(Problem::bad_request(&"a page has at least 1 event: `limit` is 0"));
+    }
+    let (mut request, begin) = understood(asked.into_inner())?;
+    request.limit = request.limit.min(PAGE_EVENTS_MAX);
+    let store = admin.engine.store().clone();
+    let body = stream::one(&admin, move || {
+        let mut page = EventsPage::new(PAGE_BYTES_MAX);
+        let end = service::search_page(&store, &request, begin, &mut |hit| page.take(hit))?;
+        let body = page.end(&end).map_err(|error| Problem::failed(&error))?;
+        if body.len() >= LONG_BYTES {
+            memory::give_back();
+        }
+        Ok(body)
+    });
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body.await?))
+}
+
+/// An event of a page.
+#[derive(Serialize)]
+struct PageEvent<'a> {
+    seq: u64,
+    /// By which it is indexed.
+    time: String,
+    /// The original line. Bytes that are no UTF-8 are shown as U+FFFD: JSON has no other way, `/events` has the bytes.
+    line: Cow<'a, str>,
+}
+
+/// A page as it is written: each line is held once only.
+struct EventsPage {
+    body: Vec<u8>,
+    events: usize,
+    line_bytes: usize,
+    line_bytes_max: usize,
+    failed: Option<serde_json::Error>,
+}
+
+impl EventsPage {
+    fn new(line_bytes_max: usize) -> EventsPage {
+        EventsPage { body: b"{\"events\":[".to_vec(), events: 0, line_bytes: 0, line_bytes_max, failed: None }
+    }
+
+    /// Break: it does not fit, and is the first one of the next page. One alone always fits, or paging would not get past it.
+    fn take(&mut self, hit: Hit<'_>) -> ControlFlow<()> {
+        if self.events > 0 && self.line_bytes + hit.line.len() > self.line_bytes_max {
+            return ControlFlow::Break(());
+        }
+        if self.events > 0 {
+            self.body.push(b',');
+        }
+        self.events += 1;
+        self.line_bytes += hit.line.len();
+        let event = PageEvent { seq: hit.seq, time: time::format(hit.time), line: String::from_utf8_lossy(hit.line) };
+        match serde_json::to_writer(&mut self.body, &event) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn end(mut self, end: &PageEnd) -> serde_json::Result<Vec<u8>> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.body.extend_from_slice(b"],\"next\":");
+        serde_json::to_writer(&mut self.body, &end.next)?;
+        self.body.push(b'}');
+        Ok(self.body)
+    }
+}
+
 /// What finding them takes.
 async fn cost(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
-    let (request, now) = understood(asked.into_inner())?;
+    let (request, begin) = understood(asked.into_inner())?;
     let store = admin.engine.store().clone();
-    let cost = stream::one(&admin, move || Ok(service::search_cost(&store, &request, now)?)).await?;
+    let cost = stream::one(&admin, move || Ok(service::search_cost(&store, &request, begin)?)).await?;
     Ok(HttpResponse::Ok().json(cost))
 }
 

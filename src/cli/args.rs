@@ -199,6 +199,9 @@ pub struct Search {
     /// Newest first [default: oldest first]
     #[arg(long)]
     pub newest: bool,
+    /// Go on where the page before ended: the cursor told behind it, with the same query and order
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
     /// Print the original lines byte for byte, even to a terminal
     #[arg(long)]
     pub raw: bool,

@@ -161,6 +161,27 @@ impl Client {
         self.runtime.block_on(self.each_line(self.http.get(Self::url(path, parameters)), each))
     }
 
+    /// Asks for lines behind which one more says how they ended; answers that one.
+    pub fn lines_to_end<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, String)],
+        each: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<T> {
+        // Only what comes behind a line tells whether it is the last one.
+        let (mut held, mut is_held) = (Vec::new(), false);
+        self.lines(path, parameters, &mut |line| {
+            if is_held {
+                each(&held)?;
+            }
+            held.clear();
+            held.extend_from_slice(line);
+            is_held = true;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        serde_json::from_slice(&held).context("the daemon's answer has no end: is it of another version?")
+    }
+
     /// Tells the daemon to do something that it reports on in lines. Ctrl-C ends the following of it and nothing else.
     /// Answers whether the lines came to their end.
     pub fn post_lines(
@@ -224,7 +245,7 @@ impl Client {
             response.headers().get(reqwest::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == CONTENT_TYPE.as_bytes());
         let body = response.bytes().await.map_err(|error| self.broken(error))?;
         match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) if is_problem && problem.code == "bad_query" => Err(Usage(problem.detail).into()),
+            Ok(problem) if is_problem && matches!(&*problem.code, "bad_query" | "bad_cursor") => Err(Usage(problem.detail).into()),
             Ok(problem) if is_problem => Err(problem.into()),
             _ => bail!("the daemon answered with {status}: is it of another version?"),
         }

@@ -97,6 +97,12 @@ pub struct Hit<'a> {
     pub seq: u64,
 }
 
+impl Hit<'_> {
+    pub fn position(&self) -> Position {
+        Position { time: self.time, seq: self.seq }
+    }
+}
+
 /// How a search went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
