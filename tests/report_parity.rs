@@ -2,6 +2,7 @@
 //!
 //! `ops/REPORTS.md` is what both are made after. Here lines are read by serde_json, times are compared as the text they are, and
 //! nothing is shared with the program but the names of its lists.
+mod receivers;
 mod served;
 
 use honeyguide::cli::context::Exit;
@@ -396,6 +397,43 @@ fn a_daemon_reports_what_the_directory_says() {
     drop(daemon);
     let unclear = home.fails(&["report", "daily", "2026-02-31"]).to_string();
     assert!(unclear.contains("there is no 2026-02-31"), "{unclear}");
+}
+
+#[test]
+fn reports_are_published_once_for_each_period_and_sensor() {
+    let double = receivers::elasticsearch::start();
+    let url = double.url();
+    let sink = format!(
+        "[[sink]]\nname = \"elastic\"\ntype = \"elasticsearch\"\nurl = \"{url}\"\nindex = \"pots\"\nallow_private = [\"127.0.0.1\"]\n"
+    );
+    let home = Home::with(&format!("{sink}start = \"end\"\n"));
+    let file = home.write("logs/cowrie.json", &log(3, 3_000));
+    home.json(Exit::Done, &["load", file.to_str().expect("UTF-8")]);
+    let publish = ["report", "daily", "2026-01-01", "--all", "--publish", "elastic"];
+    let aggregate = reports(&home, &["daily", "2026-01-01"]).remove(0);
+    let mut ids = Vec::new();
+    for with_daemon in [false, true] {
+        let daemon = with_daemon.then(|| served::Daemon::start(&home));
+        let told = home.json(Exit::Done, &publish);
+        let found: Vec<_> = double.documents().into_iter().filter(|document| document.index == "pots.daily-write").collect();
+        assert_eq!((&told["reports"], &told["delivered"]), (&found.len().into(), &found.len().into()));
+        ids.push(found.iter().map(|document| document.id.clone()).collect::<BTreeSet<_>>());
+        let whole = &found.iter().find(|document| document.id == "aggregate:daily:2026-01-01").expect("published").source;
+        let figures = |name: &str| aggregate["totals"][name].clone();
+        assert_eq!(whole["sessions"]["total"], figures("sessions"));
+        assert_eq!(
+            (&whole["sessions"]["login_attempts"], &whole["sessions"]["unique_ips"]),
+            (&figures("login_attempts"), &figures("addresses"))
+        );
+        assert_eq!(whole["commands"]["top"][0]["command"], aggregate["top"][5]["rows"][0]["value"]);
+        drop(daemon);
+    }
+    assert_eq!(ids[0], ids[1], "the second time over the first");
+    assert!(ids[0].len() > 2, "one for each sensor and one for all: {ids:?}");
+    let usage = home.fails(&["report", "range", "2026-01-01..2026-01-02", "--publish", "elastic"]).to_string();
+    assert!(usage.contains("only daily, weekly and monthly"), "{usage}");
+    let unknown = home.fails(&["report", "daily", "2026-01-01", "--publish", "nosuch"]).to_string();
+    assert!(unknown.contains("there is no sink called \"nosuch\""), "{unknown}");
 }
 
 fn corpus(set: &str) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ use crate::index::aggregate::{Interval, Question};
 use crate::index::query::Query;
 use crate::index::search::Hit;
 use crate::os::memory;
-use crate::report::{self, Kind, Period};
+use crate::report::{self, Kind, Period, Report};
 use crate::service::report::Sensors;
 use crate::service::{self, Begin, PageEnd, SearchRequest};
 use crate::sources::Format;
@@ -45,6 +45,7 @@ pub fn routes(routes: &mut web::ServiceConfig) {
         .route("/count/cost", web::get().to(count_cost))
         .route("/schemas", web::get().to(schemas))
         .route("/reports/{kind}/{period}", web::get().to(reports))
+        .route("/reports/{kind}/{period}/publish", web::post().to(publish))
         .route("/sessions/{id}", web::get().to(session))
         .route("/verify", web::post().to(verify))
         .route("/ingested", web::post().to(ingested));
@@ -300,13 +301,32 @@ fn rows_default() -> usize {
 
 /// Reports on a period: always a list.
 async fn reports(admin: web::Data<Admin>, of: web::Path<(String, String)>, asked: web::Query<Reports>) -> Result<HttpResponse, Problem> {
-    let (kind, period) = of.into_inner();
-    let Some(kind) = Kind::parse(&kind) else {
+    Ok(HttpResponse::Ok().json(make(&admin, &of, asked.into_inner()).await?))
+}
+
+#[derive(Deserialize)]
+struct Publication {
+    /// An Elasticsearch sink.
+    sink: String,
+    #[serde(flatten)]
+    reports: Reports,
+}
+
+/// Makes reports, and writes them into a sink's Elasticsearch.
+async fn publish(admin: web::Data<Admin>, of: web::Path<(String, String)>, asked: web::Json<Publication>) -> Result<HttpResponse, Problem> {
+    let Publication { sink, reports } = asked.into_inner();
+    let reports = make(&admin, &of, reports).await?;
+    let settings = admin.engine.settings.borrow().clone();
+    Ok(HttpResponse::Ok().json(service::report::publish(&settings, &sink, &reports).await?))
+}
+
+async fn make(admin: &web::Data<Admin>, (kind, period): &(String, String), asked: Reports) -> Result<Vec<Report>, Problem> {
+    let Some(kind) = Kind::parse(kind) else {
         return Err(Problem::not_found("reports are daily, weekly, monthly, or of a range"));
     };
     let now = time::now();
-    let period = Period::parse(kind, &period, now).map_err(|error| Problem::bad_request(&error))?;
-    let Reports { sensor, all, rows } = asked.into_inner();
+    let period = Period::parse(kind, period, now).map_err(|error| Problem::bad_request(&error))?;
+    let Reports { sensor, all, rows } = asked;
     let sensors = match (sensor, all) {
         (Some(_), true) => return Err(Problem::bad_request(&"`sensor` and `all` exclude each other")),
         (Some(sensor), false) => Sensors::One(sensor),
@@ -314,8 +334,7 @@ async fn reports(admin: web::Data<Admin>, of: web::Path<(String, String)>, asked
         (None, false) => Sensors::Aggregate,
     };
     let (store, rows) = (admin.engine.store().clone(), rows.min(report::ROWS_MAX));
-    let reports = stream::one(&admin, move || Ok(service::report::reports(&store, &period, &sensors, rows, now)?)).await?;
-    Ok(HttpResponse::Ok().json(reports))
+    stream::one(admin, move || Ok(service::report::reports(&store, &period, &sensors, rows, now)?)).await
 }
 
 #[derive(Deserialize)]

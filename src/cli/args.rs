@@ -315,7 +315,8 @@ Examples:
   honeyguide report weekly 2026-W12 --sensor ssh-1
   honeyguide report monthly 2026-03 --format html --out march.html
   honeyguide report range 2026-03-01..2026-03-15 --all --format csv
-  honeyguide report daily 2026-03-23 --json | jq '.[0].totals'")]
+  honeyguide report daily 2026-03-23 --json | jq '.[0].totals'
+  honeyguide report daily last --all --publish elastic")]
 pub struct Report {
     /// What the report is about
     #[arg(value_name = "KIND", value_parser = kind_parser())]
@@ -338,6 +339,9 @@ pub struct Report {
     /// Write to this file, replacing it as a whole [default: standard output]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub out: Option<PathBuf>,
+    /// Write into the Elasticsearch of this sink, in the compatible shape, over the report that is there [default: print]
+    #[arg(long, value_name = "SINK", conflicts_with_all = ["format", "out"])]
+    pub publish: Option<String>,
 }
 
 /// Forms of a report.

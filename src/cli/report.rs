@@ -4,9 +4,10 @@ use super::context::{Context, Exit, Usage};
 use super::terminal::{self, Align, Colour, Output, Table};
 use super::{args, format, print};
 use crate::config::Settings;
-use crate::events::time;
-use crate::report::{self, ActivityRow, Period, Report, compatible, title};
-use crate::service::report::Sensors;
+use crate::events::{Micros, time};
+use crate::report::{self, ActivityRow, Kind, Period, Report, compatible, title};
+use crate::service::report::{Published, Sensors};
+use crate::store::Store;
 use anyhow::Context as _;
 use args::ReportForm;
 use std::borrow::Cow;
@@ -23,6 +24,9 @@ pub fn run(args: &args::Report, context: &Context) -> anyhow::Result<Exit> {
 
 /// [`run`], with the answer written to `out`.
 pub fn answer(args: &args::Report, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    if let Some(sink) = &args.publish {
+        return publish(sink, args, context, out);
+    }
     let reports = reports(args, &context.settings()?)?;
     let form = args.format.unwrap_or(if context.global.json { ReportForm::Json } else { ReportForm::Text });
     let (plain, file) = (Output::plain(), args.out.as_deref());
@@ -42,27 +46,61 @@ pub fn answer(args: &args::Report, context: &Context, out: &mut dyn Write) -> an
     Ok(Exit::Done)
 }
 
-fn reports(args: &args::Report, settings: &Settings) -> anyhow::Result<Vec<Report>> {
-    let now = time::now();
-    let period = Period::parse(args.kind, &args.period, now).map_err(|error| Usage(error.to_string()))?;
+fn asked(args: &args::Report, now: Micros) -> anyhow::Result<Period> {
     if args.rows > report::ROWS_MAX {
         return Err(Usage(format!("--rows is at most {}", report::ROWS_MAX)).into());
     }
+    Ok(Period::parse(args.kind, &args.period, now).map_err(|error| Usage(error.to_string()))?)
+}
+
+fn made(args: &args::Report, period: &Period, store: &Store, now: Micros) -> anyhow::Result<Vec<Report>> {
+    let sensors = match (&args.sensor, args.all) {
+        (Some(sensor), _) => Sensors::One(sensor.clone()),
+        (None, true) => Sensors::Each,
+        (None, false) => Sensors::Aggregate,
+    };
+    Ok(crate::service::report::reports(store, period, &sensors, args.rows, now)?)
+}
+
+fn reports(args: &args::Report, settings: &Settings) -> anyhow::Result<Vec<Report>> {
+    let now = time::now();
+    let period = asked(args, now)?;
     match Target::find(settings)? {
         Target::Daemon(client) => {
             let mut parameters = vec![("rows", args.rows.to_string()), ("all", args.all.to_string())];
             parameters.extend(args.sensor.iter().map(|sensor| ("sensor", sensor.clone())));
             client.get(&["api", "v1", "reports", args.kind.name(), &period.label()], &parameters, None)
         }
-        Target::Local(open) => {
-            let sensors = match (&args.sensor, args.all) {
-                (Some(sensor), _) => Sensors::One(sensor.clone()),
-                (None, true) => Sensors::Each,
-                (None, false) => Sensors::Aggregate,
-            };
-            Ok(crate::service::report::reports(&open.store, &period, &sensors, args.rows, now)?)
-        }
+        Target::Local(open) => made(args, &period, &open.store, now),
     }
+}
+
+fn publish(sink: &str, args: &args::Report, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let (settings, now) = (context.settings()?, time::now());
+    let period = asked(args, now)?;
+    if args.kind == Kind::Range {
+        return Err(Usage("only daily, weekly and monthly reports are published".to_owned()).into());
+    }
+    let published: Published = match Target::find(&settings)? {
+        Target::Daemon(client) => {
+            let route = ["api", "v1", "reports", args.kind.name(), &period.label(), "publish"];
+            let asked = serde_json::json!({ "sink": sink, "sensor": args.sensor, "all": args.all, "rows": args.rows });
+            client.post(&route, &asked)?
+        }
+        Target::Local(open) => {
+            let reports = made(args, &period, &open.store, now)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+            runtime.block_on(crate::service::report::publish(&settings, sink, &reports))?
+        }
+    };
+    if context.global.json {
+        writeln!(out, "{}", format::json(&published, &context.output)?)?;
+    } else {
+        let told = format::plural(published.delivered, "report", "reports");
+        let problem = published.problem.as_ref().map(|problem| format!(" of {}: {}", published.reports, terminal::escape(problem)));
+        writeln!(out, "{told}{} in {}", problem.unwrap_or_default(), terminal::escape(&published.sink))?;
+    }
+    Ok(if published.problem.is_none() { Exit::Done } else { Exit::Failed })
 }
 
 fn compatible(reports: &[Report], output: &Output) -> anyhow::Result<String> {

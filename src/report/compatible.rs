@@ -2,9 +2,11 @@
 //!
 //! `ops/REPORTS.md` says what its figures are made of.
 use super::{Counted, Kind, Report};
-use crate::events::time;
+use crate::events::{EventId, time};
+use crate::telemetry::printable::prefix;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Daily, weekly or monthly; `None` for a range, which that shape does not know.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,5 +50,10 @@ pub fn document(report: &Report) -> Option<Document> {
         "enrichments": { "flagged": [] },
     });
     debug_assert!(time::parse(body["@timestamp"].as_str().unwrap_or_default().as_bytes()).is_some());
-    Some(Document { id: format!("{sensor}:{kind}:{date}"), index: format!("{kind}-write"), body })
+    // An id of Elasticsearch's has 512 bytes at most.
+    let name = match sensor.len() {
+        ..400 => Cow::Borrowed(sensor.as_str()),
+        _ => Cow::Owned(format!("{}…{}", prefix(sensor, 300), EventId::of_line(sensor.as_bytes()))),
+    };
+    Some(Document { id: format!("{name}:{kind}:{date}"), index: format!("{kind}-write"), body })
 }

@@ -1,12 +1,16 @@
 //! Reports as the store answers them.
-use super::ServiceError;
+use super::{ServiceError, sinks};
+use crate::config::Settings;
 use crate::events::{Field, Micros};
 use crate::index::search::{self, BlockLines, LineTerms, SearchError};
 use crate::index::session_key;
+use crate::report::compatible::{self, Document};
 use crate::report::{self, Period, Report};
+use crate::sinks::{Answer, Verdict};
 use crate::store::Store;
 use crate::telemetry::printable::prefix;
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Commands of a sequence that a report shows, and characters of each.
@@ -44,6 +48,63 @@ pub fn sensors(store: &Store) -> Result<Vec<String>, ServiceError> {
         })?;
     }
     Ok(sensors.into_iter().collect())
+}
+
+/// How often a receiver that cannot take reports just now is asked.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// What became of reports that were sent to a sink's receiver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub sink: String,
+    pub reports: u64,
+    /// How many of them are there now.
+    pub delivered: u64,
+    pub attempts: u32,
+    /// Why the others are not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub problem: Option<String>,
+}
+
+/// Writes reports in their compatible shape into the Elasticsearch of a sink, over those of the same period and sensor.
+pub async fn publish(settings: &Settings, sink: &str, reports: &[Report]) -> Result<Published, ServiceError> {
+    let settings = sinks::known(&settings.sinks, sink)?.clone();
+    let documents: Option<Vec<Document>> = reports.iter().map(compatible::document).collect();
+    let documents = documents.ok_or_else(|| ServiceError::Sink("only daily, weekly and monthly reports are published".to_owned()))?;
+    let policy = settings.policy;
+    let opened = tokio::task::spawn_blocking(move || crate::sinks::open::elasticsearch(&settings)).await;
+    let opened = opened.unwrap_or_else(|panic| Err(panic.to_string())).map_err(ServiceError::Sink)?;
+    let mut published = Published { sink: sink.to_owned(), reports: documents.len() as u64, ..Published::default() };
+    loop {
+        published.attempts += 1;
+        let outcome = tokio::time::timeout(policy.timeout, opened.publish(&documents)).await;
+        let late = || Answer::Retry { after: None, why: format!("no answer within {} s", policy.timeout.as_secs()) };
+        let (after, why) = match outcome.map_or_else(|_| late(), |outcome| outcome.answer) {
+            Answer::Delivered => (None, None),
+            Answer::Items(verdicts) => {
+                published.delivered = verdicts.iter().filter(|verdict| **verdict == Verdict::Delivered).count() as u64;
+                let why = verdicts.into_iter().find_map(|verdict| match verdict {
+                    Verdict::Delivered => None,
+                    Verdict::Retry { why, .. } => Some((true, why)),
+                    Verdict::Refused(why) => Some((false, why)),
+                });
+                (None, why)
+            }
+            Answer::Retry { after, why } => (after, Some((true, why))),
+            Answer::Unusable { why } | Answer::TooLarge { why } | Answer::Refused { why } => (None, Some((false, why))),
+        };
+        match why {
+            None => {
+                published.delivered = published.reports;
+                return Ok(published);
+            }
+            // The same id is written over: whatever arrived may be sent again.
+            Some((true, _)) if published.attempts < ATTEMPTS_MAX => {
+                tokio::time::sleep(policy.backoff.delay(published.attempts, after, rand::random())).await;
+            }
+            Some((_, why)) => return Ok(Published { problem: Some(why), ..published }),
+        }
+    }
 }
 
 fn report(store: &Store, request: &report::Request, now: Micros) -> Result<Report, ServiceError> {

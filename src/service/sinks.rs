@@ -186,7 +186,7 @@ impl Order {
     }
 }
 
-fn known<'s>(settings: &'s [SinkSettings], name: &str) -> Result<&'s SinkSettings, ServiceError> {
+pub(super) fn known<'s>(settings: &'s [SinkSettings], name: &str) -> Result<&'s SinkSettings, ServiceError> {
     settings.iter().find(|sink| sink.name.as_str() == name).ok_or_else(|| ServiceError::NoSink(name.to_owned()))
 }
 

@@ -21,6 +21,7 @@ use super::webhook::Received;
 use super::{Answer, Batch, Item, Outcome, Request, Sink, Verdict};
 use crate::events::batch::Batcher;
 use crate::events::{Field, time};
+use crate::report::compatible::Document;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -115,19 +116,34 @@ impl Elasticsearch {
         }
         let further = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let headers = header_map([("content-type", "application/x-ndjson")].into_iter().chain(further));
-        let bytes_max = ANSWER_BYTES + ANSWER_BYTES_PER_ITEM * request.items;
-        let reply = match self.http.ask(Method::POST, &self.bulk, headers, &request.body, bytes_max).await {
+        let outcome = self.ask(headers, &request.body, request.items).await;
+        if outcome.status.is_none() {
+            self.prepared.store(false, Ordering::Release);
+        }
+        outcome
+    }
+
+    async fn ask(&self, headers: HeaderMap, body: &[u8], items: usize) -> Outcome {
+        let bytes_max = ANSWER_BYTES + ANSWER_BYTES_PER_ITEM * items;
+        let reply = match self.http.ask(Method::POST, &self.bulk, headers, body, bytes_max).await {
             Ok(reply) => reply,
-            Err(answer) => {
-                self.prepared.store(false, Ordering::Release);
-                return Outcome { answer, status: None };
-            }
+            Err(answer) => return Outcome { answer, status: None },
         };
         let answer = match self.http.judge(&reply) {
-            Answer::Delivered => self.verdicts(&reply, request.items),
+            Answer::Delivered => self.verdicts(&reply, items),
             other => other,
         };
         Outcome { answer, status: Some(reply.status) }
+    }
+
+    /// Writes reports, each over the one with the same id.
+    pub async fn publish(&self, reports: &[Document]) -> Outcome {
+        let mut body = Vec::new();
+        for report in reports {
+            let action = serde_json::json!({ "index": { "_index": format!("{}.{}", self.prefix, report.index), "_id": report.id } });
+            body.extend_from_slice(format!("{action}\n{}\n", report.body).as_bytes());
+        }
+        self.ask(header_map([("content-type", "application/x-ndjson")]), &body, reports.len()).await
     }
 
     /// What the answer says of each item.
@@ -180,6 +196,8 @@ struct BulkAnswer {
 
 #[derive(Deserialize)]
 struct ItemAnswer {
+    /// Events are created, reports written over.
+    #[serde(alias = "index")]
     create: Created,
 }
 

@@ -27,12 +27,19 @@ pub fn open(settings: &SinkSettings, history: History, notice: Box<dyn Fn(&str) 
             let secret = secret_file.as_deref().map(secret).transpose()?;
             Arc::new(Webhook::new(WebhookSettings { http: http_settings(settings, http)?, secret }).map_err(told)?)
         }
-        Receiver::Elasticsearch { http, index, index_days } => {
-            let http = http_settings(settings, http)?;
-            Arc::new(Elasticsearch::new(ElasticsearchSettings { http, prefix: index.clone(), sender_days_max: *index_days }).map_err(told)?)
-        }
+        Receiver::Elasticsearch { .. } => Arc::new(elasticsearch(settings)?),
         Receiver::Guvi { http, .. } => Arc::new(Guvi::new(http_settings(settings, http)?).map_err(told)?),
     })
+}
+
+/// The sink, if that is what it is; on a thread that may block.
+pub fn elasticsearch(settings: &SinkSettings) -> Result<Elasticsearch, String> {
+    let Receiver::Elasticsearch { http, index, index_days } = &settings.receiver else {
+        return Err(format!("{} is no sink of type \"elasticsearch\"", settings.name.as_str()));
+    };
+    let http = http_settings(settings, http)?;
+    let settings = ElasticsearchSettings { http, prefix: index.clone(), sender_days_max: *index_days };
+    Elasticsearch::new(settings).map_err(|error| error.to_string())
 }
 
 fn http_settings(settings: &SinkSettings, receiver: &HttpReceiver) -> Result<HttpSettings, String> {

@@ -113,10 +113,10 @@ fn duckdb(file: &Path, month: &str, ours: Duration) {
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("duckdb-venv");
     let python = venv.join("bin/python");
     let ran = |command: &mut Command| command.status().is_ok_and(|status| status.success());
-    if !python.exists()
-        && !(ran(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
-            && ran(Command::new(&python).args(["-m", "pip", "install", "--quiet", "duckdb"])))
-    {
+    let is_installed = python.exists()
+        || ran(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
+            && ran(Command::new(&python).args(["-m", "pip", "install", "--quiet", "duckdb"]));
+    if !is_installed {
         println!("DuckDB: no virtual environment with the module duckdb could be made; is python3-venv installed?");
         return;
     }
