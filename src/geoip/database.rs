@@ -5,9 +5,9 @@
 use super::Kind;
 use crate::events::id::hex;
 use crate::journal::fs::Mapped;
-use std::collections::HashSet;
 use maxminddb::{LookupResult, PathElement, Reader};
 use serde::de::IgnoredAny;
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +36,9 @@ pub enum DatabaseError {
     Damaged(String),
     #[error("checking it takes too long: it is no ordinary database")]
     TooSlow,
-    #[error("it ({0}) has neither countries nor autonomous systems: country.iso_code, country_code, autonomous_system_number, as_number or asn")]
+    #[error(
+        "it ({0}) has neither countries nor autonomous systems: country.iso_code, country_code, autonomous_system_number, as_number or asn"
+    )]
     Neither(String),
     #[error("it ({0}) has countries and autonomous systems: say which to take with `--name country` or `--name asn`, or import it as both")]
     Both(String),

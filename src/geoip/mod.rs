@@ -103,6 +103,12 @@ struct Shared {
     databases: RwLock<Arc<Databases>>,
 }
 
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Handle").field(&self.version()).finish()
+    }
+}
+
 impl Handle {
     /// Opens what lies in `dir`. What cannot be used is left out, and said.
     pub fn open(fs: &dyn Fs, dir: &Path) -> (Handle, Vec<String>) {

@@ -135,7 +135,8 @@ mod tests {
 
     fn handle() -> Handle {
         let handle = Handle::default();
-        let database = |shape, values: &[(&str, &str)]| Some(Arc::new(Database::open(Arc::new(written(shape, values))).expect("a database")));
+        let database =
+            |shape, values: &[(&str, &str)]| Some(Arc::new(Database::open(Arc::new(written(shape, values))).expect("a database")));
         handle.change(|databases| {
             databases.set(Kind::Country, database(Shape::FlatCountry, &[("198.51.100.0/24", "de"), ("2001:db8::/32", "FR")]));
             databases.set(Kind::Asn, database(Shape::FlatAsn, &[("198.51.100.0/25", "64500"), ("203.0.113.0/24", "4294967295")]));

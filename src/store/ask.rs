@@ -115,7 +115,7 @@ impl Store {
 
     /// A decoder for search.
     pub fn terms(&self) -> Terms {
-        Terms { batcher: Batcher::new() }
+        Terms { batcher: self.batcher() }
     }
 }
 
