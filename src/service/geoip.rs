@@ -8,6 +8,7 @@ use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,11 +92,16 @@ pub struct PlaceRow {
 /// Opens a file to be imported: as who asks, before anything else is done.
 pub fn open_file(path: &Path) -> Result<std::fs::File, GeoipError> {
     let name = || crate::telemetry::printable::printable(&path.to_string_lossy()).into_owned();
-    let opened = std::fs::File::open(path).and_then(|file| {
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).and_then(|file| {
         // A directory opens as well, and a pipe may never end.
-        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+        let metadata = file.metadata()?;
+        if metadata.is_file() { Ok((file, metadata.len())) } else { Err(io::Error::other("it is no regular file")) }
     });
-    opened.map_err(|source| GeoipError::Read { name: name(), source })
+    match opened {
+        Ok((_, len)) if len > FILE_BYTES_MAX => Err(GeoipError::Refused { name: name(), source: DatabaseError::TooLarge }),
+        Ok((file, _)) => Ok(file),
+        Err(source) => Err(GeoipError::Read { name: name(), source }),
+    }
 }
 
 /// Copies a database beside the others, checks all of it there, and puts it in force in place of the one before. One at a time, says the
