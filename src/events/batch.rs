@@ -2,7 +2,8 @@
 //!
 //! A worker thread keeps one [`Batcher`], whose tables and buffers are reused: lines are validated and their terms noted,
 //! identities are computed and asked for, and only what is new is added up and compressed. What comes out is a function of the
-//! lines alone (and of when they were received): [`Batcher::index`] gives the same from the lines in the journal.
+//! lines (of when they were received, and of the databases of [places](crate::geoip) in force): [`Batcher::index`] gives the same
+//! from the lines in the journal.
 //!
 //! No line can hurt: one that panics its decoder is refused and the rest is kept.
 use super::act::{self, Act, Sequence};
