@@ -4,12 +4,18 @@ mod mmdb;
 mod served;
 
 use honeyguide::cli::context::Exit;
+use honeyguide::events::{EventId, Format};
+use honeyguide::geoip::{Database, Handle};
+use honeyguide::sinks::elasticsearch::{Elasticsearch, ElasticsearchSettings};
+use honeyguide::sinks::http::HttpSettings;
+use honeyguide::sinks::{Batch, Item, Sink};
 use mmdb::{Shape, written, written_at};
 use serde_json::Value;
 use served::{Daemon, Home, log};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
@@ -74,11 +80,10 @@ fn a_database_gives_new_events_their_terms_and_old_ones_when_it_is_applied() {
         assert!(home.expect(Exit::Done, &["geoip", "list"]).starts_with("no database is imported"));
 
         let row = home.json(Exit::Done, &["geoip", "import", text(&countries)]);
-        assert_eq!((&row["name"], &row["type"], &row["built"]), (
-            &"country".into(),
-            &"Test-FlatCountry".into(),
-            &"2025-06-15T15:06:40.000000Z".into()
-        ));
+        assert_eq!(
+            (&row["name"], &row["type"], &row["built"]),
+            (&"country".into(), &"Test-FlatCountry".into(), &"2025-06-15T15:06:40.000000Z".into())
+        );
         home.expect(Exit::Done, &["geoip", "import", text(&systems)]);
         let listed = home.json(Exit::Done, &["geoip", "list"]);
         assert_eq!((&listed[0], &listed[1]["name"]), (&row, &"asn".into()));
@@ -244,4 +249,21 @@ fn the_database_that_operators_get_from_npm_is_taken() {
     }
     assert!(rows.iter().all(|row| row["name"] == "country" && row["networks_ipv4"].as_u64() > Some(100_000)), "{rows:?}");
     assert!(rows[0]["networks_ipv6"].as_u64() > Some(10_000), "{rows:?}");
+}
+
+#[test]
+fn documents_for_elasticsearch_say_where_an_event_came_from() {
+    let country = Database::open(Arc::new(written(Shape::FlatCountry, &[("198.51.100.0/24", "DE")]))).expect("a database");
+    let places = Handle::default();
+    places.change(|databases| databases.country = Some(Arc::new(country)));
+    let http = HttpSettings::new("https://es.example/".parse().expect("a URL"));
+    let settings = ElasticsearchSettings { http, prefix: "pots".into(), sender_days_max: None };
+    let sink = Elasticsearch::new(settings).expect("made").with_places(places);
+    let line = br#"{"eventid":"cowrie.session.connect","src_ip":"198.51.100.7"}"#;
+    let mut batch = Batch::default();
+    let (id, source, received_at) = (EventId::of_line(line), "test".into(), 1_780_000_000_000_000);
+    batch.push(Item { seq: 1, id, time: received_at, received_at, source, format: Format::COWRIE, payload: 0..0 }, line);
+    let body = String::from_utf8(sink.encode(&batch).expect("encoded").body).expect("UTF-8");
+    let document: Value = serde_json::from_str(body.lines().nth(1).expect("a document")).expect("JSON");
+    assert_eq!((&document["terms"]["country"], &document["terms"]["asn"]), (&serde_json::json!(["DE"]), &Value::Null), "{document}");
 }

@@ -94,7 +94,7 @@ async fn apply(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
 }
 
 async fn wait_until_sealed(store: &Store, segment: u64) {
-    let pending = |store: &Store| store.view().live.iter().any(|live| live.number <= segment && live.durable_blocks() > 0);
+    let pending = |store: &Store| store.view().live.iter().any(|live| live.number <= segment && !live.read().index.metas().is_empty());
     while pending(store) {
         tokio::time::sleep(LOOK).await;
     }

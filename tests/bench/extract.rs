@@ -100,8 +100,16 @@ fn main() {
             *best = (*best).min(sum);
         }
     }
-    let names =
-        ["id (one by one)", "parse and terms", "zstd", "index()", "extract(), nothing known", "extract(), all known", "id (many at once)", "index() with places"];
+    let names = [
+        "id (one by one)",
+        "parse and terms",
+        "zstd",
+        "index()",
+        "extract(), nothing known",
+        "extract(), all known",
+        "id (many at once)",
+        "index() with places",
+    ];
     for (name, stage) in names.iter().zip(stages) {
         println!("{name:28} {:7.0} ns/event", stage.as_nanos() as f64 / (rounds * lines.len()) as f64);
     }

@@ -5,7 +5,9 @@ use honeyguide::admin;
 use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
-use honeyguide::cli::{count, distinct, geoip, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top, verify};
+use honeyguide::cli::{
+    count, distinct, geoip, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top, verify,
+};
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
 use honeyguide::os::notify::Notifier;
