@@ -17,7 +17,8 @@ use crate::state::{Opened, State};
 use crate::store::{self, CommittedLen, Layout, Limits, Parts, Store};
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
-    CorruptionFound, DaemonStarted, DaemonStopped, DaemonStopping, ReloadRefused, SettingsReloaded, SidecarRebuilt, StateRebuilt, TornTail,
+    CorruptionFound, DaemonStarted, DaemonStopped, DaemonStopping, GeoipRefused, ReloadRefused, SettingsReloaded, SidecarRebuilt,
+    StateRebuilt, TornTail,
 };
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Actor as Kind;
@@ -90,6 +91,9 @@ impl DataDir {
         let report = &self.parts.report;
         for &segment in &report.sidecars_rebuilt {
             telemetry.emit(&SidecarRebuilt { segment, cause: "missing or stale", duration });
+        }
+        for refused in &report.places_refused {
+            telemetry.emit(&GeoipRefused { error: refused });
         }
         if let Some(torn) = &report.torn {
             telemetry.emit(&TornTail { segment: torn.segment, offset: torn.offset, bytes: torn.bytes.len() as u64 });

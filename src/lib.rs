@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod events;
 pub mod extract;
+pub mod geoip;
 pub mod index;
 pub mod journal;
 pub mod load;

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 pub mod aggregate;
 pub mod cursor;
+pub mod geoip;
 pub mod report;
 pub mod sinks;
 
@@ -59,6 +60,8 @@ pub enum ServiceError {
         "new since when? write since: with a date, a time or an age (since:7d), and until: if it shall end; nothing else can be asked here"
     )]
     NoSpan,
+    #[error(transparent)]
+    Geoip(#[from] geoip::GeoipError),
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }

@@ -76,7 +76,7 @@ impl ExporterActor {
             let notice = move |notice: &str| {
                 of_notice.telemetry.emit(&SinkOfOtherJournal { sink: of_notice.settings.name.as_str(), notice });
             };
-            let sink = open(&config.settings, config.store.history(), Box::new(notice))?;
+            let sink = open(&config.settings, config.store.history(), config.store.places(), Box::new(notice))?;
             let cursor = cursor(&config.settings, &config.state, &config.store);
             let feed = make_feed(&config, cursor.seq)?;
             Ok::<_, String>((sink, feed, cursor))

@@ -29,8 +29,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn new() -> Worker {
-        Worker { batcher: Batcher::new(), cache: IdCache::new() }
+    fn new(store: &Store) -> Worker {
+        Worker { batcher: store.batcher(), cache: IdCache::new() }
     }
 
     fn extract(&mut self, chunk: Chunk, store: &Store) -> Commit {
@@ -80,7 +80,7 @@ pub struct ExtractionActor {
 
 impl ExtractionActor {
     pub fn new(store: Store, journal: Addr<JournalActor>, workers: usize, waiting: Waiting) -> ExtractionActor {
-        let idle = (0..workers).map(|_| Worker::new()).collect();
+        let idle = (0..workers).map(|_| Worker::new(&store)).collect();
         ExtractionActor { store, journal, workers, idle, queue: Queue { len: waiting, ..Queue::default() }, busy: false }
     }
 
@@ -101,7 +101,7 @@ impl ExtractionActor {
                 let worker = worked.unwrap_or_else(|_| {
                     // The batcher catches panics of decoders; this one came from elsewhere, and took a chunk with it.
                     actor.journal.do_send(RunsLost { run: None });
-                    Worker::new()
+                    Worker::new(&actor.store)
                 });
                 actor.idle.push(worker);
                 // A chunk may have come between the worker's last look and now.
@@ -113,7 +113,7 @@ impl ExtractionActor {
     /// Gives back what bulk loading needed when there was nothing to do for a while.
     fn rest(&mut self) {
         if !std::mem::take(&mut self.busy) && self.idle.iter().any(|worker| worker.cache.memory_bytes() > 0) {
-            self.idle.iter_mut().for_each(|worker| *worker = Worker::new());
+            self.idle.iter_mut().for_each(|worker| *worker = Worker::new(&self.store));
             crate::os::memory::give_back();
         }
     }
@@ -131,7 +131,7 @@ impl Supervised for ExtractionActor {
     fn restarting(&mut self, _: &mut Self::Context) {
         // Workers of before find the old queue empty and end.
         while self.queue.pop().is_some() {}
-        self.idle = (0..self.workers).map(|_| Worker::new()).collect();
+        self.idle = (0..self.workers).map(|_| Worker::new(&self.store)).collect();
         self.journal.do_send(RunsLost { run: None });
     }
 }

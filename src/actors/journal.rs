@@ -86,6 +86,11 @@ pub struct RunsLost {
 #[rtype(result = "bool")]
 pub struct Drain;
 
+/// Ends the segment that is written, unless it is empty, so that it is sealed now.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct EndSegment;
+
 /// What a reload may change.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "()")]
@@ -643,6 +648,16 @@ impl Handler<RunsLost> for JournalActor {
 
     fn handle(&mut self, RunsLost { run }: RunsLost, _: &mut Self::Context) {
         self.void_runs(run);
+    }
+}
+
+impl Handler<EndSegment> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, _: EndSegment, _: &mut Self::Context) {
+        if let Some(committer) = self.committer.as_mut().filter(|committer| !committer.head().is_empty()) {
+            committer.roll(time::now());
+        }
     }
 }
 

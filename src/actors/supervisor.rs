@@ -47,6 +47,8 @@ pub struct Load {
 #[rtype(result = "watch::Receiver<IngestSnapshot>")]
 pub struct Retry(pub Selection);
 
+pub use super::journal::EndSegment;
+
 /// A configuration that was validated takes the place of the old one, as far as that is possible in place.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -472,6 +474,14 @@ impl Handler<Retry> for SupervisorActor {
             Box::new(ChunksReader::new(Box::new(move |now, budget| records.next_chunks(now, budget)))) as Box<dyn Reader>
         });
         MessageResult(self.spawn_once("retry", opener))
+    }
+}
+
+impl Handler<EndSegment> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, message: EndSegment, _: &mut Self::Context) {
+        self.journal.do_send(message);
     }
 }
 

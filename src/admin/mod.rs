@@ -7,6 +7,7 @@ pub mod access;
 pub mod problem;
 
 pub(crate) mod changes;
+pub(crate) mod geoip;
 pub(crate) mod health;
 pub(crate) mod questions;
 pub(crate) mod sinks;
@@ -164,6 +165,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(questions::routes)
                     .configure(changes::routes)
                     .configure(sinks::routes)
+                    .configure(geoip::routes)
                     .default_service(web::to(not_found)),
             )
             .default_service(web::to(not_found))

@@ -1,5 +1,6 @@
 //! Why a request was not answered: `application/problem+json` (RFC 9457), one closed list of codes.
 use crate::service::ServiceError;
+use crate::service::geoip::GeoipError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
@@ -87,6 +88,8 @@ impl From<ServiceError> for Problem {
             ServiceError::Cursor(error) => Problem::bad_cursor(&error),
             ServiceError::ByItself(_) | ServiceError::NoSpan => Problem::bad_request(&error),
             ServiceError::NoRecord(_) | ServiceError::NoSession(_) | ServiceError::NoSink(_) => Problem::not_found(error.to_string()),
+            ServiceError::Geoip(GeoipError::None(_)) => Problem::not_found(error.to_string()),
+            ServiceError::Geoip(GeoipError::Refused { .. } | GeoipError::Read { .. }) => Problem::bad_request(&error),
             error => Problem::failed(&error),
         }
     }

@@ -30,7 +30,7 @@ pub fn routes(routes: &mut web::ServiceConfig) {
 pub struct Nothing {}
 
 /// Who asks, as the kernel says.
-fn by(request: &HttpRequest) -> String {
+pub(super) fn by(request: &HttpRequest) -> String {
     match request.conn_data::<Peer>() {
         Some(Peer::Allowed { uid }) => format!("uid {uid}"),
         _ => "unknown".to_owned(),

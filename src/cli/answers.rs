@@ -204,6 +204,13 @@ pub fn rebuild(store: &Store, state: &State, now: Micros, progress: &mut dyn FnM
     Ok(report)
 }
 
+/// The same, so that old events have the terms that the databases in force give them; the ledger remembers which those were.
+pub fn geoip_apply(store: &Store, state: &State, now: Micros, progress: &mut dyn FnMut(u64, u64)) -> Result<RebuildReport, ServiceError> {
+    let report = rebuild(store, state, now, progress)?;
+    service::geoip::record_applied(store, report.segments, report.rebuilt, now)?;
+    Ok(report)
+}
+
 /// What a data directory holds; who runs on it is for the caller to add.
 pub fn status(store: &Store, data_dir: &Path, digest: Option<String>) -> Result<Status, ServiceError> {
     let Holdings {

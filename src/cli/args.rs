@@ -2,6 +2,7 @@
 //!
 //! A command's long help ends with examples that `tests/cli_args.rs` parses, so that none of them rots.
 use crate::events::{Field, Micros, time};
+use crate::geoip;
 use crate::index::aggregate::Interval;
 use crate::report::{self, Kind};
 use crate::simulate::{self, Shape, Simulation};
@@ -130,6 +131,8 @@ Examples:
     Quarantine(Quarantine),
     /// See where deliveries stand; test, pause, resume or repeat them
     Sinks(Sinks),
+    /// Import databases that tell where addresses are: country and autonomous system
+    Geoip(Geoip),
     /// Make a log that looks like Cowrie's, from a seed
     Simulate(Box<Simulate>),
     /// Build sidecars and state again from the journal
@@ -680,6 +683,82 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+With a database of countries, events have the term country (DE) of their src_ip; with one of autonomous systems, asn (AS64500). Both are \
+files in the MaxMind DB format, which are never fetched: GeoLite2-Country, GeoLite2-City and GeoLite2-ASN, or those of ip-location-db.
+
+Examples:
+  honeyguide geoip import GeoLite2-Country.mmdb
+  honeyguide geoip lookup 198.51.100.7
+  honeyguide search country:NL since:7d
+  honeyguide top asn by country"
+)]
+pub struct Geoip {
+    #[command(subcommand)]
+    pub action: GeoipAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum GeoipAction {
+    /// Check a database and put it in force, in place of the one before
+    #[command(after_long_help = "\
+The file is copied into the data directory. A running daemon takes it in at once, and reads the file as its own user. Events that come from \
+then on have the term; events of before have it after `honeyguide geoip apply`.
+
+Examples:
+  honeyguide geoip import GeoLite2-Country.mmdb
+  honeyguide geoip import GeoLite2-ASN.mmdb --json
+  honeyguide geoip import ipinfo_lite.mmdb --name asn")]
+    Import {
+        /// The database, in the MaxMind DB format
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// What to take it for, if it has both: country or asn [default: what it has]
+        #[arg(long, value_name = "KIND", value_parser = place_kind_parser())]
+        name: Option<geoip::Kind>,
+    },
+    /// List the databases in force
+    #[command(after_long_help = "\
+Examples:
+  honeyguide geoip list
+  honeyguide geoip list --json | jq -r '.[].built'")]
+    List,
+    /// Remove a database
+    #[command(after_long_help = "\
+Examples:
+  honeyguide geoip remove asn
+  honeyguide geoip remove country --json")]
+    Remove {
+        /// Which one: country or asn
+        #[arg(value_name = "KIND", value_parser = place_kind_parser())]
+        name: geoip::Kind,
+    },
+    /// Tell where an address is
+    #[command(after_long_help = "\
+Examples:
+  honeyguide geoip lookup 198.51.100.7
+  honeyguide geoip lookup 2001:db8::1 --json | jq -r .country")]
+    Lookup {
+        /// The address
+        #[arg(value_name = "ADDRESS")]
+        address: std::net::IpAddr,
+    },
+    /// Give events of before the terms of the databases in force
+    #[command(after_long_help = "\
+Builds all sidecars again from the journal, which a running daemon does while it goes on with its work; the segment that it writes is ended \
+first. Needed behind an import, a replacement or a removal, for events that were there before it. What retention has left nothing but answers \
+of stays as it is. The ledger remembers which databases were in force.
+
+Examples:
+  honeyguide geoip apply
+  honeyguide geoip apply --json")]
+    Apply,
+}
+
+#[derive(Args, Debug)]
+#[command(
     group = ArgGroup::new("length").args(["events", "sessions", "live"]),
     after_long_help = "\
 The same options give the same bytes on every machine. All addresses are from ranges that no host on \
@@ -829,6 +908,11 @@ fn field_parser() -> impl TypedValueParser<Value = Field> {
 fn interval_parser() -> impl TypedValueParser<Value = Interval> {
     PossibleValuesParser::new(Interval::ALL.map(|interval| PossibleValue::new(interval.name())))
         .map(|name| Interval::parse(&name).expect("only names of intervals are possible"))
+}
+
+fn place_kind_parser() -> impl TypedValueParser<Value = geoip::Kind> {
+    PossibleValuesParser::new(geoip::Kind::ALL.map(geoip::Kind::name))
+        .map(|name| geoip::Kind::parse(&name).expect("only names of kinds are possible"))
 }
 
 fn reason_parser() -> impl TypedValueParser<Value = Reason> {

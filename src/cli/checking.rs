@@ -19,10 +19,11 @@ pub fn show(bar: &ProgressBar, done: u64, total: u64) {
     bar.tick();
 }
 
-/// Lets the daemon do it; answers the report at the end.
+/// Lets the daemon do `what`, a path below the API's; answers the report at the end.
 pub fn follow<Report: DeserializeOwned>(client: &Client, what: &str, bar: &ProgressBar) -> anyhow::Result<Report> {
     let mut report = None;
-    let followed = client.post_lines(&["api", "v1", what], &(), &mut |line| {
+    let path: Vec<&str> = ["api", "v1"].into_iter().chain(what.split('/')).collect();
+    let followed = client.post_lines(&path, &(), &mut |line| {
         match serde_json::from_slice(line).context("the daemon's answer cannot be read: is it of another version?")? {
             Checking::Progress { done, total } => show(bar, done, total),
             Checking::Report(found) => report = Some(found),

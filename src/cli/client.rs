@@ -81,6 +81,9 @@ pub fn open(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<DataDi
         let bytes = torn.bytes.len();
         eprintln!("honeyguide: segment {} ended in {bytes} bytes of an incomplete block: moved to quarantine", torn.segment);
     }
+    for refused in &report.places_refused {
+        eprintln!("honeyguide: {}", printable(refused));
+    }
     for segment in &report.sidecars_rebuilt {
         eprintln!("honeyguide: the index of segment {segment} was missing or stale: built again");
     }

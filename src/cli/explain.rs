@@ -6,8 +6,11 @@ use crate::config::{Receiver, SinkSettings};
 use crate::events::batch::{Batcher, Explained, Explanation};
 use crate::events::decoder::Identity;
 use crate::events::{DOCUMENT_BYTES_MAX, Field, Micros, time};
+use crate::geoip;
 use crate::index::query::Query;
+use crate::journal::fs::RealFs;
 use crate::sources::Format;
+use crate::store::Layout;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, Read};
@@ -20,7 +23,10 @@ pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
     };
     let sinks = settings.as_ref().map_or(&[][..], |settings| &settings.sinks);
     let named = context.format(args.format.as_deref())?;
-    let mut batcher = Batcher::new();
+    // Where addresses are, tells the data directory, if there is one and it may be looked into.
+    let dir = settings.as_ref().map(|settings| Layout::new(&settings.data_dir).geoip);
+    let places = dir.map(|dir| geoip::Handle::open(&RealFs, &dir).0).unwrap_or_default();
+    let mut batcher = Batcher::with_places(places);
     let (mut lines, mut refused) = (0u64, 0u64);
     let mut tell = |line: &[u8]| -> anyhow::Result<()> {
         if line.iter().all(u8::is_ascii_whitespace) {

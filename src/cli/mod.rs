@@ -15,6 +15,7 @@ pub mod demo;
 pub mod distinct;
 pub mod explain;
 pub mod format;
+pub mod geoip;
 pub mod in_process;
 pub mod ingested;
 pub mod load;
@@ -81,6 +82,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Verify => verify::run(context),
         Command::Ingested(args) => ingested::run(args, context),
         Command::Quarantine(args) => quarantine::run(args, context),
+        Command::Geoip(args) => geoip::run(args, context),
         Command::Sinks(args) => sinks::run(args, context),
         Command::Simulate(args) => simulate::run(args, context),
         Command::Rebuild => rebuild::run(context),

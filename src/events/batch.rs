@@ -2,7 +2,8 @@
 //!
 //! A worker thread keeps one [`Batcher`], whose tables and buffers are reused: lines are validated and their terms noted,
 //! identities are computed and asked for, and only what is new is added up and compressed. What comes out is a function of the
-//! lines alone (and of when they were received): [`Batcher::index`] gives the same from the lines in the journal.
+//! lines (of when they were received, and of the databases of [places](crate::geoip) in force): [`Batcher::index`] gives the same
+//! from the lines in the journal.
 //!
 //! No line can hurt: one that panics its decoder is refused and the rest is kept.
 use super::act::{self, Act, Sequence};
@@ -18,6 +19,7 @@ use super::time::{EARLIEST, MICROS_PER_DAY, hour_of};
 use super::wrapping::Unwrapped;
 use super::{EventId, Field, LINE_BYTES_MAX, Micros};
 use crate::extract::{self, Found, Indicator};
+use crate::geoip::{self, Lookup};
 use crate::index::{BlockTerms, HOUR_UNKNOWN, id_hash, session_key};
 use crate::sources::{Chunk, Format, Origin, Reason, Refused};
 use foldhash::SharedSeed;
@@ -217,6 +219,7 @@ pub struct Batcher {
     candidates: Vec<Range<u32>>,
     event: Event,
     indicators: Indicators,
+    places: Lookup,
     noted: Vec<Noted>,
     terms: Vec<Term>,
     ids: Vec<EventId>,
@@ -239,13 +242,20 @@ impl Default for Batcher {
 }
 
 impl Batcher {
+    /// One that knows no places.
     pub fn new() -> Batcher {
+        Batcher::with_places(geoip::Handle::default())
+    }
+
+    /// One that looks up where addresses are, in the databases that are in force when it begins with a chunk, a block or a line.
+    pub fn with_places(places: geoip::Handle) -> Batcher {
         Batcher {
             compressor: compressor(),
             compressed: Vec::new(),
             candidates: Vec::new(),
             event: Event::default(),
             indicators: Indicators::default(),
+            places: Lookup::new(places),
             noted: Vec::new(),
             terms: Vec::new(),
             ids: Vec::new(),
@@ -443,7 +453,8 @@ impl Batcher {
 
     fn decode_one(&mut self, format: Format, line: &[u8]) -> Result<(), Fault> {
         self.event.reset(false);
-        catch_unwind(AssertUnwindSafe(|| decode_line(format.decoder(), line, &mut self.event, &mut self.indicators)))
+        self.places.refresh();
+        catch_unwind(AssertUnwindSafe(|| decode_line(format.decoder(), line, &mut self.event, &mut self.indicators, &mut self.places)))
             .unwrap_or(Err(Fault::Panic))
     }
 
@@ -455,6 +466,7 @@ impl Batcher {
         self.ids.clear();
         self.own_ids.clear();
         self.event.reset(simdutf8::basic::from_utf8(data).is_ok());
+        self.places.refresh();
     }
 
     /// Finds the lines, passing over blank ones and splitting arrays; true when there were arrays.
@@ -518,7 +530,7 @@ impl Batcher {
             let range = self.candidates[self.at].clone();
             let line = &data[range.start as usize..range.end as usize];
             self.event.begin();
-            if let Err(fault) = decode_line(decoder, line, &mut self.event, &mut self.indicators) {
+            if let Err(fault) = decode_line(decoder, line, &mut self.event, &mut self.indicators, &mut self.places) {
                 return Some(fault);
             }
             let event = &self.event;
@@ -691,15 +703,24 @@ impl Batcher {
     }
 }
 
-/// Everything a line says: what its decoder notes, and the indicators of its texts.
+/// Everything a line says: what its decoder notes, where its address is, and the indicators of its texts.
 #[inline]
-fn decode_line(decoder: &dyn Decoder, line: &[u8], event: &mut Event, indicators: &mut Indicators) -> Result<(), Fault> {
+fn decode_line(
+    decoder: &dyn Decoder,
+    line: &[u8],
+    event: &mut Event,
+    indicators: &mut Indicators,
+    places: &mut Lookup,
+) -> Result<(), Fault> {
     super::poison("decoder::line", || line);
     if line.len() > LINE_BYTES_MAX {
         return Err(Fault::TooLong);
     }
     decoder.decode(line, event).map_err(Fault::Flaw)?;
     (event.act, event.sequence) = act::note(line, event);
+    if places.knows_places() {
+        note_place(line, event, places);
+    }
     event.own_terms = event.terms.len();
     for at in 0..event.texts.len() {
         let (context, text) = event.texts[at];
@@ -710,6 +731,19 @@ fn decode_line(decoder: &dyn Decoder, line: &[u8], event: &mut Event, indicators
     }
     event.finish();
     Ok(())
+}
+
+/// Notes country and autonomous system of the address that the attack came from; of several the last counts, as in [`act`].
+#[inline]
+fn note_place(line: &[u8], event: &mut Event, places: &mut Lookup) {
+    let Some(address) = event.terms.iter().rev().find(|term| term.field == Field::SrcIp).map(|term| term.value) else { return };
+    let place = places.place(address.of(line, &event.arena));
+    if let Some(country) = place.country() {
+        event.add_made(Field::Country, country);
+    }
+    if let Some(asn) = place.asn() {
+        event.add_made(Field::Asn, asn);
+    }
 }
 
 /// Own time if it can be believed, else when it was received.

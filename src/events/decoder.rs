@@ -99,7 +99,7 @@ pub struct Event {
     pub id: Option<EventId>,
     /// In the order of the line, then the indicators of the texts.
     pub terms: Vec<Term>,
-    /// How many of them are members of the line, or [joined](super::act) of some.
+    /// How many of them are members of the line, or [made](Field::is_derived) of some.
     pub own_terms: usize,
     pub act: Act,
     /// Of the commands typed.
@@ -377,6 +377,16 @@ impl Event {
         // A chunk is at most a document, and no value grows more than threefold: far below the 2 GiB that fit here.
         assert!(self.arena.len() < IN_ARENA as usize, "the arena of one chunk is bounded by the chunk");
         Span { start: start as u32 | IN_ARENA, len: (self.arena.len() - start) as u32 }
+    }
+
+    /// Notes a term whose short value is not in the line.
+    #[inline]
+    pub(super) fn add_made(&mut self, field: Field, value: &[u8]) {
+        debug_assert!(value.len() <= TERM_VALUE_BYTES_MAX);
+        let start = self.arena.len();
+        self.arena.extend_from_slice(value);
+        let value = self.since(start);
+        self.add(field, value);
     }
 
     /// Notes a term whose value is not in the line, unless the event has it.

@@ -79,18 +79,30 @@ fields! {
     Download "download" "URL of a downloaded file, and its SHA-256",
     Upload "upload" "name of an uploaded file, and its SHA-256",
     Tunnel "tunnel" "host and port asked for through a tunnel",
+    Country "country" "country of src_ip, by an imported database: DE",
+    Asn "asn" "autonomous system of src_ip, by an imported database: AS64500",
 }
 
 impl Field {
     /// Whether its values are found in texts: they need not stand in the line as they are.
     pub fn is_indicator(self) -> bool {
-        let behind_members = self as u8 > Field::Cve as u8 && !matches!(self, Field::Channel | Field::Sender) && !self.is_joined();
+        let behind_members = self as u8 > Field::Cve as u8 && !matches!(self, Field::Channel | Field::Sender) && !self.is_derived();
         behind_members || matches!(self, Field::Url | Field::Cve | Field::Hassh | Field::Fingerprint | Field::Ja4 | Field::Ja4h)
     }
 
     /// Whether its values are made of other fields' values of the same event.
     pub fn is_joined(self) -> bool {
         matches!(self, Field::Credential | Field::CommandLine | Field::Download | Field::Upload | Field::Tunnel)
+    }
+
+    /// Whether its values are looked up in a database ([`crate::geoip`]).
+    pub fn is_place(self) -> bool {
+        matches!(self, Field::Country | Field::Asn)
+    }
+
+    /// Whether its values do not stand in the line, but are made of those that do.
+    pub fn is_derived(self) -> bool {
+        self.is_joined() || self.is_place()
     }
 
     /// The field with number `index`, the inverse of `field as u8`.

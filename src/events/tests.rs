@@ -507,3 +507,63 @@ fn more_distinct_texts_than_are_remembered_change_nothing() {
         assert_eq!(batch.detections, [(Field::Url, 5_000), (Field::Ipv4, 5_000)]);
     }
 }
+
+/// Databases that know 198.51.100.0/24.
+fn places() -> crate::geoip::Handle {
+    use crate::geoip::mmdb::{Shape, written};
+    use crate::geoip::{Database, Handle};
+    let database = |shape, value| {
+        let bytes = written(shape, &[("198.51.100.0/24", value)]);
+        Some(Arc::new(Database::open(Arc::new(bytes)).expect("a database")))
+    };
+    let handle = Handle::default();
+    handle.change(|databases| {
+        databases.country = database(Shape::FlatCountry, "DE");
+        databases.asn = database(Shape::FlatAsn, "64500");
+    });
+    handle
+}
+
+#[test]
+fn an_event_is_where_its_address_is() {
+    let handle = places();
+    let mut batcher = Batcher::with_places(handle.clone());
+    let mut terms = |line: &str| {
+        let mut terms = Vec::new();
+        batcher.terms(Format::COWRIE, line.as_bytes(), RECEIVED_AT, &mut |field, value| {
+            terms.extend(field.is_place().then(|| (field, String::from_utf8_lossy(value).into_owned())));
+        });
+        terms
+    };
+    let known = vec![(Field::Country, "DE".to_owned()), (Field::Asn, "AS64500".to_owned())];
+    assert_eq!(terms(r#"{"eventid":"cowrie.session.connect","src_ip":"198.51.100.7"}"#), known);
+    assert_eq!(terms(r#"{"eventid":"cowrie.session.connect","src_ip":"198.51.100.\u0037"}"#), known, "as it is meant");
+    for line in [
+        r#"{"eventid":"x","src_ip":"203.0.113.7"}"#,
+        r#"{"eventid":"x","src_ip":"::1"}"#,
+        r#"{"eventid":"x","src_ip":"\ud800"}"#,
+        r#"{"eventid":"x","src_ip":""}"#,
+        r#"{"eventid":"x","dst_ip":"198.51.100.7"}"#,
+        r#"{"eventid":"x"}"#,
+    ] {
+        assert_eq!(terms(line), [], "{line}");
+    }
+    handle.change(|databases| databases.country = None);
+    assert_eq!(terms(r#"{"eventid":"x","src_ip":"198.51.100.7"}"#), known[1..], "other databases count from the next line on");
+}
+
+#[test]
+fn places_are_indexed_alike_when_lines_come_and_from_stored_lines_and_are_no_detections() {
+    let lines: String = (0..600).map(|n| format!("{{\"eventid\":\"x\",\"src_ip\":\"198.51.{}.{}\"}}\n", 99 + n % 3, n % 256)).collect();
+    let mut batcher = Batcher::with_places(places());
+    let batch = batcher.extract(chunk(lines.as_bytes()), &());
+    assert_eq!((batch.events, &batch.detections[..]), (600, &[][..]));
+    let count = |at: usize| batch.terms.counts.iter().filter(|row| row.term as usize == at).map(|row| row.count).sum();
+    let terms = batch.terms.terms.iter().enumerate();
+    let mut counts: Vec<(Field, u32)> = terms.filter(|(_, term)| term.field.is_place()).map(|(at, term)| (term.field, count(at))).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [(Field::Country, 200), (Field::Asn, 200)]);
+    let (terms, ..) = Batcher::with_places(places()).index(&batch.lines, &[run(batch.events)]);
+    assert_eq!(format!("{terms:?}"), format!("{:?}", batch.terms));
+    same(&Batcher::with_places(Default::default()).extract(chunk(lines.as_bytes()), &()), &extract(lines.as_bytes()));
+}

@@ -45,7 +45,7 @@ pub struct Clause {
 impl Clause {
     pub fn matches(&self, field: Field, value: &[u8]) -> bool {
         // What joined values say, the members that they are made of say as well.
-        self.field.map_or(!field.is_joined(), |asked| asked == field) && self.pattern.matches(value)
+        self.field.map_or(!field.is_derived(), |asked| asked == field) && self.pattern.matches(value)
     }
 }
 

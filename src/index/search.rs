@@ -523,7 +523,7 @@ fn clause_blocks(index: &dyn IndexPart, clause: &Clause) -> Result<BlockSet, Sid
         return field_blocks(index, field, &clause.pattern);
     }
     let mut blocks = BlockSet::new();
-    for &field in Field::ALL.iter().filter(|field| !field.is_joined()) {
+    for &field in Field::ALL.iter().filter(|field| !field.is_derived()) {
         blocks.union(&field_blocks(index, field, &clause.pattern)?);
     }
     Ok(blocks)

@@ -207,7 +207,7 @@ impl Fs for RealFs {
         if file.metadata()?.len() == 0 {
             return Ok(Arc::new(Vec::new()));
         }
-        // SAFETY: the files mapped are sidecars, written once under a temporary name and never changed afterwards.
+        // SAFETY: the files mapped are sidecars and imported databases, written once under a temporary name and never changed afterwards.
         let map = unsafe { memmap2::Mmap::map(&file)? };
         map.advise(memmap2::Advice::Random)?;
         Ok(Arc::new(RealMap(map)))

@@ -226,6 +226,8 @@ const fn list(name: &'static str, title: &'static str, field: Field, part: Part,
 pub const LISTS: &[List] = &[
     list("src_ip", "Addresses", Field::SrcIp, Part::Whole, true, true),
     list("network", "Networks", Field::SrcIp, Part::Network, false, true),
+    list("country", "Countries", Field::Country, Part::Whole, false, true),
+    list("asn", "Networks by AS", Field::Asn, Part::Whole, false, true),
     list("credential", "Credentials", Field::Credential, Part::Whole, false, true),
     list("username", "User names", Field::Username, Part::Whole, false, true),
     list("password", "Passwords", Field::Password, Part::Whole, false, true),

@@ -5,6 +5,7 @@ use crate::actors::supervisor::ToSink;
 use crate::config::{Settings, SinkSettings};
 use crate::daemon::Engine;
 use crate::events::{EventId, Format, Micros, time};
+use crate::geoip::Handle;
 use crate::sinks::delivery::{Command, SinkSnapshot, SinkState};
 use crate::sinks::feed::BatchLimits;
 use crate::sinks::{Answer, Batch, Item, Outcome};
@@ -280,7 +281,7 @@ pub fn order_stopped(
         Order::ReplaySince(at) => cursor.seq = store.seq_at(at)?,
     }
     if matches!(order, Order::ReplayFrom(_) | Order::ReplaySince(_)) {
-        let made = crate::sinks::open::open(sink, store.history(), Box::new(|_| ())).map_err(ServiceError::Sink)?;
+        let made = crate::sinks::open::open(sink, store.history(), store.places(), Box::new(|_| ())).map_err(ServiceError::Sink)?;
         made.rewound().map_err(ServiceError::Sink)?;
     }
     state.save_cursor(name, cursor).map_err(|error| ServiceError::Sink(error.to_string()))?;
@@ -295,7 +296,9 @@ pub async fn test(settings: &Settings, name: &str) -> Result<TestReport, Service
     let sink = known(&settings.sinks, name)?.clone();
     let (timeout, begun) = (sink.policy.timeout, tokio::time::Instant::now());
     // Made anew, so that it can be asked while the running one waits, is paused, or could not be made.
-    let made = tokio::task::spawn_blocking(move || crate::sinks::open::open(&sink, History::default(), Box::new(|_| ()))).await;
+    let made =
+        tokio::task::spawn_blocking(move || crate::sinks::open::open(&sink, History::default(), &Handle::default(), Box::new(|_| ())))
+            .await;
     let outcome = match made.unwrap_or_else(|panic| Err(panic.to_string())) {
         Ok(made) => tokio::time::timeout(timeout, made.probe()).await.unwrap_or_else(|_| Outcome {
             answer: Answer::Retry { after: None, why: format!("no answer within {} s", timeout.as_secs()) },

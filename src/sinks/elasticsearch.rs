@@ -21,6 +21,7 @@ use super::webhook::Received;
 use super::{Answer, Batch, Item, Outcome, Request, Sink, Verdict};
 use crate::events::batch::Batcher;
 use crate::events::{Field, time};
+use crate::geoip;
 use crate::report::compatible::Document;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
@@ -63,6 +64,7 @@ pub struct Elasticsearch {
     /// One puts it, the others wait.
     preparing: tokio::sync::Mutex<()>,
     encoders: Mutex<Vec<Encoder>>,
+    places: geoip::Handle,
 }
 
 impl Elasticsearch {
@@ -81,8 +83,14 @@ impl Elasticsearch {
         }
         let mut bulk = below(&root, &["_bulk"]);
         bulk.set_query(Some(&format!("filter_path={FILTER_PATH}")));
-        let (prepared, preparing, encoders) = Default::default();
-        Ok(Elasticsearch { http: Http::new(http)?, prefix, sender_days_max, root, bulk, prepared, preparing, encoders })
+        let (prepared, preparing, encoders, places) = Default::default();
+        Ok(Elasticsearch { http: Http::new(http)?, prefix, sender_days_max, root, bulk, prepared, preparing, encoders, places })
+    }
+
+    /// Documents say where addresses are.
+    #[must_use]
+    pub fn with_places(self, places: geoip::Handle) -> Elasticsearch {
+        Elasticsearch { places, ..self }
     }
 
     /// Puts the template unless that was done; a failure is never the items'.
@@ -161,7 +169,8 @@ impl Elasticsearch {
 
 impl Sink for Elasticsearch {
     fn encode(&self, batch: &Batch) -> Result<Request, String> {
-        let mut encoder = self.encoders.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let encoder = self.encoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut encoder = encoder.unwrap_or_else(|| Encoder::new(self.places.clone()));
         let body = encoder.body(&self.prefix, self.sender_days_max, batch);
         // As many are kept as encode at once.
         self.encoders.lock().unwrap_or_else(PoisonError::into_inner).push(encoder);
@@ -351,14 +360,12 @@ impl std::fmt::Debug for Encoder {
     }
 }
 
-impl Default for Encoder {
-    fn default() -> Encoder {
-        let (terms, values, action) = (Vec::new(), Vec::new(), Vec::new());
-        Encoder { batcher: Batcher::new(), terms, values, received: Received::default(), day: 0, action }
-    }
-}
-
 impl Encoder {
+    fn new(places: geoip::Handle) -> Encoder {
+        let (terms, values, action) = (Vec::new(), Vec::new(), Vec::new());
+        Encoder { batcher: Batcher::with_places(places), terms, values, received: Received::default(), day: 0, action }
+    }
+
     fn body(&mut self, prefix: &str, sender_days_max: Option<u32>, batch: &Batch) -> Vec<u8> {
         let mut out = Vec::with_capacity(2 * batch.payload.len() + 512 * batch.items.len());
         self.action.clear();

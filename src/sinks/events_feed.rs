@@ -23,7 +23,8 @@ impl EventsFeed {
     /// Begins at the event with sequence number `from`. Without `wants_time` and without a filter, an item's time is when it was
     /// received.
     pub fn new(store: Store, from: u64, filter: Option<Query>, wants_time: bool) -> EventsFeed {
-        EventsFeed { reader: JournalReader::new(store, from), filter, wants_time, batcher: Batcher::new() }
+        let batcher = store.batcher();
+        EventsFeed { reader: JournalReader::new(store, from), filter, wants_time, batcher }
     }
 }
 

@@ -7,6 +7,7 @@ use super::guvi::Guvi;
 use super::http::{self, Credentials, HttpSettings, Secret};
 use super::webhook::{Webhook, WebhookSettings};
 use crate::config::{Compression, Credential, HttpReceiver, Receiver, SinkSettings};
+use crate::geoip;
 use crate::store::History;
 use crate::telemetry::printable::printable;
 use std::io::Read;
@@ -18,8 +19,14 @@ const SECRET_BYTES_MAX: u64 = 16 << 10;
 
 /// Makes the sink; on a thread that may block. An error says what to mend.
 ///
-/// It gets events of the journal of `history`; `notice` is told, for people, when what it has comes from another.
-pub fn open(settings: &SinkSettings, history: History, notice: Box<dyn Fn(&str) + Send + Sync>) -> Result<Arc<dyn Sink>, String> {
+/// It gets events of the journal of `history`, and `places` say where they come from; `notice` is told, for people, when what it has
+/// comes from another.
+pub fn open(
+    settings: &SinkSettings,
+    history: History,
+    places: &geoip::Handle,
+    notice: Box<dyn Fn(&str) + Send + Sync>,
+) -> Result<Arc<dyn Sink>, String> {
     let told = |error: http::HttpError| error.to_string();
     Ok(match &settings.receiver {
         Receiver::File(file) => Arc::new(FileSink::of_journal(file.clone(), history, notice)),
@@ -27,7 +34,7 @@ pub fn open(settings: &SinkSettings, history: History, notice: Box<dyn Fn(&str) 
             let secret = secret_file.as_deref().map(secret).transpose()?;
             Arc::new(Webhook::new(WebhookSettings { http: http_settings(settings, http)?, secret }).map_err(told)?)
         }
-        Receiver::Elasticsearch { .. } => Arc::new(elasticsearch(settings)?),
+        Receiver::Elasticsearch { .. } => Arc::new(elasticsearch(settings)?.with_places(places.clone())),
         Receiver::Guvi { http, .. } => Arc::new(Guvi::new(http_settings(settings, http)?).map_err(told)?),
     })
 }

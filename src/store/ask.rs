@@ -77,7 +77,7 @@ impl LineTerms for Terms {
 
     fn verbatim(&self, format: Format, field: Field) -> bool {
         // Indicators are often written differently from what they mean.
-        !field.is_indicator() && !field.is_joined() && format.decoder().verbatim(field)
+        !field.is_indicator() && !field.is_derived() && format.decoder().verbatim(field)
     }
 }
 
@@ -115,7 +115,7 @@ impl Store {
 
     /// A decoder for search.
     pub fn terms(&self) -> Terms {
-        Terms { batcher: Batcher::new() }
+        Terms { batcher: self.batcher() }
     }
 }
 

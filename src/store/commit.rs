@@ -39,7 +39,8 @@ pub struct Committed {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, head: Head, live: Arc<Live>, jobs: mpsc::Sender<Job>) -> Committer {
-        Committer { shared, head, live, jobs, batcher: Batcher::new(), known: Vec::new(), cache: IdCache::new(), moved: Vec::new() }
+        let batcher = shared.batcher();
+        Committer { shared, head, live, jobs, batcher, known: Vec::new(), cache: IdCache::new(), moved: Vec::new() }
     }
 
     /// Commits a batch that was checked against the view of `generation`; its ticket comes back from the writer.

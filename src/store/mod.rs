@@ -29,6 +29,8 @@ pub use view::{Known, Live, Sealed, View};
 pub use writer::{Durable, Fault, Ticket, Writer};
 
 use crate::events::Micros;
+use crate::events::batch::Batcher;
+use crate::geoip;
 use crate::journal::block::Checkpoints;
 use crate::journal::fs::{Fs, Pool};
 use crate::journal::log::Log;
@@ -81,6 +83,8 @@ pub struct Layout {
     /// The part of the quarantine that sinks' receivers refused.
     pub undelivered: PathBuf,
     pub state: PathBuf,
+    /// Databases of countries and autonomous systems.
+    pub geoip: PathBuf,
 }
 
 impl Layout {
@@ -93,6 +97,7 @@ impl Layout {
             quarantine: dir("quarantine"),
             undelivered: dir("undelivered"),
             state: dir("state"),
+            geoip: dir("geoip"),
         }
     }
 }
@@ -132,6 +137,8 @@ pub(crate) struct Shared {
     /// Checkpoints of others than sources, for the next segment's opening; an empty value forgets one.
     pub carried: Mutex<Checkpoints>,
     pub schemas: Schemas,
+    /// Where addresses are, for everything that decodes lines of this store.
+    pub places: geoip::Handle,
     history: OnceLock<History>,
 }
 
@@ -150,6 +157,10 @@ pub struct Probes {
 }
 
 impl Shared {
+    pub fn batcher(&self) -> Batcher {
+        Batcher::with_places(self.places.clone())
+    }
+
     pub fn view(&self) -> Arc<View> {
         self.view.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
@@ -190,6 +201,16 @@ impl Store {
 
     pub fn layout(&self) -> &Layout {
         &self.0.layout
+    }
+
+    /// The databases that tell where addresses are.
+    pub fn places(&self) -> &geoip::Handle {
+        &self.0.places
+    }
+
+    /// What decodes lines of this store: as they are indexed from now on.
+    pub fn batcher(&self) -> Batcher {
+        self.0.batcher()
     }
 
     /// Bytes an unprivileged writer may still write under the data directory.

@@ -8,6 +8,7 @@ use super::writer::Writer;
 use super::{History, JOURNAL, Layout, Limits, Shared, Store};
 use crate::events::batch::{Batcher, StoredRun};
 use crate::events::{EventId, Micros};
+use crate::geoip;
 use crate::index::live::LiveIndex;
 use crate::index::sidecar;
 use crate::journal::block::{Checkpoints, Header, Run, Seal};
@@ -51,6 +52,8 @@ pub struct OpenReport {
     pub torn: Option<TornTail>,
     /// Places that cannot be read; their events are not in the answers.
     pub damage: Vec<Damage>,
+    /// Databases of countries or autonomous systems that cannot be used, and why.
+    pub places_refused: Vec<String>,
 }
 
 /// What is known from outside the journal about how far it was committed.
@@ -76,6 +79,7 @@ pub fn open(
     let quarantine = Quarantine::open(fs.clone(), &layout, limits.quarantine_bytes, now)?;
     let ledger = Log::open(fs.clone(), &layout.ledger, "ledger", limits.ledger_bytes, now)?;
     let schemas = Schemas::read(&ledger)?;
+    let (places, places_refused) = geoip::Handle::open(&*fs, &layout.geoip);
     let probes = Arc::<super::Probes>::default();
     let pool = Pool::new(fs.clone(), limits.open_files);
     let shared = Arc::new(Shared {
@@ -93,9 +97,12 @@ pub fn open(
         holds: Mutex::default(),
         carried: Mutex::default(),
         schemas,
+        places,
         history: OnceLock::new(),
     });
-    open_journal(shared, committed, now, progress)
+    let mut parts = open_journal(shared, committed, now, progress)?;
+    parts.report.places_refused = places_refused;
+    Ok(parts)
 }
 
 impl Store {
@@ -218,7 +225,7 @@ fn resume_last(
             return Ok(Last { head, file, live, ended: None });
         };
         progress(&format!("reading segment {last}"));
-        let mut indexer = Indexer::new();
+        let mut indexer = Indexer::new(shared);
         let options = ResumeOptions {
             dir,
             segment: last,
@@ -284,8 +291,8 @@ pub(super) struct Indexer {
 }
 
 impl Indexer {
-    pub(super) fn new() -> Indexer {
-        Indexer { index: LiveIndex::new(), batcher: Batcher::new(), blocks: 0 }
+    pub(super) fn new(shared: &Shared) -> Indexer {
+        Indexer { index: LiveIndex::new(), batcher: shared.batcher(), blocks: 0 }
     }
 
     fn add(&mut self, block: &ScannedBlock, lines: &[u8]) {
@@ -331,7 +338,7 @@ fn open_ended(
     }
     progress(&format!("indexing segment {number}"));
     let scan = segment::scan(&*file, number, false).map_err(io_error)?;
-    let mut indexer = Indexer::new();
+    let mut indexer = Indexer::new(shared);
     match index {
         Some(index) => indexer.index = index,
         None => {

@@ -31,7 +31,7 @@ impl Store {
         let Some(file) = sealed.file.clone() else { return Ok(Rebuilt::NoEvidence) };
         let scan = segment::scan(&*file, number, false)?;
         let mut damage = scan.damage;
-        let mut indexer = Indexer::new();
+        let mut indexer = Indexer::new(shared);
         index_blocks(&*file, &scan.blocks, number, &mut indexer, &mut damage);
         if !damage.is_empty() && sealed.sidecar.verify().is_ok() {
             return Ok(Rebuilt::Kept(damage));

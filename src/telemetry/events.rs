@@ -245,6 +245,8 @@ events! {
         segment: u64, offset: u64, detail: &'e str,
     } |_, _| ();
     SidecarRebuilt<'e> "sidecar_rebuilt" "index" Warning, "sidecar rebuilt from the journal" { segment: u64, cause: &'e str, duration: Duration } |_, _| ();
+    /// Nobody is told where addresses are; everything else goes on.
+    GeoipRefused<'e> "geoip_refused" "geoip" Warning, "database of countries or autonomous systems not used" { error: &'e str } |_, _| ();
     StateRebuilt<'e> "state_rebuilt" "state" Warning, "state rebuilt from the journal" { cause: &'e str, duration: Duration } |_, _| ();
 
     /// A request to a sink's receiver arrived.

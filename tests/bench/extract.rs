@@ -1,9 +1,13 @@
 //! What the hot path costs per event: `HONEYGUIDE_CORPUS=… cargo bench --bench extract`.
 //!
+//! With `HONEYGUIDE_GEOIP=DIR` (a data directory's `geoip`) also with the places of addresses.
+//!
 //! Real Cowrie lines in their real order, cut into chunks, in memory; CPU time of one thread, so that a busy machine shows less.
 use honeyguide::events::batch::StoredRun;
 use honeyguide::events::decoder::Event;
 use honeyguide::events::{Batcher, EventId, Known};
+use honeyguide::geoip;
+use honeyguide::journal::fs::RealFs;
 use honeyguide::sources::{CHUNK_BYTES, Chunk, Format, Origin, Source};
 use std::hint::black_box;
 use std::io::Read;
@@ -14,7 +18,7 @@ use std::time::Duration;
 /// Events per measurement, at least.
 const EVENTS: usize = 1_000_000;
 
-const STAGES: usize = 7;
+const STAGES: usize = 8;
 
 struct Everything;
 
@@ -46,6 +50,8 @@ fn main() {
     println!("{} files, {} lines of {} bytes on average, {} rounds", paths.len(), lines.len(), data.len() / lines.len(), rounds);
 
     let mut batcher = Batcher::new();
+    let geoip = std::env::var_os("HONEYGUIDE_GEOIP").map(|dir| geoip::Handle::open(&RealFs, Path::new(&dir)).0).unwrap_or_default();
+    let mut with_places = Batcher::with_places(geoip);
     let mut event = Event::default();
     let mut ids = Vec::new();
     let mut stages = [Duration::MAX; STAGES];
@@ -73,6 +79,12 @@ fn main() {
                     black_box(batcher.index(chunk, &runs));
                 }
             });
+            sums[7] += cpu(|| {
+                for chunk in &chunks {
+                    let runs = [StoredRun { events: u32::MAX, format: Some(Format::COWRIE), received_at: i64::MAX, ids: &[] }];
+                    black_box(with_places.index(chunk, &runs));
+                }
+            });
             sums[6] += cpu(|| {
                 for lines in lines.chunks(1_024) {
                     ids.clear();
@@ -88,8 +100,16 @@ fn main() {
             *best = (*best).min(sum);
         }
     }
-    let names =
-        ["id (one by one)", "parse and terms", "zstd", "index()", "extract(), nothing known", "extract(), all known", "id (many at once)"];
+    let names = [
+        "id (one by one)",
+        "parse and terms",
+        "zstd",
+        "index()",
+        "extract(), nothing known",
+        "extract(), all known",
+        "id (many at once)",
+        "index() with places",
+    ];
     for (name, stage) in names.iter().zip(stages) {
         println!("{name:28} {:7.0} ns/event", stage.as_nanos() as f64 / (rounds * lines.len()) as f64);
     }

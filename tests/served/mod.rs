@@ -5,7 +5,9 @@ use honeyguide::admin;
 use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
-use honeyguide::cli::{count, distinct, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top, verify};
+use honeyguide::cli::{
+    count, distinct, geoip, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top, verify,
+};
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
 use honeyguide::os::notify::Notifier;
@@ -77,6 +79,7 @@ impl Home {
             Command::Ingested(args) => ingested::answer(args, &context, &mut out),
             Command::Quarantine(args) => quarantine::answer(args, &context, &mut out),
             Command::Rebuild => rebuild::answer(&context, &mut out),
+            Command::Geoip(args) => geoip::answer(args, &context, &mut out),
             Command::Sinks(args) => sinks::answer(args, &context, &mut out),
             other => panic!("{other:?} asks no store"),
         };

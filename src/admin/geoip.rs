@@ -1,0 +1,101 @@
+//! Routes about the databases that tell where addresses are. Changes go one after the other, and say in the ledger who asked for them.
+use super::Admin;
+use super::problem::Problem;
+use super::questions::{Checking, absolute, teller};
+use super::sinks::{Nothing, by};
+use super::stream;
+use crate::actors::supervisor::EndSegment;
+use crate::cli::answers;
+use crate::cli::format::RebuildReport;
+use crate::events::time;
+use crate::geoip::Kind;
+use crate::os::memory;
+use crate::service::geoip::{self, Import};
+use crate::store::Store;
+use actix_web::{HttpRequest, HttpResponse, web};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long sealing the segment that was being written may take before the others are begun with.
+const SEALING: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(50);
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    routes
+        .route("/geoip", web::get().to(list))
+        .route("/geoip", web::post().to(import))
+        .route("/geoip/apply", web::post().to(apply))
+        .route("/geoip/lookup/{address}", web::get().to(lookup))
+        .route("/geoip/{name}/remove", web::post().to(remove));
+}
+
+async fn list(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    let store = admin.engine.store().clone();
+    Ok(HttpResponse::Ok().json(stream::one(&admin, move || Ok(geoip::list(&store)?)).await?))
+}
+
+async fn lookup(admin: web::Data<Admin>, address: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let address: IpAddr = address.parse().map_err(|_| Problem::bad_request(&"this is no IP address"))?;
+    let store = admin.engine.store().clone();
+    Ok(HttpResponse::Ok().json(stream::one(&admin, move || Ok(geoip::lookup(&store, address))).await?))
+}
+
+async fn import(admin: web::Data<Admin>, asked: web::Json<Import>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let Import { path, name } = asked.into_inner();
+    absolute(std::slice::from_ref(&path))?;
+    let (store, by) = (admin.engine.store().clone(), by(&request));
+    let upkeep = admin.upkeep.clone().lock_owned().await;
+    let row = stream::one(&admin, move || {
+        let _upkeep = upkeep;
+        let mut file = geoip::open_file(&path).map_err(crate::service::ServiceError::from)?;
+        let row = geoip::import(&store, &path.to_string_lossy(), &mut file, name, &by, time::now());
+        // Checking took memory for every record.
+        memory::give_back();
+        Ok(row?)
+    });
+    Ok(HttpResponse::Ok().json(row.await?))
+}
+
+async fn remove(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    _: web::Json<Nothing>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let kind = Kind::parse(&name).ok_or_else(|| Problem::not_found("databases are called country and asn"))?;
+    let (store, by) = (admin.engine.store().clone(), by(&request));
+    let upkeep = admin.upkeep.clone().lock_owned().await;
+    stream::one(&admin, move || {
+        let _upkeep = upkeep;
+        Ok(geoip::remove(&store, kind, &by, time::now())?)
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(Nothing {}))
+}
+
+/// Makes all sidecars again, that of the segment being written among them: it is ended first.
+async fn apply(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    let upkeep = admin.upkeep.clone().lock_owned().await;
+    let engine = admin.engine.clone();
+    let written = engine.store().view().live.last().map(|live| live.number);
+    engine.supervisor.send(EndSegment).await.map_err(|error| Problem::failed(&error))?;
+    if let Some(written) = written {
+        // One that is empty is not ended. One that cannot be sealed now says so in the log; it has its new terms at the next start.
+        let sealed = wait_until_sealed(engine.store(), written);
+        let _ = tokio::time::timeout(SEALING, sealed).await;
+    }
+    stream::lines(&admin, move |lines| {
+        let _upkeep = upkeep;
+        let report = answers::geoip_apply(engine.store(), &engine.state, time::now(), &mut teller::<RebuildReport>(lines))?;
+        let _ = lines.tell(&Checking::Report(report));
+        Ok(())
+    })
+    .await
+}
+
+async fn wait_until_sealed(store: &Store, segment: u64) {
+    let pending = |store: &Store| store.view().live.iter().any(|live| live.number <= segment && !live.read().index.metas().is_empty());
+    while pending(store) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
