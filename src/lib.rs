@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod events;
 pub mod extract;
 pub mod index;
+pub mod indicators;
 pub mod journal;
 pub mod load;
 pub mod network;
