@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod aggregate;
+pub mod indicators;
 pub mod report;
 pub mod sinks;
 
@@ -54,6 +55,8 @@ pub enum ServiceError {
         "new since when? write since: with a date, a time or an age (since:7d), and until: if it shall end; nothing else can be asked here"
     )]
     NoSpan,
+    #[error("{0}")]
+    Indicators(String),
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }
@@ -61,7 +64,7 @@ pub enum ServiceError {
 /// Whether the command line was wrong, or something failed.
 impl ServiceError {
     pub fn is_usage(&self) -> bool {
-        matches!(self, ServiceError::Query { .. } | ServiceError::ByItself(_) | ServiceError::NoSpan)
+        matches!(self, ServiceError::Query { .. } | ServiceError::ByItself(_) | ServiceError::NoSpan | ServiceError::Indicators(_))
     }
 }
 

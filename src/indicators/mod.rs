@@ -62,7 +62,8 @@ impl Indicator {
         let judged = lists.judge(kind, &value);
         let valid_until = score::valid_until(kind, sum.last);
         let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, now };
-        let (score, reasons) = score::score(&evidence);
+        let mut reasons = Vec::new();
+        let score = score::score(&evidence, &mut |reason| reasons.push(reason.to_string()));
         Indicator {
             kind,
             value,

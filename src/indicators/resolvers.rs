@@ -2,7 +2,9 @@
 //!
 //! From what the operators themselves publish (Google Public DNS, Cloudflare, Quad9, OpenDNS, AdGuard, Level 3, Verisign, Yandex,
 //! DNS.WATCH, CleanBrowsing, Comodo, Neustar, AliDNS, DNSPod, 114DNS, Hurricane Electric, Control D, Mullvad, dns0.eu).
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 /// In no order that matters.
 pub const RESOLVERS: &[&str] = &[
@@ -83,7 +85,8 @@ pub const RESOLVERS: &[&str] = &[
 ];
 
 pub fn is_resolver(address: IpAddr) -> bool {
-    RESOLVERS.iter().any(|known| known.parse() == Ok(address))
+    static ADDRESSES: LazyLock<HashSet<IpAddr>> = LazyLock::new(|| RESOLVERS.iter().filter_map(|text| text.parse().ok()).collect());
+    ADDRESSES.contains(&address)
 }
 
 #[cfg(test)]

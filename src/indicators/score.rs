@@ -2,10 +2,11 @@
 //!
 //! All constants of it stand here, and as a table in `ops/INDICATORS.md`.
 use super::days;
-use super::lists::{self, Judged};
+use super::lists::Judged;
 use crate::events::time::MICROS_PER_DAY;
 use crate::events::{Field, Micros};
 use crate::index::part::TermSummary;
+use std::fmt;
 
 /// Days after its last event that a kind's value holds: an address is somebody else's soon, what a file is stays.
 const ADDRESS_DAYS: i64 = 30;
@@ -74,48 +75,51 @@ pub struct Evidence<'e> {
     pub now: Micros,
 }
 
-/// The score and its reasons, the most general first.
-pub fn score(evidence: &Evidence<'_>) -> (u8, Vec<String>) {
+/// The score; `reason` is told what it is made of, the most general first.
+pub fn score(evidence: &Evidence<'_>, reason: &mut dyn FnMut(fmt::Arguments<'_>)) -> u8 {
     let Evidence { kind, sum, judged, known_in, now } = *evidence;
     match judged {
-        Judged::Harmless(list) => return (0, vec![format!("on the list \"{list}\"")]),
-        Judged::Denied => return (DENIED_SCORE, vec!["on the deny list".to_owned()]),
+        Judged::Harmless(list) => {
+            reason(format_args!("on the list \"{list}\""));
+            return 0;
+        }
+        Judged::Denied => {
+            reason(format_args!("on the deny list"));
+            return DENIED_SCORE;
+        }
         Judged::Unlisted => {}
     }
-    let mut points = kind_points(kind);
-    let what = if kind == Field::SrcIp {
-        "attacked"
-    } else if lists::is_hash(kind) {
-        "a file's hash"
-    } else {
-        kind.name()
-    };
-    let mut reasons = vec![format!("{points:+} {what}")];
-    let mut add = |more: i32, why: String| {
+    let mut points = 0;
+    let mut add = |more: i32, why: fmt::Arguments<'_>| {
         points += more;
-        reasons.push(format!("{more:+} {why}"));
+        reason(format_args!("{more:+} {why}"));
     };
+    let what = match kind {
+        Field::SrcIp => "attacked",
+        Field::Shasum => "a file that was fetched or left",
+        kind => kind.name(),
+    };
+    add(kind_points(kind), format_args!("{what}"));
     let highest = |table: &[(u64, i32)], number: u64| table.iter().find(|(from, _)| number >= *from).map(|(_, points)| *points);
     if let Some(more) = highest(COUNT_POINTS, sum.count) {
-        add(more, format!("{} events", sum.count));
+        add(more, format_args!("{} events", sum.count));
     }
     let days = days(sum.first, sum.last);
     if let Some(more) = highest(DAYS_POINTS, days) {
-        add(more, format!("over {days} days"));
+        add(more, format_args!("over {days} days"));
     }
     let age = now.saturating_sub(sum.last);
-    let lifetime = lifetime_days(kind).map(|days| days * MICROS_PER_DAY);
-    match lifetime {
-        _ if age <= MICROS_PER_DAY => add(FRESH_POINTS, "seen within a day".to_owned()),
-        Some(lifetime) if age >= lifetime => add(EXPIRED_POINTS, "expired".to_owned()),
-        Some(lifetime) if age > lifetime / 2 => add(STALE_POINTS, "not seen for half its time".to_owned()),
+    match lifetime_days(kind).map(|days| days * MICROS_PER_DAY) {
+        _ if age <= MICROS_PER_DAY => add(FRESH_POINTS, format_args!("seen within a day")),
+        Some(lifetime) if age >= lifetime => add(EXPIRED_POINTS, format_args!("expired")),
+        Some(lifetime) if age > lifetime / 2 => add(STALE_POINTS, format_args!("not seen for half its time")),
         _ => {}
     }
     for list in known_in.iter().take(KNOWN_LISTS_MAX) {
-        add(KNOWN_POINTS, format!("known in {list}"));
+        add(KNOWN_POINTS, format_args!("known in {list}"));
     }
     // In range by the clamp.
-    (points.clamp(0, 100) as u8, reasons)
+    points.clamp(0, 100) as u8
 }
 
 #[cfg(test)]
@@ -127,7 +131,9 @@ mod tests {
     fn scored(kind: Field, count: u64, first_days_ago: i64, last_days_ago: i64, judged: Judged, known_in: &[String]) -> (u8, Vec<String>) {
         let ago = |days: i64| NOW - days * MICROS_PER_DAY;
         let sum = TermSummary { count, first: ago(first_days_ago), last: ago(last_days_ago) };
-        score(&Evidence { kind, sum, judged: &judged, known_in, now: NOW })
+        let mut reasons = Vec::new();
+        let score = score(&Evidence { kind, sum, judged: &judged, known_in, now: NOW }, &mut |reason| reasons.push(reason.to_string()));
+        (score, reasons)
     }
 
     #[test]
