@@ -8,6 +8,7 @@ pub mod problem;
 
 pub(crate) mod changes;
 pub(crate) mod health;
+mod indicators;
 pub(crate) mod questions;
 pub(crate) mod sinks;
 mod status;
@@ -162,6 +163,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                 web::scope("/api/v1")
                     .route("/status", web::get().to(status::status))
                     .configure(questions::routes)
+                    .configure(indicators::routes)
                     .configure(changes::routes)
                     .configure(sinks::routes)
                     .default_service(web::to(not_found)),

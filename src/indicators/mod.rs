@@ -4,10 +4,13 @@
 //! a value is worth and for how long, [`defang`] how people are shown one, [`export`], [`stix`] and [`misp`] how programs get it.
 //! Where the values come from is for [`crate::service::indicators`] to say.
 pub mod defang;
+pub mod export;
 pub mod lists;
+pub mod misp;
 pub mod resolvers;
 pub mod score;
 pub mod software_hosts;
+pub mod stix;
 
 use crate::events::time::{self, MICROS_PER_DAY};
 use crate::events::{Field, Micros};
@@ -27,6 +30,17 @@ pub fn is_kind(field: Field) -> bool {
 /// The kind called `name`.
 pub fn kind_called(name: &str) -> Option<Field> {
     Field::parse(name).filter(|field| is_kind(*field))
+}
+
+/// The kinds that are named, between commas; the error is for a person.
+pub fn kinds_called(names: &str) -> Result<Vec<Field>, String> {
+    let named = |name: &str| {
+        kind_called(name).ok_or_else(|| {
+            let all: Vec<&str> = kinds().map(Field::name).collect();
+            format!("there is no kind of indicators called {name:?}: there are {}", all.join(", "))
+        })
+    };
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(named).collect()
 }
 
 /// A value of a kind, and what is thought of it.

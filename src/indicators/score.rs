@@ -89,17 +89,17 @@ pub fn score(evidence: &Evidence<'_>, reason: &mut dyn FnMut(fmt::Arguments<'_>)
         }
         Judged::Unlisted => {}
     }
-    let mut points = 0;
-    let mut add = |more: i32, why: fmt::Arguments<'_>| {
-        points += more;
-        reason(format_args!("{more:+} {why}"));
-    };
     let what = match kind {
         Field::SrcIp => "attacked",
         Field::Shasum => "a file that was fetched or left",
         kind => kind.name(),
     };
-    add(kind_points(kind), format_args!("{what}"));
+    let mut points = kind_points(kind);
+    reason(format_args!("{points} {what}"));
+    let mut add = |more: i32, why: fmt::Arguments<'_>| {
+        points += more;
+        reason(format_args!("{more:+} {why}"));
+    };
     let highest = |table: &[(u64, i32)], number: u64| table.iter().find(|(from, _)| number >= *from).map(|(_, points)| *points);
     if let Some(more) = highest(COUNT_POINTS, sum.count) {
         add(more, format_args!("{} events", sum.count));
