@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod aggregate;
+pub mod dossier;
 pub mod indicators;
 pub mod report;
 pub mod sinks;
@@ -57,6 +58,8 @@ pub enum ServiceError {
     NoSpan,
     #[error("{0}")]
     Indicators(String),
+    #[error("{0:?} is no indicator of any event: `honeyguide search` finds other values")]
+    NoIndicator(String),
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }

@@ -717,6 +717,34 @@ Examples:
   honeyguide indicators export --format misp --out /srv/www/misp-feed
   honeyguide indicators export --format csv --all")]
     Export(IndicatorsExport),
+    /// Tell all that is known of one: where, when, some events, and what was typed in their sessions
+    #[command(after_long_help = "\
+Examples:
+  honeyguide indicators show 198.51.100.7
+  honeyguide indicators show 'hxxp://evil[.]example/x.sh'
+  honeyguide indicators show --json evil.example | jq '.kinds[].sensors'")]
+    Show {
+        /// The value, defanged or not
+        #[arg(value_name = "VALUE")]
+        value: String,
+    },
+    /// Take in a list of others, to tell which indicators they know too
+    #[command(after_long_help = "\
+One value a line, defanged or not; what stands behind a blank is not read, and neither are lines that start with #. It takes the place \
+of the list that had the name, and an empty file empties that. Networks are left out. `list` and `export` then have the name in \
+known_in, and the score is higher.
+
+Examples:
+  honeyguide indicators import urlhaus.txt --name urlhaus
+  honeyguide indicators import /dev/null --name urlhaus")]
+    Import {
+        /// The list
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// What it is called from now on
+        #[arg(long, value_name = "LIST")]
+        name: String,
+    },
 }
 
 /// Which indicators.

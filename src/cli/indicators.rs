@@ -2,17 +2,22 @@
 use super::args::{self, IndicatorFilter, IndicatorsAction, IndicatorsExport, IndicatorsForm, IndicatorsList};
 use super::client::Target;
 use super::context::{Context, Exit, Usage};
-use super::terminal::{Align, Output, Table};
+use super::terminal::{Align, Colour, Output, Table, escape};
 use super::{format, print};
 use crate::config::Settings;
+use crate::config::SourceName;
 use crate::events::{Micros, time};
 use crate::indicators::defang::defang;
+use crate::indicators::known::{self, Known, LIST_BYTES_MAX};
 use crate::indicators::{Indicator, export, misp, stix};
+use crate::os::owner::become_owner_of;
+use crate::service::dossier::{Dossier, dossier};
 use crate::service::indicators::{Asked, Listed, list};
 use anyhow::Context as _;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 pub fn run(args: &args::Indicators, context: &Context) -> anyhow::Result<Exit> {
@@ -25,13 +30,18 @@ pub fn answer(args: &args::Indicators, context: &Context, out: &mut dyn Write) -
     match &args.action {
         IndicatorsAction::List(args) => listed(args, &settings, context, now, out),
         IndicatorsAction::Export(args) => exported(args, &settings, now, out),
+        IndicatorsAction::Show { value } => shown(value, &settings, context, now, out),
+        IndicatorsAction::Import { file, name } => imported(file, name, &settings, context, out),
     }
 }
 
 fn find(asked: Asked, settings: &Settings, now: Micros) -> anyhow::Result<Listed> {
     let client = match Target::find(settings)? {
         Target::Daemon(client) => client,
-        Target::Local(open) => return Ok(list(&open.store.answers(), &asked, &settings.lists, now)?),
+        Target::Local(open) => {
+            let known = known(settings)?;
+            return Ok(list(&open.store.answers(), &asked, (&settings.lists, &known), now)?);
+        }
     };
     let kinds: Vec<&str> = asked.kinds.iter().map(|kind| kind.name()).collect();
     let mut parameters = vec![
@@ -44,6 +54,10 @@ fn find(asked: Asked, settings: &Settings, now: Micros) -> anyhow::Result<Listed
     let named = [("since", asked.since), ("until", asked.until), ("sensor", asked.sensor)];
     parameters.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?))));
     client.get(&["api", "v1", "indicators"], &parameters, None)
+}
+
+fn known(settings: &Settings) -> anyhow::Result<Known> {
+    Known::open(&known::directory(&settings.data_dir)).context("cannot open the outside lists")
 }
 
 fn asked(filter: &IndicatorFilter, hostile: bool, limit: usize) -> Asked {
@@ -88,6 +102,7 @@ fn table(indicators: &[Indicator], raw: bool, output: &Output) -> String {
         let note = match (&row.warning, row.expired) {
             (Some(list), _) => format!("list: {list}"),
             (None, true) => "expired".to_owned(),
+            (None, false) if !row.known_in.is_empty() => format!("known in {}", row.known_in.join(", ")),
             (None, false) => String::new(),
         };
         let value = if raw { row.value.clone() } else { defang(row.kind, &row.value) };
@@ -174,4 +189,78 @@ fn feed(indicators: &[Indicator], directory: &Path) -> anyhow::Result<u64> {
         let _ = fs::remove_file(gone);
     }
     Ok(left_out)
+}
+
+fn shown(value: &str, settings: &Settings, context: &Context, now: Micros, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let told: Dossier = match Target::find(settings)? {
+        Target::Daemon(client) => client.get(&["api", "v1", "indicators", "show"], &[("value", value.to_owned())], None)?,
+        Target::Local(open) => dossier(&open.store, value, (&settings.lists, &known(settings)?), now)?,
+    };
+    if context.global.json {
+        writeln!(out, "{}", format::json(&told, &context.output)?)?;
+    } else {
+        write!(out, "{}", page(&told, &context.output))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Days and sensors that are told of each kind; the last of them, and the busiest.
+const ROWS_MAX: usize = 14;
+
+fn page(told: &Dossier, output: &Output) -> String {
+    let mut page = table(&told.kinds.iter().map(|kind| kind.indicator.clone()).collect::<Vec<_>>(), false, output);
+    for kind in &told.kinds {
+        let name = kind.indicator.kind.name();
+        // Writing to a string does not fail.
+        let _ = writeln!(page, "\n{name}, score {}: {}", kind.indicator.score, escape(&kind.indicator.reasons.join("; ")));
+        let sensors = kind.sensors.iter().take(ROWS_MAX).map(|(sensor, events)| format!("{} {events}", escape(sensor)));
+        let _ = writeln!(page, "  by sensor  {}", told_of(sensors, kind.sensors.len()));
+        let skipped = kind.days.len().saturating_sub(ROWS_MAX);
+        let days = kind.days.iter().skip(skipped).map(|(day, events)| format!("{day} {events}"));
+        let _ = writeln!(page, "  by day     {}", told_of(days, kind.days.len()));
+    }
+    for session in &told.sessions {
+        let id = escape(&session.id);
+        let _ = writeln!(page, "\n{}", output.paint(Colour::Strong, &format!("session {id}")));
+        for command in &session.commands {
+            let _ = writeln!(page, "  {}", escape(command));
+        }
+        match (session.commands.is_empty(), session.more) {
+            (true, _) => page.push_str("  no commands\n"),
+            (false, true) => drop(writeln!(page, "  … `honeyguide session {id}` tells all")),
+            (false, false) => {}
+        }
+    }
+    if !told.sightings.is_empty() {
+        let _ = writeln!(page, "\n{}", output.paint(Colour::Strong, "newest events"));
+    }
+    for line in &told.sightings {
+        let _ = writeln!(page, "  {}", format::hit(line.as_bytes(), output));
+    }
+    page
+}
+
+fn told_of(rows: impl Iterator<Item = String>, len: usize) -> String {
+    let rows = rows.collect::<Vec<_>>().join(", ");
+    if len > ROWS_MAX { format!("{rows} ({ROWS_MAX} of {len})") } else { rows }
+}
+
+fn imported(file: &Path, name: &str, settings: &Settings, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let name = SourceName::parse(name).map_err(|error| Usage(format!("--name: {error}")))?;
+    let opened = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    let mut bytes = Vec::new();
+    opened.take(LIST_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", file.display()))?;
+    anyhow::ensure!(bytes.len() as u64 <= LIST_BYTES_MAX, "{} is larger than {LIST_BYTES_MAX} bytes: split it", file.display());
+    let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8: is it a list?", file.display()))?;
+    anyhow::ensure!(settings.data_dir.is_dir(), "there is no data directory {}: `honeyguide load` makes one", settings.data_dir.display());
+    become_owner_of(&settings.data_dir)?;
+    let imported = known::import(&known::directory(&settings.data_dir), name.as_str(), &text).context("cannot write the list")?;
+    if context.global.json {
+        writeln!(out, "{}", format::json(&imported, &context.output)?)?;
+    } else {
+        let values = format::plural(imported.values, "value", "values");
+        let skipped = if imported.skipped > 0 { format!("; {} lines left out", imported.skipped) } else { String::new() };
+        writeln!(out, "{name}: {values}{skipped}")?;
+    }
+    Ok(Exit::Done)
 }

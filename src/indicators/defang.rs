@@ -29,6 +29,17 @@ fn url(value: &str) -> String {
     format!("{scheme}{host}{}", path.replace("://", "[:]//"))
 }
 
+/// What was meant by a value that was written so: `hxxp://evil[.]com` is `http://evil.com`.
+pub fn refang(written: &str) -> String {
+    let plain = written.replace("[.]", ".").replace("(.)", ".").replace("[:]", ":").replace("[@]", "@");
+    let scheme = [("hxxp://", "http://"), ("hxxps://", "https://"), ("fxp://", "ftp://")];
+    let meant = |(broken, whole): (&str, &str)| {
+        let beginning = plain.get(..broken.len())?;
+        beginning.eq_ignore_ascii_case(broken).then(|| format!("{whole}{}", &plain[broken.len()..]))
+    };
+    scheme.into_iter().find_map(meant).unwrap_or(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +61,8 @@ mod tests {
         ];
         for (kind, value, expected) in cases {
             assert_eq!(defang(kind, value), expected);
+            assert_eq!(refang(expected), value, "the way back");
         }
+        assert_eq!(refang("HXXPS://é(.)top"), "https://é.top");
     }
 }

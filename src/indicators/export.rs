@@ -94,6 +94,7 @@ pub(super) fn is_hash_of(row: &Indicator, digits: usize) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::known::Known;
     use super::super::lists::Lists;
     use super::*;
     use crate::index::part::TermSummary;
@@ -133,7 +134,7 @@ pub(super) mod tests {
         let sum = |n: i64| TermSummary { count: 1 + n as u64 * 7, first: NOW - (n + 2) * day, last: NOW - n * day / 4 };
         (0i64..)
             .zip(values)
-            .map(|(n, (kind, value))| Indicator::of(kind, value.to_owned(), sum(n), &Lists::default(), Vec::new(), NOW))
+            .map(|(n, (kind, value))| Indicator::of(kind, value.to_owned(), sum(n), (&Lists::default(), &Known::default()), NOW))
             .collect()
     }
 
@@ -163,6 +164,6 @@ pub(super) mod tests {
         let rows: Vec<csv::StringRecord> = read.records().map(Result::unwrap).collect();
         assert_eq!(rows.len(), hostile().len());
         assert!(rows.iter().flatten().all(|cell| !cell.starts_with(['=', '+', '-', '@'])), "{rows:?}");
-        assert!(rows.iter().any(|row| row[1] == *"'=cmd|' /C calc'!A0'"));
+        assert!(rows.iter().any(|row| row[1] == *"'=cmd|' /C calc'!A0"));
     }
 }

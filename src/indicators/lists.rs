@@ -157,6 +157,15 @@ fn place_of(kind: Field, value: &str) -> Place {
     }
 }
 
+/// The host that a URL leads to, or the domain of an e-mail address.
+pub fn host_of(kind: Field, value: &str) -> Option<String> {
+    match (kind, place_of(kind, value)) {
+        (Field::Url | Field::Email, Place::Address(address)) => Some(address.to_string()),
+        (Field::Url | Field::Email, Place::Name(name)) => Some(name),
+        _ => None,
+    }
+}
+
 fn compiled_in(kind: Field, lower: &str, place: &Place) -> Option<&'static str> {
     match place {
         Place::Address(address) if Guard::default().check(*address).is_err() => Some(RESERVED),

@@ -5,6 +5,7 @@
 //! Where the values come from is for [`crate::service::indicators`] to say.
 pub mod defang;
 pub mod export;
+pub mod known;
 pub mod lists;
 pub mod misp;
 pub mod resolvers;
@@ -15,6 +16,7 @@ pub mod stix;
 use crate::events::time::{self, MICROS_PER_DAY};
 use crate::events::{Field, Micros};
 use crate::index::part::TermSummary;
+use known::Known;
 use lists::Lists;
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +72,8 @@ pub struct Indicator {
 
 impl Indicator {
     /// Judges a value by its events and by the lists.
-    pub fn of(kind: Field, value: String, sum: TermSummary, lists: &Lists, known_in: Vec<String>, now: Micros) -> Indicator {
+    pub fn of(kind: Field, value: String, sum: TermSummary, (lists, known): (&Lists, &Known), now: Micros) -> Indicator {
+        let known_in = known.lists_of(kind, &value);
         // No clock of a honeypot makes a time that cannot be written.
         let sum = TermSummary { first: sum.first.clamp(0, score::TIME_MAX), last: sum.last.clamp(0, score::TIME_MAX), ..sum };
         let judged = lists.judge(kind, &value);

@@ -1,10 +1,11 @@
 //! Which indicators there are: the terms of the dictionaries, judged. No event is read.
 use super::ServiceError;
 use crate::events::{Field, Micros};
-use crate::index::part::TermSummary;
+use crate::index::part::{CellTable, TermEntry, TermSummary, ValueRange};
 use crate::index::query::{self, Query};
 use crate::index::search::View;
 use crate::index::top::{self, Scope};
+use crate::indicators::known::Known;
 use crate::indicators::lists::{Judged, Lists};
 use crate::indicators::{self, Indicator, score};
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ pub struct Listed {
 
 /// Lists the indicators that are asked for. Of a sensor, counts are that sensor's, and first and last seen are told to the day
 /// when the value was seen elsewhere too.
-pub fn list(view: &View, asked: &Asked, lists: &Lists, now: Micros) -> Result<Listed, ServiceError> {
+pub fn list(view: &View, asked: &Asked, (lists, known): (&Lists, &Known), now: Micros) -> Result<Listed, ServiceError> {
     let (since, until) = span(asked, now)?;
     let sensor = asked.sensor.as_deref().map(|sensor| of_sensor(sensor, now)).transpose()?;
     let scope = match &sensor {
@@ -62,7 +63,8 @@ pub fn list(view: &View, asked: &Asked, lists: &Lists, now: Micros) -> Result<Li
             if asked.hostile && (matches!(judged, Judged::Harmless(_)) || is_over()) {
                 return;
             }
-            let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &[], now };
+            let known_in = known.lists_of(kind, &value);
+            let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, now };
             let score = score::score(&evidence, &mut |_| {});
             if score >= asked.min_score {
                 best.add(score, kind, &value, sum);
@@ -76,7 +78,7 @@ pub fn list(view: &View, asked: &Asked, lists: &Lists, now: Micros) -> Result<Li
     let more = best.found - best.rows.len() as u64;
     let rows = best.rows.into_sorted_vec().into_iter();
     let indicators = rows.map(|(_, Reverse(count), kind, value, first, last)| {
-        Indicator::of(kind, value, TermSummary { count, first, last }, lists, Vec::new(), now)
+        Indicator::of(kind, value, TermSummary { count, first, last }, (lists, known), now)
     });
     Ok(Listed { indicators: indicators.collect(), more })
 }
@@ -135,7 +137,23 @@ fn each_file_within(
     Ok(())
 }
 
-fn hash_of(value: &[u8]) -> Option<[u8; 64]> {
+/// Calls `each` with the entries of a file's hash, in lower case, segment by segment.
+pub(super) fn each_of_file(view: &View, hash: &[u8; 64], each: &mut dyn FnMut(&CellTable, &TermEntry)) -> Result<(), ServiceError> {
+    for segment in &view.segments {
+        segment.with_index(&mut |index| {
+            let table = index.cells()?;
+            for field in [Field::Download, Field::Upload] {
+                let mut keep = |value: &[u8]| hash_of(value).is_some_and(|found| found == *hash);
+                index.each_entry(field, ValueRange::ALL, &mut keep, &mut |_, entry| each(&table, entry))?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The hash behind the last blank, in lower case.
+pub(super) fn hash_of(value: &[u8]) -> Option<[u8; 64]> {
     let start = memchr::memrchr(b' ', value).map_or(0, |blank| blank + 1);
     let mut hash: [u8; 64] = value[start..].try_into().ok()?;
     hash.make_ascii_lowercase();
@@ -191,7 +209,7 @@ mod tests {
     }
 
     fn listed(segments: &[Blocks], asked: &Asked) -> Vec<Indicator> {
-        list(&view(segments), asked, &Lists::default(), RECEIVED_AT).unwrap().indicators
+        list(&view(segments), asked, (&Lists::default(), &Known::default()), RECEIVED_AT).unwrap().indicators
     }
 
     proptest! {
@@ -267,7 +285,7 @@ mod tests {
             Lists { own: vec![Entry::parse("185.1.2.3").unwrap()], deny: vec![Entry::parse("185.9.9.0/24").unwrap()], ..Lists::default() };
         let rows = |hostile: bool, limit: usize| {
             let asked = Asked { hostile, limit, ..Asked::default() };
-            let listed = list(&view(&segments), &asked, &lists, RECEIVED_AT).unwrap();
+            let listed = list(&view(&segments), &asked, (&lists, &Known::default()), RECEIVED_AT).unwrap();
             let rows: Vec<_> = listed.indicators.into_iter().map(|row| (row.value, row.score, row.warning)).collect();
             (rows, listed.more)
         };
@@ -282,9 +300,9 @@ mod tests {
     fn a_span_is_made_of_times_only() {
         let asked = |since: &str| Asked { since: Some(since.to_owned()), ..Asked::default() };
         for since in ["7d src_ip:1.2.3.4", "nonsense", ""] {
-            assert!(list(&view(&[]), &asked(since), &Lists::default(), RECEIVED_AT).is_err(), "{since:?}");
+            assert!(list(&view(&[]), &asked(since), (&Lists::default(), &Known::default()), RECEIVED_AT).is_err(), "{since:?}");
         }
         let nameless = Asked { sensor: Some(String::new()), ..Asked::default() };
-        assert!(list(&view(&[]), &nameless, &Lists::default(), RECEIVED_AT).is_err());
+        assert!(list(&view(&[]), &nameless, (&Lists::default(), &Known::default()), RECEIVED_AT).is_err());
     }
 }
