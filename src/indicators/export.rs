@@ -134,7 +134,7 @@ pub(super) mod tests {
         let sum = |n: i64| TermSummary { count: 1 + n as u64 * 7, first: NOW - (n + 2) * day, last: NOW - n * day / 4 };
         (0i64..)
             .zip(values)
-            .map(|(n, (kind, value))| Indicator::of(kind, value.to_owned(), sum(n), (&Lists::default(), &Known::default()), NOW))
+            .map(|(n, (kind, value))| Indicator::of(kind, value.to_owned(), sum(n), false, (&Lists::default(), &Known::default()), NOW))
             .collect()
     }
 

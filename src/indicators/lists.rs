@@ -18,17 +18,23 @@ pub const RESOLVERS: &str = "public resolvers";
 pub const SOFTWARE_HOSTS: &str = "top domains and software";
 pub const SPECIAL_NAMES: &str = "special-use names";
 pub const EMPTY_FILES: &str = "hashes of nothing";
+/// Not a list of names: what attackers asked for through tunnels, or attacked, and nothing else. Those are other victims.
+pub const TARGETS: &str = "targets of attacks";
 
 /// Names that no public host has (RFC 6761, RFC 6762, RFC 8375, RFC 9476) and what is used like them.
 const SPECIAL_SUFFIXES: &[&str] =
     &["localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "arpa", "test", "invalid", "example", "alt"];
 
-/// Of the file without a byte, which every failed download leaves: MD5, SHA-1, SHA-256, SHA-512.
+/// Of the file without a byte, which every failed download leaves, and of an empty line: MD5, SHA-1, SHA-256, SHA-512.
 const EMPTY_FILE_HASHES: &[&str] = &[
     "d41d8cd98f00b204e9800998ecf8427e",
     "da39a3ee5e6b4b0d3255bfef95601890afd80709",
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+    "68b329da9893e34099c7d8ad5cb9c940",
+    "adc83b19e793491b1c6ea0fd8b46cd9f32e592fc",
+    "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b",
+    "be688838ca8686e5c90689bf2ab585cef1137c999b48c70b92f67a5c34dc15697b5d11c982ed6d71be1e1e7f7b4e0733884aa97c3f7a339a8ed03577cf74be09",
 ];
 
 /// Longest line of a list, bytes.
@@ -87,6 +93,13 @@ pub enum Judged {
     Unlisted,
 }
 
+impl Judged {
+    /// With what its events say: what was only ever attacked is not hostile, unless the operator says so.
+    pub fn of_target(self, is_target: bool) -> Judged {
+        if is_target && self == Judged::Unlisted { Judged::Harmless(TARGETS) } else { self }
+    }
+}
+
 /// The operator's lists; those that are compiled in need not be kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
@@ -96,8 +109,8 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// The operator's word goes before the lists that are compiled in, and what he spares before what he denies: one address too few
-    /// is blocked sooner than one too many.
+    /// The operator's word goes before the lists that are compiled in, and what he spares before what he denies: better one address
+    /// too few is blocked than one too many.
     pub fn judge(&self, kind: Field, value: &str) -> Judged {
         let place = place_of(kind, value);
         let lower = value.to_lowercase();
@@ -155,6 +168,11 @@ fn place_of(kind: Field, value: &str) -> Place {
         }
         _ => Place::Nowhere,
     }
+}
+
+/// Whether values of this kind stand in texts as what is attacked through tunnels, too: their events with it as target tell.
+pub fn may_be_target(kind: Field) -> bool {
+    matches!(kind, Field::Domain | Field::Ipv4 | Field::Ipv6)
 }
 
 /// The host that a URL leads to, or the domain of an e-mail address.

@@ -94,7 +94,7 @@ fn attribute(row: &Indicator) -> Option<Value> {
         "type": type_,
         "value": value,
         // What machines block on sight: never what belongs to a person or is shared by many clients.
-        "to_ids": matches!(category, "Network activity" | "Payload delivery") && type_ != "hassh-md5" && row.is_hostile(),
+        "to_ids": matches!(category, "Network activity" | "Payload delivery") && !matches!(type_, "hassh-md5" | "ssh-fingerprint") && row.is_hostile(),
         "disable_correlation": false,
         "timestamp": seconds(row.last_seen),
         "first_seen": time::format(row.first_seen),
@@ -122,6 +122,7 @@ fn attribute_of(row: &Indicator) -> Option<(&'static str, &'static str, String)>
         Field::Sha256 | Field::Shasum => (PAYLOAD, "sha256", hash(64)),
         Field::Sha512 => (PAYLOAD, "sha512", hash(128)),
         Field::Hassh => (NETWORK, "hassh-md5", as_it_is().filter(|value| value.len() == 32)),
+        Field::Fingerprint => (NETWORK, "ssh-fingerprint", as_it_is()),
         Field::Cve => ("External analysis", "vulnerability", as_it_is()),
         Field::Btc => (FRAUD, "btc", as_it_is()),
         Field::Xmr => (FRAUD, "xmr", as_it_is()),

@@ -71,12 +71,12 @@ pub struct Indicator {
 }
 
 impl Indicator {
-    /// Judges a value by its events and by the lists.
-    pub fn of(kind: Field, value: String, sum: TermSummary, (lists, known): (&Lists, &Known), now: Micros) -> Indicator {
+    /// Judges a value by its events and by the lists; `is_target`: all of its events have it as what was attacked.
+    pub fn of(kind: Field, value: String, sum: TermSummary, is_target: bool, (lists, known): (&Lists, &Known), now: Micros) -> Indicator {
         let known_in = known.lists_of(kind, &value);
         // No clock of a honeypot makes a time that cannot be written.
         let sum = TermSummary { first: sum.first.clamp(0, score::TIME_MAX), last: sum.last.clamp(0, score::TIME_MAX), ..sum };
-        let judged = lists.judge(kind, &value);
+        let judged = lists.judge(kind, &value).of_target(is_target);
         let valid_until = score::valid_until(kind, sum.last);
         let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, now };
         let mut reasons = Vec::new();

@@ -1,5 +1,5 @@
 //! All that is known of one indicator: as what it occurs, where and on which days, some of its events, and what was typed around them.
-use super::indicators::{each_of_file, hash_of};
+use super::indicators::{each_of_file, hash_of, is_target};
 use super::{SearchRequest, ServiceError};
 use crate::events::{Field, Format, Micros, time};
 use crate::index::part::{CellTable, TermEntry, TermSummary};
@@ -101,7 +101,8 @@ fn occurrences(view: &View, value: &str, (lists, known): (&Lists, &Known), now: 
     for kind in indicators::kinds() {
         let mut sums = Sums::default();
         if kind == Field::Shasum {
-            if let Some(hash) = hash_of(value.as_bytes()) {
+            // Of the spellings, the one in lower case is the value.
+            if let Some(hash) = hash_of(value.as_bytes()).filter(|hash| hash == value.as_bytes()) {
                 each_of_file(view, &hash, &mut |table, entry| sums.add(table, entry))?;
             }
         } else {
@@ -119,7 +120,11 @@ fn occurrences(view: &View, value: &str, (lists, known): (&Lists, &Known), now: 
         let mut sensors: Vec<(String, u64)> = sums.sensors.into_iter().map(named).collect();
         sensors.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let days = sums.days.into_iter().map(|(day, events)| (time::format_day(day), events)).collect();
-        found.push(Occurrences { indicator: Indicator::of(kind, value.to_owned(), sum, (lists, known), now), sensors, days });
+        found.push(Occurrences {
+            indicator: Indicator::of(kind, value.to_owned(), sum, is_target(view, kind, value, sum.count)?, (lists, known), now),
+            sensors,
+            days,
+        });
     }
     Ok(found)
 }

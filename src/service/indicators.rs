@@ -6,7 +6,7 @@ use crate::index::query::{self, Query};
 use crate::index::search::View;
 use crate::index::top::{self, Scope};
 use crate::indicators::known::Known;
-use crate::indicators::lists::{Judged, Lists};
+use crate::indicators::lists::{Judged, Lists, may_be_target};
 use crate::indicators::{self, Indicator, score};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -52,13 +52,20 @@ pub fn list(view: &View, asked: &Asked, (lists, known): (&Lists, &Known), now: M
         None => None,
     };
     let mut best = Best { limit: asked.limit.min(INDICATORS_MAX), rows: BinaryHeap::new(), found: 0 };
+    let mut failed = None;
     for kind in indicators::kinds().filter(|kind| asked.kinds.is_empty() || asked.kinds.contains(kind)) {
         let mut each = |value: &[u8], sum: TermSummary| {
             if sum.count < asked.min_count || since.is_some_and(|since| sum.last < since) || until.is_some_and(|until| sum.last >= until) {
                 return;
             }
             let value = String::from_utf8_lossy(value);
-            let judged = lists.judge(kind, &value);
+            let mut judged = lists.judge(kind, &value);
+            if judged == Judged::Unlisted && failed.is_none() {
+                match is_target(view, kind, &value, sum.count) {
+                    Ok(is_target) => judged = judged.of_target(is_target),
+                    Err(error) => failed = Some(error),
+                }
+            }
             let is_over = || score::valid_until(kind, sum.last).is_some_and(|until| until <= now);
             if asked.hostile && (matches!(judged, Judged::Harmless(_)) || is_over()) {
                 return;
@@ -75,12 +82,35 @@ pub fn list(view: &View, asked: &Asked, (lists, known): (&Lists, &Known), now: M
             kind => top::each_value(view, kind, scope.as_ref(), None, &mut each)?,
         }
     }
+    if let Some(error) = failed {
+        return Err(error);
+    }
     let more = best.found - best.rows.len() as u64;
     let rows = best.rows.into_sorted_vec().into_iter();
     let indicators = rows.map(|(_, Reverse(count), kind, value, first, last)| {
-        Indicator::of(kind, value, TermSummary { count, first, last }, (lists, known), now)
+        let is_target = is_target(view, kind, &value, count)?;
+        Ok(Indicator::of(kind, value, TermSummary { count, first, last }, is_target, (lists, known), now))
     });
-    Ok(Listed { indicators: indicators.collect(), more })
+    Ok(Listed { indicators: indicators.collect::<Result<_, ServiceError>>()?, more })
+}
+
+/// Whether a value that `count` events have occurs in no event but as what was attacked, or asked for through a tunnel. Of events at one
+/// sensor only, it may also be that it occurs otherwise elsewhere. Nobody makes a value harmless by asking for it more often.
+pub(super) fn is_target(view: &View, kind: Field, value: &str, count: u64) -> Result<bool, ServiceError> {
+    if !may_be_target(kind) {
+        return Ok(false);
+    }
+    let mut attacked = 0;
+    for segment in &view.segments {
+        segment.with_index(&mut |index| {
+            attacked += index.term(Field::DstIp, value.as_bytes())?.map_or(0, |entry| entry.summary.count);
+            Ok(())
+        })?;
+        if attacked >= count {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn span(asked: &Asked, now: Micros) -> Result<(Option<Micros>, Option<Micros>), ServiceError> {
@@ -189,7 +219,7 @@ mod tests {
     use super::*;
     use crate::events::time::{self, MICROS_PER_DAY};
     use crate::index::sample::{Blocks, RECEIVED_AT, blocks, view};
-    use crate::indicators::lists::{Entry, RESERVED};
+    use crate::indicators::lists::{Entry, RESERVED, TARGETS};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -294,6 +324,18 @@ mod tests {
         let (private, own) = (("10.0.0.1".to_owned(), 0, Some(RESERVED.to_owned())), ("185.1.2.3".to_owned(), 0, Some("own".to_owned())));
         assert_eq!(rows(false, 10), (vec![denied.clone(), plain, private, own], 0));
         assert_eq!(rows(false, 1), (vec![denied], 3));
+    }
+
+    #[test]
+    fn what_is_only_attacked_is_another_victim_and_what_is_also_named_otherwise_is_not() {
+        let day = "2026-03-22T00:00:00Z";
+        let tunnel = |host: &str, salt: u32| serde_json::json!({ "domain": host, "dst_ip": host, "timestamp": day, "salt": salt });
+        let mut events: Vec<_> = (0..20).flat_map(|salt| [tunnel("shop.top", salt), tunnel("evil.top", salt)]).collect();
+        events.push(serde_json::json!({ "domain": "evil.top", "timestamp": day }));
+        let segments = one(&events);
+        let rows = listed(&segments, &Asked { kinds: vec![Field::Domain], limit: EVERYTHING, ..Asked::default() });
+        let rows: Vec<_> = rows.into_iter().map(|row| (row.value, row.count, row.warning)).collect();
+        assert_eq!(rows, [("evil.top".to_owned(), 21, None), ("shop.top".to_owned(), 20, Some(TARGETS.to_owned()))]);
     }
 
     #[test]
