@@ -10,6 +10,7 @@ pub mod events;
 pub mod extract;
 pub mod geoip;
 pub mod index;
+pub mod indicators;
 pub mod journal;
 pub mod load;
 pub mod network;

@@ -24,7 +24,9 @@ use std::sync::Arc;
 
 pub mod aggregate;
 pub mod cursor;
+pub mod dossier;
 pub mod geoip;
+pub mod indicators;
 pub mod report;
 pub mod sinks;
 
@@ -62,6 +64,10 @@ pub enum ServiceError {
     NoSpan,
     #[error(transparent)]
     Geoip(#[from] geoip::GeoipError),
+    #[error("{0}")]
+    Indicators(String),
+    #[error("{0:?} is no indicator of any event: `honeyguide search` finds other values")]
+    NoIndicator(String),
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }
@@ -69,7 +75,14 @@ pub enum ServiceError {
 /// Whether the command line was wrong, or something failed.
 impl ServiceError {
     pub fn is_usage(&self) -> bool {
-        matches!(self, ServiceError::Query { .. } | ServiceError::Cursor(_) | ServiceError::ByItself(_) | ServiceError::NoSpan)
+        matches!(
+            self,
+            ServiceError::Query { .. }
+                | ServiceError::Cursor(_)
+                | ServiceError::ByItself(_)
+                | ServiceError::NoSpan
+                | ServiceError::Indicators(_)
+        )
     }
 }
 

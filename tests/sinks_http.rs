@@ -459,7 +459,7 @@ async fn elasticsearch_takes_every_fault_for_what_it_is() {
         ("", "the answer is none to a bulk request: status 200"),
         (r#"{"errors":false,"items":[]}"#, "the answer is about 0 items instead of 3"),
         (&format!("{{\"items\":[{fine},{fine},{fine},{fine}]}}"), "the answer is about 4 items instead of 3"),
-        (r#"{"items":[{"index":{"status":201}}]}"#, "the answer is none to a bulk request"),
+        (r#"{"items":[{"update":{"status":201}}]}"#, "the answer is none to a bulk request"),
     ] {
         double.faults().set(Fault::Body(body.into()));
         let outcome = deliver(&sink, &batch(3), 1).await;

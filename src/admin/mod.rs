@@ -9,6 +9,7 @@ pub mod problem;
 pub(crate) mod changes;
 pub(crate) mod geoip;
 pub(crate) mod health;
+mod indicators;
 pub(crate) mod questions;
 pub(crate) mod sinks;
 mod status;
@@ -163,6 +164,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                 web::scope("/api/v1")
                     .route("/status", web::get().to(status::status))
                     .configure(questions::routes)
+                    .configure(indicators::routes)
                     .configure(changes::routes)
                     .configure(sinks::routes)
                     .configure(geoip::routes)

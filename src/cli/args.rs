@@ -4,7 +4,9 @@
 use crate::events::{Field, Micros, time};
 use crate::geoip;
 use crate::index::aggregate::Interval;
+use crate::indicators;
 use crate::report::{self, Kind};
+use crate::service::indicators::INDICATORS_MAX;
 use crate::simulate::{self, Shape, Simulation};
 use crate::sources::Reason;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -102,6 +104,8 @@ Examples:
     Distinct(Distinct),
     /// Show values that were seen for the first time since a day
     New(New),
+    /// List what attackers used, scored; export it for firewalls and for others
+    Indicators(Indicators),
     /// Show the fields events were seen with, their types, and where those changed
     Schema(Schema),
     /// Tell what happened in one session
@@ -755,6 +759,150 @@ Examples:
   honeyguide geoip apply
   honeyguide geoip apply --json")]
     Apply,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+Indicators are values from texts (URLs, domains, hashes, wallets, …), addresses that attacked (src_ip), and files that were fetched or left \
+(shasum). The index answers; no log is read again. How they are scored, when they expire, and what is never exported: ops/INDICATORS.md.
+
+Examples:
+  honeyguide indicators list
+  honeyguide indicators list --kind url,domain --since 7d
+  honeyguide indicators export --format plain --min-score 50 --out /etc/blocked.txt"
+)]
+pub struct Indicators {
+    #[command(subcommand)]
+    pub action: IndicatorsAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum IndicatorsAction {
+    /// List indicators, highest score first, written so that nobody follows them by accident
+    #[command(after_long_help = "\
+What a list calls harmless has score 0 and the list's name. Of one sensor, counts are exact, and first and last seen are told to the day \
+when the value was seen elsewhere too.
+
+Examples:
+  honeyguide indicators list --limit 50
+  honeyguide indicators list --kind src_ip --min-count 100 --sensor ssh-1
+  honeyguide indicators list --kind shasum --since 2026-03-01 --until 2026-03-31
+  honeyguide indicators list --json | jq -r '.[] | select(.warning == null) | .value'")]
+    List(IndicatorsList),
+    /// Write hostile indicators for other programs, with their exact values
+    #[command(after_long_help = "\
+Without --all, what a list calls harmless and what has expired stays out. Files are replaced as a whole; a MISP feed's manifest is \
+replaced last.
+
+Examples:
+  honeyguide indicators export --format plain --kind src_ip --min-score 60 --out blocked.txt
+  honeyguide indicators export --format stix --since 30d --out bundle.json
+  honeyguide indicators export --format misp --out /srv/www/misp-feed
+  honeyguide indicators export --format csv --all")]
+    Export(IndicatorsExport),
+    /// Tell all that is known of one: where, when, some events, and what was typed in their sessions
+    #[command(after_long_help = "\
+Examples:
+  honeyguide indicators show 198.51.100.7
+  honeyguide indicators show 'hxxp://evil[.]example/x.sh'
+  honeyguide indicators show --json evil.example | jq '.kinds[].sensors'")]
+    Show {
+        /// The value, defanged or not
+        #[arg(value_name = "VALUE")]
+        value: String,
+    },
+    /// Take in a list of others, to tell which indicators they know too
+    #[command(after_long_help = "\
+One value a line, defanged or not; what stands behind a blank is not read, and neither are lines that start with #. It takes the place \
+of the list that had the name, and an empty file empties that. Networks are left out. `list` and `export` then have the name in \
+known_in, and the score is higher.
+
+Examples:
+  honeyguide indicators import urlhaus.txt --name urlhaus
+  honeyguide indicators import /dev/null --name urlhaus")]
+    Import {
+        /// The list
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// What it is called from now on
+        #[arg(long, value_name = "LIST")]
+        name: String,
+    },
+}
+
+/// Which indicators.
+#[derive(Args, Debug)]
+pub struct IndicatorFilter {
+    /// Only these kinds, between commas: src_ip, url, domain, shasum, … [default: all]
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = indicator_kind)]
+    pub kind: Vec<Field>,
+    /// Last seen from then on: a date, a time or an age (24h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Last seen before then; with a date, to the end of that day
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only what at least so many events have
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub min_count: u64,
+    /// Only from this score on
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub min_score: u8,
+    /// Only what was seen at this sensor
+    #[arg(long, value_name = "NAME")]
+    pub sensor: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct IndicatorsList {
+    #[command(flatten)]
+    pub filter: IndicatorFilter,
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+    /// Write values as they are: mind where you click
+    #[arg(long)]
+    pub raw: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct IndicatorsExport {
+    /// Form of the export
+    #[arg(long, value_name = "FORM", value_enum)]
+    pub format: IndicatorsForm,
+    #[command(flatten)]
+    pub filter: IndicatorFilter,
+    /// Write to this file, or for misp into this directory [default: standard output]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub out: Option<PathBuf>,
+    /// Also what a list calls harmless, and what has expired
+    #[arg(long)]
+    pub all: bool,
+    /// Write at most this many
+    #[arg(long, value_name = "N", default_value_t = INDICATORS_MAX)]
+    pub limit: usize,
+}
+
+/// Forms of an export.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndicatorsForm {
+    /// Everything, as one document
+    Json,
+    /// One table
+    Csv,
+    /// Addresses and domain names, one a line
+    Plain,
+    /// A STIX 2.1 bundle
+    Stix,
+    /// A MISP feed: a directory of files
+    Misp,
+}
+
+fn indicator_kind(name: &str) -> Result<Field, String> {
+    indicators::kinds_called(name)?.pop().ok_or_else(|| "name a kind".to_owned())
 }
 
 #[derive(Args, Debug)]

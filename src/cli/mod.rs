@@ -17,6 +17,7 @@ pub mod explain;
 pub mod format;
 pub mod geoip;
 pub mod in_process;
+pub mod indicators;
 pub mod ingested;
 pub mod load;
 pub mod man;
@@ -75,6 +76,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Count(args) => count::run(args, context),
         Command::Distinct(args) => distinct::run(args, context),
         Command::New(args) => new::run(args, context),
+        Command::Indicators(args) => indicators::run(args, context),
         Command::Schema(args) => schema::run(args, context),
         Command::Session(args) => session::run(args, context),
         Command::Explain(args) => explain::run(args, context),

@@ -211,6 +211,18 @@ groups! {
         allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Restart;
     }
 
+    /// What `honeyguide indicators` takes for hostile, and what not: addresses, networks such as "198.51.100.0/24", and values in which
+    /// * stands for any characters, such as "*.example.com"; of URLs the whole or the host. `own` and `allow` go before `deny`, and
+    /// that before the lists that are compiled in.
+    Indicators "indicators" {
+        /// Your own addresses, networks and names: never exported.
+        own: Vec<String> = "[]", Kind::List { most: 4096 }, Reload;
+        /// Others that are not hostile: never exported.
+        allow: Vec<String> = "[]", Kind::List { most: 4096 }, Reload;
+        /// What is hostile whatever else is known of it: its score is 100.
+        deny: Vec<String> = "[]", Kind::List { most: 4096 }, Reload;
+    }
+
     /// The evidence, and how long it is kept.
     Journal "journal" {
         /// A segment is sealed at this many bytes of raw lines (or at the end of the UTC day).

@@ -1,10 +1,11 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::file::{Fragment, Given, Problem, Values};
-use super::groups::{Admin, Format as FormatTable, GROUPS, Journal, Limits, Log, Model, Root, Source, Supervision};
+use super::groups::{Admin, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
 use crate::events::wrapping::Wrap;
+use crate::indicators::lists::{Entry, Lists};
 use crate::network::{Network, NotANetwork};
 use crate::sources::Format;
 use crate::telemetry::printable::printable;
@@ -32,6 +33,8 @@ pub struct Settings {
     /// Who scores chats besides the rules.
     pub model: Option<ModelEndpoint>,
     pub model_timeout: Duration,
+    /// What is hostile, and what is not, by the operator's word.
+    pub lists: Lists,
     pub journal: Journal,
     pub limits: Limits,
     pub supervision: Supervision,
@@ -172,6 +175,7 @@ impl Settings {
         let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
         let model = check.model(&fragment, &table);
         let model_timeout = Duration::from_millis(table.timeout_ms);
+        let lists = check.lists(&fragment, &Indicators::from_values(|key| value_of(&fragment, &Indicators::GROUP, key)));
         check.journal(&fragment, &journal);
         check.supervision(&fragment, &supervision);
         let log = check.log(&fragment, log);
@@ -185,6 +189,7 @@ impl Settings {
                 sinks,
                 model,
                 model_timeout,
+                lists,
                 journal,
                 limits,
                 supervision,
@@ -445,6 +450,21 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    fn lists(&mut self, fragment: &Fragment, table: &Indicators) -> Lists {
+        let mut entries = |key: &str, written: &[String]| {
+            let origin = origin_of(fragment, "indicators", key);
+            let mut entries = Vec::with_capacity(written.len());
+            for text in written {
+                match Entry::parse(text) {
+                    Ok(entry) => entries.push(entry),
+                    Err(error) => self.complain(&origin, format!("`{}` in `{key}` {error}", printable(text))),
+                }
+            }
+            entries
+        };
+        Lists { own: entries("own", &table.own), allow: entries("allow", &table.allow), deny: entries("deny", &table.deny) }
     }
 
     /// Of an `allow_private`.

@@ -16,7 +16,7 @@ pub mod query;
 #[cfg(test)]
 mod real_logs;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod search;
 mod sessions;
 pub mod sidecar;
