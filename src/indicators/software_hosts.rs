@@ -216,8 +216,8 @@ pub const LENT: &[&str] =
 /// Whether the name, in lower case, is one of them or below one.
 pub fn is_software_host(name: &str) -> bool {
     let name = name.trim_end_matches('.');
-    let below = |of: &&str| name.strip_suffix(*of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    SOFTWARE_HOSTS.iter().any(|known| below(&known)) && !LENT.iter().any(|lent| name.len() >= lent.len() && below(&lent))
+    let below = |of: &str| name.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    SOFTWARE_HOSTS.iter().any(|known| below(known)) && !LENT.iter().any(|lent| name.len() >= lent.len() && below(lent))
 }
 
 #[cfg(test)]
