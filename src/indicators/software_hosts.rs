@@ -11,6 +11,15 @@ pub const SOFTWARE_HOSTS: &[&str] = &[
     "google.co.in",
     "google.de",
     "google.co.uk",
+    "google.ca",
+    "google.co.jp",
+    "google.com.br",
+    "google.com.mx",
+    "google.es",
+    "google.fr",
+    "google.it",
+    "google.nl",
+    "dns.google",
     "gstatic.com",
     "googleapis.com",
     "youtube.com",
@@ -216,7 +225,7 @@ pub const LENT: &[&str] =
 /// Whether the name, in lower case, is one of them or below one.
 pub fn is_software_host(name: &str) -> bool {
     let name = name.trim_end_matches('.');
-    let below = |of: &&str| name.strip_suffix(*of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let below = |of: &str| name.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     SOFTWARE_HOSTS.iter().any(|known| below(known)) && !LENT.iter().any(|lent| name.len() >= lent.len() && below(lent))
 }
 

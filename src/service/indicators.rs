@@ -11,11 +11,15 @@ use crate::indicators::{self, Indicator, score};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::BuildHasher;
 
 /// Most indicators of one answer: it is made in memory.
 pub const INDICATORS_MAX: usize = 200_000;
 /// Hashes of files added up at once, about a hundred bytes each.
 const HASHES_MAX: u64 = 250_000;
+
+/// Targets of attacks remembered at once, about thirty bytes each.
+const TARGETS_MAX: u64 = 500_000;
 
 /// Which are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,46 +56,84 @@ pub fn list(view: &View, asked: &Asked, (lists, known): (&Lists, &Known), now: M
         None => None,
     };
     let mut best = Best { limit: asked.limit.min(INDICATORS_MAX), rows: BinaryHeap::new(), found: 0 };
-    let mut failed = None;
-    for kind in indicators::kinds().filter(|kind| asked.kinds.is_empty() || asked.kinds.contains(kind)) {
-        let mut each = |value: &[u8], sum: TermSummary| {
-            if sum.count < asked.min_count || since.is_some_and(|since| sum.last < since) || until.is_some_and(|until| sum.last >= until) {
-                return;
-            }
-            let value = String::from_utf8_lossy(value);
-            let mut judged = lists.judge(kind, &value);
-            if judged == Judged::Unlisted && failed.is_none() {
-                match is_target(view, kind, &value, sum.count) {
-                    Ok(is_target) => judged = judged.of_target(is_target),
-                    Err(error) => failed = Some(error),
-                }
-            }
-            let is_over = || score::valid_until(kind, sum.last).is_some_and(|until| until <= now);
-            if asked.hostile && (matches!(judged, Judged::Harmless(_)) || is_over()) {
-                return;
-            }
-            let known_in = known.lists_of(kind, &value);
-            let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, now };
-            let score = score::score(&evidence, &mut |_| {});
-            if score >= asked.min_score {
-                best.add(score, kind, &value, sum);
-            }
-        };
+    let mut each = |kind: Field, value: &[u8], sum: TermSummary, is_target: bool| {
+        if sum.count < asked.min_count || since.is_some_and(|since| sum.last < since) || until.is_some_and(|until| sum.last >= until) {
+            return;
+        }
+        let value = String::from_utf8_lossy(value);
+        let judged = lists.judge(kind, &value).of_target(is_target);
+        let is_over = || score::valid_until(kind, sum.last).is_some_and(|until| until <= now);
+        if asked.hostile && (matches!(judged, Judged::Harmless(_)) || is_over()) {
+            return;
+        }
+        let known_in = known.lists_of(kind, &value);
+        let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, now };
+        let score = score::score(&evidence, &mut |_| {});
+        if score >= asked.min_score {
+            best.add(score, kind, &value, sum, is_target);
+        }
+    };
+    let wanted = indicators::kinds().filter(|kind| asked.kinds.is_empty() || asked.kinds.contains(kind));
+    let (targets, others): (Vec<Field>, Vec<Field>) = wanted.partition(|kind| may_be_target(*kind));
+    for kind in others {
         match kind {
-            Field::Shasum => each_file(view, scope.as_ref(), &mut each)?,
-            kind => top::each_value(view, kind, scope.as_ref(), None, &mut each)?,
+            Field::Shasum => each_file(view, scope.as_ref(), &mut |value, sum| each(kind, value, sum, false))?,
+            kind => top::each_value(view, kind, scope.as_ref(), None, &mut |value, sum| each(kind, value, sum, false))?,
         }
     }
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    each_with_targets(view, &targets, scope.as_ref(), TARGETS_MAX, &mut each)?;
     let more = best.found - best.rows.len() as u64;
     let rows = best.rows.into_sorted_vec().into_iter();
-    let indicators = rows.map(|(_, Reverse(count), kind, value, first, last)| {
-        let is_target = is_target(view, kind, &value, count)?;
-        Ok(Indicator::of(kind, value, TermSummary { count, first, last }, is_target, (lists, known), now))
+    let indicators = rows.map(|(_, Reverse(count), kind, value, first, last, is_target)| {
+        Indicator::of(kind, value, TermSummary { count, first, last }, is_target, (lists, known), now)
     });
-    Ok(Listed { indicators: indicators.collect::<Result<_, ServiceError>>()?, more })
+    Ok(Listed { indicators: indicators.collect(), more })
+}
+
+/// What takes a value of a kind, its events, and whether it is but a target.
+type EachOfKind<'a> = dyn FnMut(Field, &[u8], TermSummary, bool) + 'a;
+
+/// Calls `each` with every value of these kinds. To ask the dictionaries for each value whether it is a target would take minutes where
+/// there are a million: instead the targets' counts are kept by the values' hashes, so many at once, and the values gone through as often.
+fn each_with_targets(
+    view: &View,
+    kinds: &[Field],
+    scope: Option<&Scope<'_>>,
+    targets_max: u64,
+    each: &mut EachOfKind<'_>,
+) -> Result<(), ServiceError> {
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let mut terms = 0u64;
+    for segment in &view.segments {
+        segment.with_index(&mut |index| {
+            terms += index.terms_len(Field::DstIp);
+            Ok(())
+        })?;
+    }
+    let pieces = terms.div_ceil(targets_max).max(1);
+    // Seeded anew each time: nobody makes two values of one hash.
+    let hasher = foldhash::quality::RandomState::default();
+    let mut attacked: HashMap<u64, u64> = HashMap::new();
+    for piece in 0..pieces {
+        attacked.clear();
+        top::each_value(view, Field::DstIp, None, None, &mut |value, sum| {
+            let hash = hasher.hash_one(value);
+            if hash % pieces == piece {
+                *attacked.entry(hash).or_default() += sum.count;
+            }
+        })?;
+        for &kind in kinds {
+            top::each_value(view, kind, scope, None, &mut |value, sum| {
+                let hash = hasher.hash_one(value);
+                if hash % pieces == piece {
+                    each(kind, value, sum, attacked.get(&hash).is_some_and(|attacked| *attacked >= sum.count));
+                }
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a value that `count` events have occurs in no event but as what was attacked, or asked for through a tunnel. Of events at one
@@ -197,11 +239,11 @@ struct Best {
     found: u64,
 }
 
-/// Score, count, kind, value, first, last: the less the better.
-type Ranked = (Reverse<u8>, Reverse<u64>, Field, String, Micros, Micros);
+/// Score, count, kind, value, first, last, and whether it is but a target: the less the better.
+type Ranked = (Reverse<u8>, Reverse<u64>, Field, String, Micros, Micros, bool);
 
 impl Best {
-    fn add(&mut self, score: u8, kind: Field, value: &str, sum: TermSummary) {
+    fn add(&mut self, score: u8, kind: Field, value: &str, sum: TermSummary, is_target: bool) {
         self.found += 1;
         if self.rows.len() >= self.limit {
             let rank = (Reverse(score), Reverse(sum.count), kind, value);
@@ -210,7 +252,7 @@ impl Best {
                 _ => return,
             };
         }
-        self.rows.push((Reverse(score), Reverse(sum.count), kind, value.to_owned(), sum.first, sum.last));
+        self.rows.push((Reverse(score), Reverse(sum.count), kind, value.to_owned(), sum.first, sum.last, is_target));
     }
 }
 
@@ -336,6 +378,17 @@ mod tests {
         let rows = listed(&segments, &Asked { kinds: vec![Field::Domain], limit: EVERYTHING, ..Asked::default() });
         let rows: Vec<_> = rows.into_iter().map(|row| (row.value, row.count, row.warning)).collect();
         assert_eq!(rows, [("evil.top".to_owned(), 21, None), ("shop.top".to_owned(), 20, Some(TARGETS.to_owned()))]);
+        let view = view(&segments);
+        for targets_max in [1, 2, 100] {
+            let mut found = Vec::new();
+            each_with_targets(&view, &[Field::Domain], None, targets_max, &mut |_, value, sum, is_target| {
+                assert_eq!(super::is_target(&view, Field::Domain, std::str::from_utf8(value).unwrap(), sum.count).unwrap(), is_target);
+                found.push(value.to_vec());
+            })
+            .unwrap();
+            found.sort();
+            assert_eq!(found, [&b"evil.top"[..], b"shop.top"], "each once, {targets_max} at once");
+        }
     }
 
     #[test]
