@@ -66,7 +66,7 @@ fn one(number: usize, report: &Report) -> Markup {
                 h1 { (report.period) " · " (sensor_name(report)) }
                 p .quiet {
                     @if report.from == report.to { (report.from) } @else { (report.from) " to " (report.to) }
-                    " · compared with " (report.before.period) " · made " (report.generated_at)
+                    " · compared with " (report.before.period) " · made " (report.generated_at.get(..16).unwrap_or(&report.generated_at).replace('T', " "))
                 }
             }
             (tiles(report))
