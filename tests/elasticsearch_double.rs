@@ -2,37 +2,15 @@
 //!
 //! No server is to be had for the tests; but a double that both clients work with, and that refuses what it does not know, is
 //! close enough to be leant on. The clients are installed from PyPI into a virtual environment below the build directory.
+mod python;
 mod receivers;
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
 /// A Python with both clients, or why there is none.
 fn python() -> Result<PathBuf, String> {
-    let venv = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("elasticsearch-clients");
-    // One installs at a time: tests run in processes of their own.
-    let locked = std::fs::File::create(venv.with_extension("lock")).and_then(|file| file.lock().map(|()| file));
-    let _installing = locked.map_err(|error| format!("cannot lock {}: {error}", venv.display()))?;
-    let python = venv.join("bin/python");
-    let run = |command: &mut Command, what: &str| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("{what}: {}", last_line(&output))),
-        Err(error) => Err(format!("{what}: {error}")),
-    };
-    let imports = "import elasticsearch, opensearchpy";
-    if run(Command::new(&python).args(["-c", imports]), "import").is_ok() {
-        return Ok(python);
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "python3 -m venv failed, is python3-venv installed?")?;
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "elasticsearch>=8,<10", "opensearch-py>=2,<4"];
-    run(Command::new(&python).args(install), "pip cannot install elasticsearch and opensearch-py")?;
-    run(Command::new(&python).args(["-c", imports]), "the clients cannot be imported")?;
-    Ok(python)
-}
-
-fn last_line(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output").chars().take(200).collect()
+    python::with("elasticsearch-clients", &["elasticsearch>=8,<10", "opensearch-py>=2,<4"], "import elasticsearch, opensearchpy")
 }
 
 /// What both clients are put through; `client` and `helpers` are theirs.

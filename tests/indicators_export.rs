@@ -1,11 +1,12 @@
 //! `honeyguide indicators`: the list of a running daemon and of the directory, and exports read by the programs they are for.
+mod python;
 mod served;
 
 use honeyguide::cli::context::Exit;
 use serde_json::{Value, json};
 use served::{Daemon, Home, log};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 const LISTS: &str = "[indicators]\nown = [\"192.0.2.0/24\", \"*.mine.top\"]\nallow = [\"scanner.top\"]\ndeny = [\"http://evil-*.top/*\"]\n";
 
@@ -176,30 +177,8 @@ fn what_an_outside_list_knows_is_marked_and_scores_higher() {
 
 /// A Python with both readers, or why there is none.
 fn python() -> Result<PathBuf, String> {
-    let venv = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("indicator-readers");
-    // One installs at a time: tests run in processes of their own.
-    let locked = std::fs::File::create(venv.with_extension("lock")).and_then(|file| file.lock().map(|()| file));
-    let _installing = locked.map_err(|error| format!("cannot lock {}: {error}", venv.display()))?;
-    let python = venv.join("bin/python");
-    let run = |command: &mut Command, what: &str| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("{what}: {}", last_line(&output))),
-        Err(error) => Err(format!("{what}: {error}")),
-    };
     let imports = "import stix2validator, pymisp, importlib.metadata as all; assert all.version('stix2-validator') == '3.2.0'";
-    if run(Command::new(&python).args(["-c", imports]), "import").is_ok() {
-        return Ok(python);
-    }
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "python3 -m venv failed, is python3-venv installed?")?;
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "stix2-validator==3.2.0", "pymisp>=2.5,<2.6"];
-    run(Command::new(&python).args(install), "pip cannot install stix2-validator and pymisp")?;
-    run(Command::new(&python).args(["-c", imports]), "the readers cannot be imported")?;
-    Ok(python)
-}
-
-fn last_line(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output").chars().take(200).collect()
+    python::with("indicator-readers", &["stix2-validator==3.2.0", "pymisp>=2.5,<2.6"], imports)
 }
 
 fn passes(python: &Path, script: &str, argument: &Path) {

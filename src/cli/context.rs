@@ -36,6 +36,11 @@ impl Exit {
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// Who gives an order that this process carries out itself.
+pub fn us() -> String {
+    format!("uid {}", nix::unistd::Uid::current())
+}
+
 /// The global options, and what stdout is.
 pub struct Context {
     pub global: Global,
@@ -43,6 +48,21 @@ pub struct Context {
 }
 
 impl Context {
+    /// Writes an answer: as JSON, or as `render` shows it to people.
+    pub fn tell<Answer: serde::Serialize>(
+        &self,
+        answer: &Answer,
+        render: impl FnOnce(&Output) -> String,
+        out: &mut dyn std::io::Write,
+    ) -> anyhow::Result<()> {
+        if self.global.json {
+            writeln!(out, "{}", super::format::json(answer, &self.output)?)?;
+        } else {
+            write!(out, "{}", render(&self.output))?;
+        }
+        Ok(())
+    }
+
     /// The configuration with the global options laid over it; wrong ones are usage errors.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         Ok(config::load(self.global.config.as_deref(), self.global.data.as_deref()).map_err(|error| Usage(error.to_string()))?)

@@ -1,7 +1,7 @@
 //! `honeyguide geoip`: databases that tell where addresses are.
 use super::args::{self, GeoipAction};
 use super::client::{self, Client, Target};
-use super::context::{Context, Exit};
+use super::context::{Context, Exit, us};
 use super::terminal::{Align, Output, Table, escape};
 use super::{answers, checking, format, print, terminal};
 use crate::admin::sinks::Nothing;
@@ -24,14 +24,14 @@ pub fn answer(args: &args::Geoip, context: &Context, out: &mut dyn Write) -> any
     match &args.action {
         GeoipAction::Import { file, name } => {
             let row = import(file, *name, &settings)?;
-            tell(&row, |_| imported(&row), context, out)?;
+            context.tell(&row, |_| imported(&row), out)?;
         }
         GeoipAction::List => {
             let rows: Vec<DatabaseRow> = match Target::find(&settings)? {
                 Target::Daemon(client) => client.get(&["api", "v1", "geoip"], &[], None)?,
                 Target::Local(open) => geoip::list(&open.store)?,
             };
-            tell(&rows, |output| list(&rows, output), context, out)?;
+            context.tell(&rows, |output| list(&rows, output), out)?;
         }
         GeoipAction::Remove { name } => {
             match Target::find(&settings)? {
@@ -42,14 +42,14 @@ pub fn answer(args: &args::Geoip, context: &Context, out: &mut dyn Write) -> any
                 "{} removed: new events have no such term any more, and old ones none after `honeyguide geoip apply`\n",
                 name.name()
             );
-            tell(&Nothing {}, |_| text, context, out)?;
+            context.tell(&Nothing {}, |_| text, out)?;
         }
         GeoipAction::Lookup { address } => {
             let row: PlaceRow = match Target::find(&settings)? {
                 Target::Daemon(client) => client.get(&["api", "v1", "geoip", "lookup", &address.to_string()], &[], None)?,
                 Target::Local(open) => geoip::lookup(&open.store, *address),
             };
-            tell(&row, |_| place(&row), context, out)?;
+            context.tell(&row, |_| place(&row), out)?;
         }
         GeoipAction::Apply => return apply(&settings, context, out),
     }
@@ -78,27 +78,8 @@ fn apply(settings: &Settings, context: &Context, out: &mut dyn Write) -> anyhow:
         }
     };
     bar.finish_and_clear();
-    tell(&report, |output| report.render(output), context, out)?;
+    context.tell(&report, |output| report.render(output), out)?;
     Ok(if report.damage.is_empty() { Exit::Done } else { Exit::Findings })
-}
-
-/// Who gives an order that this process carries out itself.
-fn us() -> String {
-    format!("uid {}", nix::unistd::Uid::current())
-}
-
-fn tell<Answer: serde::Serialize>(
-    answer: &Answer,
-    render: impl FnOnce(&Output) -> String,
-    context: &Context,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
-    if context.global.json {
-        writeln!(out, "{}", format::json(answer, &context.output)?)?;
-    } else {
-        write!(out, "{}", render(&context.output))?;
-    }
-    Ok(())
 }
 
 fn imported(row: &DatabaseRow) -> String {

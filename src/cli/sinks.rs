@@ -1,7 +1,7 @@
 //! `honeyguide sinks`: where deliveries stand, and what an operator can do about them.
 use super::args::{self, DeadAction, SinksAction};
 use super::client::{Client, Target};
-use super::context::{Context, Exit, Usage};
+use super::context::{Context, Exit, Usage, us};
 use super::terminal::{Align, Colour, Output, Table, escape};
 use super::{format, print, terminal};
 use crate::admin::changes::Purged;
@@ -23,18 +23,18 @@ pub fn answer(args: &args::Sinks, context: &Context, out: &mut dyn Write) -> any
     match &args.action {
         SinksAction::List => {
             let rows = rows(&settings)?;
-            tell(&rows, |output| list(&rows, output), context, out)?;
+            context.tell(&rows, |output| list(&rows, output), out)?;
             Ok(Exit::Done)
         }
         SinksAction::Show { name } => {
             let row = rows(&settings)?.into_iter().find(|row| row.name == *name);
             let row = row.ok_or_else(|| crate::service::ServiceError::NoSink(name.clone()))?;
-            tell(&row, |output| show(&row, output), context, out)?;
+            context.tell(&row, |output| show(&row, output), out)?;
             Ok(Exit::Done)
         }
         SinksAction::Test { name } => {
             let report = test(name, &settings)?;
-            tell(&report, |output| tested(&report, output), context, out)?;
+            context.tell(&report, |output| tested(&report, output), out)?;
             Ok(if report.usable { Exit::Done } else { Exit::Failed })
         }
         SinksAction::Pause { name } => order(name, Order::Pause, &settings, context, out),
@@ -52,7 +52,7 @@ pub fn answer(args: &args::Sinks, context: &Context, out: &mut dyn Write) -> any
                 Target::Daemon(client) => drop(client.post::<Nothing>(&path(name, &["forget"]), &Nothing {})?),
                 Target::Local(open) => sinks::forget(&settings.sinks, &open.state, &open.store, name, &us())?,
             }
-            tell(&Nothing {}, |_| format!("forgotten: configured again, {name} begins at its `start`\n"), context, out)?;
+            context.tell(&Nothing {}, |_| format!("forgotten: configured again, {name} begins at its `start`\n"), out)?;
             Ok(Exit::Done)
         }
         SinksAction::Dead(args::Dead { action }) => match action {
@@ -61,7 +61,7 @@ pub fn answer(args: &args::Sinks, context: &Context, out: &mut dyn Write) -> any
                     Target::Daemon(client) => client.get(&path(name, &["dead"]), &[("limit", limit.to_string())], None)?,
                     Target::Local(open) => sinks::dead(&open.store, name, *limit)?,
                 };
-                tell(&rows, |output| dead(&rows, output), context, out)?;
+                context.tell(&rows, |output| dead(&rows, output), out)?;
                 Ok(Exit::Done)
             }
             DeadAction::Retry { name } => {
@@ -69,7 +69,7 @@ pub fn answer(args: &args::Sinks, context: &Context, out: &mut dyn Write) -> any
                 let client = client.context("no daemon runs on this data directory, and only a daemon delivers: start it first")?;
                 let done: Redelivered = client.post(&path(name, &["dead", "retry"]), &Nothing {})?;
                 let text = format!("{} sent again, {} arrived\n", format::plural(done.retried, "item", "items"), done.delivered);
-                tell(&done, |_| text, context, out)?;
+                context.tell(&done, |_| text, out)?;
                 Ok(if done.delivered < done.retried { Exit::Findings } else { Exit::Done })
             }
             DeadAction::Purge { name } => {
@@ -77,7 +77,7 @@ pub fn answer(args: &args::Sinks, context: &Context, out: &mut dyn Write) -> any
                     Target::Daemon(client) => client.post(&path(name, &["dead", "purge"]), &Nothing {})?,
                     Target::Local(open) => Purged { removed: sinks::dead_purge(&open.store, name, &us())? },
                 };
-                tell(&purged, |_| format!("{} removed\n", format::plural(purged.removed, "dead letter", "dead letters")), context, out)?;
+                context.tell(&purged, |_| format!("{} removed\n", format::plural(purged.removed, "dead letter", "dead letters")), out)?;
                 Ok(Exit::Done)
             }
         },
@@ -86,25 +86,6 @@ pub fn answer(args: &args::Sinks, context: &Context, out: &mut dyn Write) -> any
 
 fn path<'p>(name: &'p str, rest: &[&'p str]) -> Vec<&'p str> {
     ["api", "v1", "sinks", name].iter().chain(rest).copied().collect()
-}
-
-/// Who gives an order that this process carries out itself.
-fn us() -> String {
-    format!("uid {}", nix::unistd::Uid::current())
-}
-
-fn tell<Answer: serde::Serialize>(
-    answer: &Answer,
-    render: impl FnOnce(&Output) -> String,
-    context: &Context,
-    out: &mut dyn Write,
-) -> anyhow::Result<()> {
-    if context.global.json {
-        writeln!(out, "{}", format::json(answer, &context.output)?)?;
-    } else {
-        write!(out, "{}", render(&context.output))?;
-    }
-    Ok(())
 }
 
 fn rows(settings: &Settings) -> anyhow::Result<Vec<SinkRow>> {
@@ -134,7 +115,7 @@ fn order(name: &str, order: Order, settings: &Settings, context: &Context, out: 
         skipped => format!("; {} before that left out", format::plural(skipped, "event", "events")),
     };
     let text = format!("{name} {state}: at sequence {}, {lag} behind{skipped}\n", ordered.cursor);
-    tell(&ordered, |_| text, context, out)?;
+    context.tell(&ordered, |_| text, out)?;
     Ok(Exit::Done)
 }
 

@@ -292,6 +292,19 @@ pub fn blocks(count: impl Into<proptest::collection::SizeRange>, first_seq: u64)
     })
 }
 
+/// Up to four segments whose sequence numbers follow each other.
+pub fn consecutive(lines: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Blocks>> {
+    proptest::collection::vec(blocks(lines, 0), 1..5).prop_map(|segments| {
+        let mut first_seq = 1;
+        let renumbered = segments.into_iter().map(|blocks| {
+            let blocks = Blocks::new(blocks.lines, first_seq);
+            first_seq += blocks.head(0).events;
+            blocks
+        });
+        renumbered.collect()
+    })
+}
+
 /// Compares everything a part answers with what the events themselves say; `block_of` renumbers the blocks.
 pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, block_of: &dyn Fn(u32) -> u32) {
     type Naive = (TermSummary, BTreeMap<(Vec<u8>, i32), u32>, BlockSet);

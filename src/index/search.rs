@@ -624,21 +624,9 @@ impl<'q> Matcher<'q> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{Blocks, SampleDecoder, blocks, decode, view};
+    use super::super::sample::{Blocks, SampleDecoder, consecutive, decode, view};
     use super::*;
     use proptest::prelude::*;
-
-    fn segments() -> impl Strategy<Value = Vec<Blocks>> {
-        proptest::collection::vec(blocks(0..120, 0), 1..5).prop_map(|segments| {
-            let mut first_seq = 1;
-            let renumbered = segments.into_iter().map(|blocks| {
-                let blocks = Blocks::new(blocks.lines, first_seq);
-                first_seq += blocks.head(0).events;
-                blocks
-            });
-            renumbered.collect()
-        })
-    }
 
     fn query() -> impl Strategy<Value = String> {
         let value = prop_oneof![
@@ -710,7 +698,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
-        fn finds_what_a_scan_of_all_events_finds(segments in segments(), text in query(), newest_first: bool, limit in 0..30usize, waiting in 0..2_000usize) {
+        fn finds_what_a_scan_of_all_events_finds(segments in consecutive(0..120), text in query(), newest_first: bool, limit in 0..30usize, waiting in 0..2_000usize) {
             let view = view(&segments);
             // Times that leave nothing between them are refused.
             let Ok(query) = Query::parse(&text, super::super::sample::RECEIVED_AT) else { return Ok(()) };
@@ -724,7 +712,7 @@ mod tests {
         }
 
         #[test]
-        fn pages_join_without_gap_or_repeat_while_events_arrive(segments in segments(), text in query(), newest_first: bool, limit in 1..30usize) {
+        fn pages_join_without_gap_or_repeat_while_events_arrive(segments in consecutive(0..120), text in query(), newest_first: bool, limit in 1..30usize) {
             let Ok(query) = Query::parse(&text, super::super::sample::RECEIVED_AT) else { return Ok(()) };
             let before = &segments[..segments.len().div_ceil(2)];
             let expected = naive(before, &query, newest_first);
