@@ -20,6 +20,11 @@ pub fn day_of(time: Micros) -> i32 {
     time.div_euclid(MICROS_PER_DAY) as i32
 }
 
+/// The Monday of the ISO week that a day lies in, both in days since 1970-01-01, which was a Thursday.
+pub fn monday_of(day: i32) -> i32 {
+    day - (day + 3).rem_euclid(7)
+}
+
 /// Hours since 1970-01-01T00 of a time (floor).
 pub fn hour_of(time: Micros) -> i32 {
     time.div_euclid(MICROS_PER_HOUR) as i32

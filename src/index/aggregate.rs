@@ -14,7 +14,7 @@ use super::query::Query;
 use super::search::{self, EachEvent, EventTerms, LineTerms, Reach, SearchError, View};
 use super::sidecar::SidecarError;
 use super::top::{self, Best, Scope, TopRow};
-use crate::events::time::{MICROS_PER_DAY, MICROS_PER_HOUR, day_of};
+use crate::events::time::{MICROS_PER_DAY, MICROS_PER_HOUR, day_of, monday_of};
 use crate::events::{Field, Micros};
 use std::collections::BTreeMap;
 
@@ -58,11 +58,7 @@ impl Interval {
     pub fn start(self, time: Micros) -> Micros {
         match self {
             Interval::Hour | Interval::Day => floor(time, self.length()),
-            // 1970 began on a Thursday.
-            Interval::Week => {
-                let day = i64::from(day_of(time));
-                (day - (day + 3).rem_euclid(7)).saturating_mul(MICROS_PER_DAY)
-            }
+            Interval::Week => Micros::from(monday_of(day_of(time))).saturating_mul(MICROS_PER_DAY),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::frequent::Frequent;
 use super::part::{TermSummary, ValueRange};
 use super::search::{Segment, View};
 use super::sidecar::SidecarError;
-use super::top::{Best, TALLY_TERMS_MAX, TopRow, ranges, splits};
+use super::top::{Best, TALLY_TERMS_MAX, TopRow, ranges, rank_of_time, splits};
 use crate::events::act::{Acts, Sequence};
 use crate::events::time::{MICROS_PER_DAY, day_of};
 use crate::events::{Field, Micros};
@@ -209,24 +209,16 @@ pub struct Values {
 
 /// Counts the values of a field and lists `limit` of them. With `news`, those that are new are told as well.
 pub fn values(view: &View, counted: (Field, Part), scope: &Scope, limit: usize, news: bool) -> Result<Values, SidecarError> {
-    let (mut best, mut values) = (Best::new(limit), Values::default());
-    let mut new: std::collections::BinaryHeap<(Micros, Vec<u8>, u64, Micros)> = std::collections::BinaryHeap::new();
+    let (mut best, mut earliest, mut values) = (Best::new(limit), Best::new(limit), Values::default());
     each_value(view, counted, scope, news, &mut |value, summary| {
         values.distinct += 1;
         best.add(summary.count, b"", value, summary);
         if news && summary.first >= scope.from() {
             values.new += 1;
-            if new.len() < limit || new.peek().is_some_and(|last| (summary.first, value) < (last.0, &last.1)) {
-                new.push((summary.first, value.to_vec(), summary.count, summary.last));
-                if new.len() > limit {
-                    new.pop();
-                }
-            }
+            earliest.add(!rank_of_time(summary.first), b"", value, summary);
         }
     })?;
-    values.top = best.into_rows(false);
-    let rows = new.into_sorted_vec().into_iter();
-    values.newest = rows.map(|(first, value, count, last)| TopRow { value, by: None, count, first, last }).collect();
+    (values.top, values.newest) = (best.into_rows(false), earliest.into_rows(false));
     Ok(values)
 }
 
@@ -278,16 +270,9 @@ fn each_session_within(
         // A session may have begun, or gone on, in any segment; its parts join in the order of the segments.
         for segment in &view.segments {
             segment.with_index(&mut |index| {
-                let mut number_of: Option<Vec<u32>> = None;
-                let mut failed = None;
+                let numbers: Vec<u32> = index.cells()?.sensors.iter().map(|name| number(&mut sensors, name)).collect();
                 index.sessions_among(&wanted, &mut |entry| {
-                    if number_of.is_none() {
-                        match index.cells() {
-                            Ok(table) => number_of = Some(table.sensors.iter().map(|name| number(&mut sensors, name)).collect()),
-                            Err(error) => failed = Some(error),
-                        }
-                    }
-                    let Some(&sensor) = number_of.as_ref().and_then(|numbers| numbers.get(entry.sensor as usize)) else { return };
+                    let Some(&sensor) = numbers.get(entry.sensor as usize) else { return };
                     let (acts, sequence) = (Acts::default(), Sequence::default());
                     let new = SessionTotals { key: entry.key, first: entry.first, last: entry.last, acts, sequence };
                     let session = sessions.entry((entry.key, sensor)).or_insert(new);
@@ -295,8 +280,7 @@ fn each_session_within(
                     session.last = session.last.max(entry.last);
                     session.acts.add(&entry.acts);
                     session.sequence = session.sequence.then(entry.sequence);
-                })?;
-                failed.map_or(Ok(()), Err)
+                })
             })?;
         }
         for (&(_, sensor), session) in &sessions {

@@ -80,8 +80,7 @@ pub fn new_values(view: &View, field: Field, span: Range<Micros>, limit: usize) 
     let mut best = Best::new(limit);
     each_value(view, field, None, None, &mut |value, sum| {
         if span.contains(&sum.first) {
-            // Later times give greater numbers, also before 1970.
-            best.add(sum.first as u64 ^ 1 << 63, b"", value, sum);
+            best.add(rank_of_time(sum.first), b"", value, sum);
         }
     })?;
     Ok(best.into_rows(false))
@@ -268,6 +267,11 @@ pub fn each_session(view: &View, at_once: u64, each: &mut dyn FnMut(u64, TermSum
         sessions.iter().for_each(|(key, sum)| each(*key, *sum));
     }
     Ok(())
+}
+
+/// Later times have higher ranks, also before 1970.
+pub(super) fn rank_of_time(time: Micros) -> u64 {
+    time as u64 ^ 1 << 63
 }
 
 /// The rows of the highest ranks so far, the lowest of them on top; of the same rank, the first values.

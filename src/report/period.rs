@@ -1,5 +1,5 @@
 //! The days a report is about: a day, an ISO week, a month, any range.
-use crate::events::time::{civil_from_days, day_of, days_from_civil, format_day};
+use crate::events::time::{civil_from_days, day_of, days_from_civil, format_day, monday_of};
 use crate::events::{Micros, time};
 use std::ops::RangeInclusive;
 
@@ -142,8 +142,7 @@ fn day(text: &str, kind: Kind) -> Result<i32, NoPeriod> {
 
 /// Monday to Sunday.
 fn week_of(day: i32) -> RangeInclusive<i32> {
-    // 1970-01-01 was a Thursday.
-    let monday = day - (day + 3).rem_euclid(7);
+    let monday = monday_of(day);
     monday..=monday + 6
 }
 

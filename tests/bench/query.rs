@@ -1,11 +1,14 @@
 //! Questions to a large data directory, cold (page cache dropped with posix_fadvise first) and warm.
 //!
 //! `cargo bench --bench query -- DATA_DIR`: DATA_DIR is what `--bench load` or `honeyguide load` left. Prints figures only.
+mod directory;
+
+use directory::{anonymous_mib, drop_page_cache};
 use honeyguide::config;
 use honeyguide::daemon::DataDir;
 use honeyguide::events::{Field, time};
 use honeyguide::index::aggregate::Interval;
-use honeyguide::os::{memory, process::ProcessStats};
+use honeyguide::os::memory;
 use honeyguide::service::{self, SearchRequest, aggregate};
 use honeyguide::store::Store;
 use honeyguide::telemetry::Telemetry;
@@ -136,19 +139,4 @@ fn spread(mut times: Vec<Duration>) -> String {
     times.sort();
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     format!("median {:.2} ms, max {:.2} ms", ms(times[times.len() / 2]), ms(times[times.len() - 1]))
-}
-
-fn anonymous_mib() -> f64 {
-    ProcessStats::read().map_or(0.0, |stats| stats.anonymous_bytes as f64 / f64::from(1 << 20))
-}
-
-fn drop_page_cache(dir: &Path) {
-    for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
-        if entry.path().is_dir() {
-            drop_page_cache(&entry.path());
-        } else if let Ok(file) = std::fs::File::open(entry.path()) {
-            let _ = file.sync_all();
-            nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("advice is taken");
-        }
-    }
 }

@@ -3,11 +3,14 @@
 //! `cargo bench --bench report -- DATA_DIR [FILE]`: DATA_DIR is what `honeyguide load FILE` left, FILE best made by
 //! `cargo bench --bench data -- FILE 10400000 180`. With FILE it is loaded into DuckDB's own file beside it (once), by the Python module
 //! `duckdb`, which is installed into a virtual environment. Prints figures only.
+mod directory;
+
+use directory::{anonymous_mib, drop_page_cache};
 use honeyguide::config;
 use honeyguide::daemon::DataDir;
 use honeyguide::events::{Field, time};
 use honeyguide::index::aggregate::Interval;
-use honeyguide::os::{memory, process::ProcessStats};
+use honeyguide::os::memory;
 use honeyguide::report::{self, Kind, Period};
 use honeyguide::service::report::Sensors;
 use honeyguide::service::{self, SearchRequest, aggregate};
@@ -155,19 +158,4 @@ fn runs(mut ask: impl FnMut()) -> Vec<Duration> {
 fn told(times: &[Duration]) -> String {
     let ms = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
     format!("median {:.2} ms, p99 {:.2} ms, max {:.2} ms", ms(50), ms(99), ms(100))
-}
-
-fn anonymous_mib() -> f64 {
-    ProcessStats::read().map_or(0.0, |stats| stats.anonymous_bytes as f64 / f64::from(1 << 20))
-}
-
-fn drop_page_cache(dir: &Path) {
-    for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
-        if entry.path().is_dir() {
-            drop_page_cache(&entry.path());
-        } else if let Ok(file) = std::fs::File::open(entry.path()) {
-            let _ = file.sync_all();
-            nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).expect("advice is taken");
-        }
-    }
 }
