@@ -121,11 +121,21 @@ struct Members {
     shasum: Option<Span>,
     filename: Option<Span>,
     sender: Option<Span>,
+    hassh: Option<Span>,
+    src_ip: Option<Span>,
+}
+
+/// What of an event goes into the [marks](super::marks::Marks) of its session, where it stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marked {
+    pub hassh: Option<Span>,
+    pub credential: Option<Span>,
+    pub src_ip: Option<Span>,
 }
 
 /// Decides what the event is, once its members are noted, and notes its joined terms.
 #[inline]
-pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence) {
+pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence, Marked) {
     let mut members = Members::default();
     for term in &event.terms {
         let member = match term.field {
@@ -139,6 +149,8 @@ pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence) {
             Field::Shasum => &mut members.shasum,
             Field::Filename => &mut members.filename,
             Field::Sender => &mut members.sender,
+            Field::Hassh => &mut members.hassh,
+            Field::SrcIp => &mut members.src_ip,
             _ => continue,
         };
         *member = Some(term.value);
@@ -161,9 +173,10 @@ pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence) {
         None => Act::Other,
     };
     let mut sequence = Sequence::default();
+    let mut marked = Marked { hassh: members.hassh, credential: None, src_ip: members.src_ip };
     match (act, &members) {
         (Act::LoginFailed | Act::LoginSucceeded, &Members { username: Some(username), password: Some(password), .. }) => {
-            event.join(Field::Credential, |event| credential(line, username, password, event));
+            marked.credential = Some(event.join(Field::Credential, |event| credential(line, username, password, event)));
         }
         (Act::Command, &Members { command: Some(command), .. }) => {
             sequence = Sequence::of(command.of(line, &event.arena));
@@ -171,14 +184,16 @@ pub(super) fn note(line: &[u8], event: &mut Event) -> (Act, Sequence) {
         }
         (Act::Download, &Members { shasum: Some(shasum), url, .. }) => file(line, url, shasum, Field::Download, event),
         (Act::Upload, &Members { shasum: Some(shasum), filename, .. }) => file(line, filename, shasum, Field::Upload, event),
-        (Act::Tunnel, &Members { dst_ip: Some(host), dst_port: Some(port), .. }) => event.join(Field::Tunnel, |event| {
-            event.append(line, host);
-            event.arena.push(b':');
-            event.append(line, port);
-        }),
+        (Act::Tunnel, &Members { dst_ip: Some(host), dst_port: Some(port), .. }) => {
+            event.join(Field::Tunnel, |event| {
+                event.append(line, host);
+                event.arena.push(b':');
+                event.append(line, port);
+            });
+        }
         _ => {}
     }
-    (act, sequence)
+    (act, sequence, marked)
 }
 
 /// `username:password`, the user name's own colons and backslashes behind a backslash, so that the first bare colon parts them.

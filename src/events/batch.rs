@@ -6,7 +6,7 @@
 //! from the lines in the journal.
 //!
 //! No line can hurt: one that panics its decoder is refused and the rest is kept.
-use super::act::{self, Act, Sequence};
+use super::act::{self, Act, Marked, Sequence};
 use super::array::{is_array, split_array};
 use super::decoder::{Decoder, Event, Identity, Span, Term};
 use super::id::InputId;
@@ -549,6 +549,7 @@ impl Batcher {
                 identity_hour: event.time.map_or(HOUR_UNKNOWN, hour_of),
                 act: event.act,
                 sequence: event.sequence,
+                marked: event.marked,
                 shape: event.shape,
             });
             self.at += 1;
@@ -717,7 +718,7 @@ fn decode_line(
         return Err(Fault::TooLong);
     }
     decoder.decode(line, event).map_err(Fault::Flaw)?;
-    (event.act, event.sequence) = act::note(line, event);
+    (event.act, event.sequence, event.marked) = act::note(line, event);
     if places.knows_places() {
         note_place(line, event, places);
     }
@@ -762,7 +763,8 @@ fn hashes_of(lines: &[u8]) -> Vec<EventId> {
 
 fn without_terms(line: Range<u32>, time: Micros) -> Noted {
     let (act, sequence) = (Act::Other, Sequence::default());
-    Noted { line, terms: 0..0, own_terms: 0, sensor: None, session: None, time, identity_hour: HOUR_UNKNOWN, act, sequence, shape: 0 }
+    let (identity_hour, marked) = (HOUR_UNKNOWN, Marked::default());
+    Noted { line, terms: 0..0, own_terms: 0, sensor: None, session: None, time, identity_hour, act, sequence, marked, shape: 0 }
 }
 
 fn compressor() -> zstd::bulk::Compressor<'static> {

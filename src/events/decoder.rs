@@ -2,7 +2,7 @@
 //!
 //! A decoder validates a line and notes times and terms in an [`Event`] that is reused: no allocation per event. Adding a
 //! format is one file with a [`Decoder`] and one entry in [`Format`](super::Format).
-use super::act::{Act, Sequence};
+use super::act::{Act, Marked, Sequence};
 use super::id::{EventId, FieldsId};
 use super::json::{self, Flaw, Literal, Type, Value};
 use super::{Field, Micros, TERM_BYTES_PER_EVENT_MAX, TERM_VALUE_BYTES_MAX, TERMS_PER_EVENT_MAX};
@@ -104,6 +104,7 @@ pub struct Event {
     pub act: Act,
     /// Of the commands typed.
     pub sequence: Sequence,
+    pub(super) marked: Marked,
     /// To be looked through for indicators.
     pub texts: Vec<(Context, Span)>,
     pub arena: Vec<u8>,
@@ -128,6 +129,7 @@ impl Default for Event {
             own_terms: 0,
             act: Act::Other,
             sequence: Sequence::default(),
+            marked: Marked::default(),
             terms: Vec::new(),
             texts: Vec::new(),
             arena: Vec::new(),
@@ -310,11 +312,12 @@ impl Event {
     }
 
     /// Notes a term made of other values, which `write` [appends](Event::append) to the arena.
-    pub(super) fn join(&mut self, field: Field, write: impl FnOnce(&mut Event)) {
+    pub(super) fn join(&mut self, field: Field, write: impl FnOnce(&mut Event)) -> Span {
         let start = self.arena.len();
         write(self);
         let value = self.bounded_since(start);
         self.add(field, value);
+        value
     }
 
     /// Replaces `what` in what was put into the arena since it was `start` long.

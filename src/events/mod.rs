@@ -15,6 +15,7 @@ pub mod id;
 mod indicators;
 pub mod json;
 pub mod mapping;
+pub mod marks;
 mod refusals;
 pub mod shape;
 mod tally;

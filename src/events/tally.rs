@@ -3,8 +3,9 @@
 //! Neighbouring lines of a log say mostly the same of sensor, protocol and address, so each field remembers its last term and
 //! is compared before anything is hashed. Events are taken cell by cell, so that a term's count in a cell is finished when the
 //! cell is, and nothing is looked up per (term, cell).
-use super::act::{Act, Acts, Sequence};
+use super::act::{Act, Acts, Marked, Sequence};
 use super::decoder::{Span, Term};
+use super::marks::{self, Address, Credentials, Marks};
 use super::{EventId, Field, Micros, time};
 use crate::index::{Activity, BlockTerm, BlockTerms, Cell, SessionPart, TermCount, term_hash};
 use hashbrown::HashTable;
@@ -28,6 +29,7 @@ pub(super) struct Noted {
     pub identity_hour: i32,
     pub act: Act,
     pub sequence: Sequence,
+    pub marked: Marked,
     /// [`Event::shape`](super::decoder::Event::shape).
     pub shape: u64,
 }
@@ -121,6 +123,7 @@ impl Tally {
                 part.sequence = part.sequence.then(event.sequence);
                 part.first = part.first.min(event.time);
                 part.last = part.last.max(event.time);
+                mark(&mut part.marks, &event.marked, line, block.arena);
             }
             let hour = time::hour_of(event.time);
             match out.activity.last_mut() {
@@ -183,7 +186,8 @@ impl Tally {
             return found;
         }
         let index = out.sessions.len() as u32;
-        out.sessions.push(SessionPart { key, sensor, acts: Acts::default(), sequence: Sequence::default(), first: time, last: time });
+        let (acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
+        out.sessions.push(SessionPart { key, sensor, acts, sequence, marks, first: time, last: time });
         self.sessions.insert_unique(hash, index, |&index| {
             let part = &out.sessions[index as usize];
             hasher.hash_one((part.key, part.sensor))
@@ -289,6 +293,20 @@ impl Tally {
             out.counts[*place as usize] = *row;
             *place += 1;
         }
+    }
+}
+
+/// Adds what an event says to the marks of its session. Most events say nothing new, and then nothing is hashed or parsed.
+#[inline]
+fn mark(marks: &mut Marks, event: &Marked, line: &[u8], arena: &[u8]) {
+    if let (Address::None, Some(address)) = (marks.address, event.src_ip) {
+        marks.address = Address::parse(address.of(line, arena));
+    }
+    if let (0, Some(hassh)) = (marks.client, event.hassh) {
+        marks.client = marks::client(hassh.of(line, arena));
+    }
+    if let Some(credential) = event.credential {
+        marks.credentials = marks.credentials.and(Credentials::of(credential.of(line, arena)));
     }
 }
 

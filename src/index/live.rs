@@ -6,8 +6,9 @@
 use super::blocks::{BlockSet, Postings};
 use super::part::{ActivityRow, CellRow, CellTable, IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
 use super::sidecar::SidecarError;
-use super::{BlockMeta, BlockTerms, SEED, id_hash, term_hash};
+use super::{BlockMeta, BlockTerms, SEED, SessionPart, id_hash, term_hash};
 use crate::events::act::{Acts, Sequence};
+use crate::events::marks::Marks;
 use crate::events::{EventId, Field, Micros};
 use hashbrown::HashTable;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,7 @@ pub(super) struct Session {
     pub sensor: u32,
     pub acts: Acts,
     pub sequence: Sequence,
+    pub marks: Marks,
     pub postings: Postings,
 }
 
@@ -197,12 +199,13 @@ impl LiveIndex {
                     session.last = session.last.max(part.last);
                     session.acts.add(&part.acts);
                     session.sequence = session.sequence.then(part.sequence);
+                    session.marks.then(&part.marks);
                     *heap_bytes += session.postings.push(block);
                 }
                 None => {
                     let index = sessions.len() as u32;
-                    let (acts, sequence, postings) = (part.acts, part.sequence, Postings::new(block));
-                    sessions.push(Session { key, sensor, acts, sequence, first: part.first, last: part.last, postings });
+                    let &SessionPart { acts, sequence, marks, first, last, .. } = part;
+                    sessions.push(Session { key, sensor, acts, sequence, marks, first, last, postings: Postings::new(block) });
                     session_table.insert_unique(hash, index, |&index| hash_of(&sessions[index as usize]));
                 }
             }
@@ -327,6 +330,7 @@ fn session_entry(session: &Session) -> SessionEntry {
         sensor: session.sensor,
         acts: session.acts,
         sequence: session.sequence,
+        marks: session.marks,
         first: session.first,
         last: session.last,
         blocks: session.postings.iter().collect::<BlockSet>(),

@@ -23,6 +23,7 @@ pub mod sidecar;
 pub mod top;
 
 use crate::events::act::{Acts, Sequence};
+use crate::events::marks::Marks;
 use crate::events::{EventId, Field, Micros, id};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
@@ -105,6 +106,7 @@ pub struct SessionPart {
     pub acts: Acts,
     /// Of the commands, in the order of the block.
     pub sequence: Sequence,
+    pub marks: Marks,
     pub first: Micros,
     pub last: Micros,
 }

@@ -3,6 +3,7 @@ use super::blocks::BlockSet;
 use super::sidecar::SidecarError;
 use super::{BlockMeta, session_name};
 use crate::events::act::{Acts, Sequence};
+use crate::events::marks::Marks;
 use crate::events::{Field, Micros};
 use std::ops::RangeInclusive;
 
@@ -33,6 +34,7 @@ pub struct SessionEntry {
     pub acts: Acts,
     /// Of its commands here, in the order of the segment.
     pub sequence: Sequence,
+    pub marks: Marks,
     pub first: Micros,
     pub last: Micros,
     pub blocks: BlockSet,

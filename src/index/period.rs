@@ -8,14 +8,15 @@ use super::search::{Segment, View};
 use super::sidecar::SidecarError;
 use super::top::{Best, TALLY_TERMS_MAX, TopRow, ranges, rank_of_time, splits};
 use crate::events::act::{Acts, Sequence};
+use crate::events::marks::Marks;
 use crate::events::time::{MICROS_PER_DAY, day_of};
 use crate::events::{Field, Micros};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// Sessions added up at once: about a hundred bytes each.
-const SESSIONS_MAX: usize = 100_000;
+/// Sessions added up at once: about 150 bytes each.
+const SESSIONS_MAX: usize = 50_000;
 
 /// Days, and perhaps a sensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,6 +232,7 @@ pub struct SessionTotals {
     pub last: Micros,
     pub acts: Acts,
     pub sequence: Sequence,
+    pub marks: Marks,
 }
 
 /// Every session whose first event lies in the scope's days, in no order, with its sensor and all that it did on whatever days.
@@ -273,13 +275,14 @@ fn each_session_within(
                 let numbers: Vec<u32> = index.cells()?.sensors.iter().map(|name| number(&mut sensors, name)).collect();
                 index.sessions_among(&wanted, &mut |entry| {
                     let Some(&sensor) = numbers.get(entry.sensor as usize) else { return };
-                    let (acts, sequence) = (Acts::default(), Sequence::default());
-                    let new = SessionTotals { key: entry.key, first: entry.first, last: entry.last, acts, sequence };
+                    let (acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
+                    let new = SessionTotals { key: entry.key, first: entry.first, last: entry.last, acts, sequence, marks };
                     let session = sessions.entry((entry.key, sensor)).or_insert(new);
                     session.first = session.first.min(entry.first);
                     session.last = session.last.max(entry.last);
                     session.acts.add(&entry.acts);
                     session.sequence = session.sequence.then(entry.sequence);
+                    session.marks.then(&entry.marks);
                 })
             })?;
         }
@@ -376,12 +379,13 @@ mod tests {
             let mut sessions = BTreeMap::<(Vec<u8>, u64), SessionTotals>::new();
             for event in &events {
                 let Some(session) = &event.session else { continue };
-                let (key, none) = (session_key(session), Sequence::default());
-                let new = SessionTotals { key, first: event.time, last: event.time, acts: Acts::default(), sequence: none };
+                let (key, acts, sequence, marks) = (session_key(session), Acts::default(), Sequence::default(), Marks::default());
+                let new = SessionTotals { key, first: event.time, last: event.time, acts, sequence, marks };
                 let totals = sessions.entry((event.sensor.clone(), key)).or_insert(new);
                 (totals.first, totals.last) = (totals.first.min(event.time), totals.last.max(event.time));
                 totals.acts.count(event.act);
                 totals.sequence = totals.sequence.then(event.sequence);
+                totals.marks.then(&event.marks);
             }
             sessions.retain(|(sensor, _), totals| scope.has_sensor(sensor) && inside(totals.first));
             let mut found = BTreeMap::new();

@@ -7,6 +7,7 @@ use super::search::{BlockLines, LineRun, LineTerms, Segment, View};
 use super::sidecar::{Sidecar, SidecarError, SidecarHead, build};
 use super::{Activity, BlockMeta, BlockTerm, BlockTerms, Cell, SessionPart, TermCount, session_key, term_hash};
 use crate::events::act::{Act, Acts, Sequence};
+use crate::events::marks::{self, Address, Credentials, Marks};
 use crate::events::time::{self, day_of, hour_of};
 use crate::events::{EventId, Field, Format, Micros};
 use crate::journal::fs::{File, Mapped};
@@ -45,11 +46,12 @@ pub struct Decoded {
     pub terms: BTreeSet<(Field, Vec<u8>)>,
     pub act: Act,
     pub sequence: Sequence,
+    pub marks: Marks,
 }
 
 pub fn decode(line: &[u8]) -> Option<Decoded> {
-    let (act, sequence) = (Act::Other, Sequence::default());
-    let mut decoded = Decoded { time: 0, sensor: Vec::new(), session: None, terms: BTreeSet::new(), act, sequence };
+    let (act, sequence, marks) = (Act::Other, Sequence::default(), Marks::default());
+    let mut decoded = Decoded { time: 0, sensor: Vec::new(), session: None, terms: BTreeSet::new(), act, sequence, marks };
     decoded.time = SampleDecoder.terms(Format::COWRIE, line, RECEIVED_AT, &mut |field, value| match field {
         Field::Session => decoded.session = Some(value.to_vec()),
         _ => {
@@ -58,7 +60,12 @@ pub fn decode(line: &[u8]) -> Option<Decoded> {
             }
             match field {
                 Field::Command => (decoded.act, decoded.sequence) = (Act::Command, Sequence::of(value)),
-                Field::Password => decoded.act = Act::LoginFailed,
+                Field::Password => {
+                    decoded.act = Act::LoginFailed;
+                    decoded.marks.credentials = Credentials::of(value);
+                }
+                Field::Hassh => decoded.marks.client = marks::client(value),
+                Field::SrcIp => decoded.marks.address = Address::parse(value),
                 _ => {}
             }
             decoded.terms.insert((field, value.to_vec()));
@@ -91,11 +98,12 @@ pub fn block_terms(lines: &[Vec<u8>]) -> BlockTerms {
         block.ids.push(EventId::of_line(line));
         if let Some(session) = &event.session {
             let key = session_key(session);
-            let (acts, sequence) = (Acts::default(), Sequence::default());
-            let new = SessionPart { key, sensor, acts, sequence, first: event.time, last: event.time };
+            let (acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
+            let new = SessionPart { key, sensor, acts, sequence, marks, first: event.time, last: event.time };
             let part = sessions.entry((key, sensor)).or_insert(new);
             part.acts.count(event.act);
             part.sequence = part.sequence.then(event.sequence);
+            part.marks.then(&event.marks);
             (part.first, part.last) = (part.first.min(event.time), part.last.max(event.time));
         }
         for term in event.terms {
@@ -275,6 +283,9 @@ pub fn lines(count: impl Into<proptest::collection::SizeRange>) -> impl Strategy
         if salt % 16 > 0 {
             event["timestamp"] = time::format(RECEIVED_AT - second * time::MICROS_PER_SECOND).into();
         }
+        if salt % 8 == 3 {
+            event["hassh"] = ["a9", "b8", "c7"][usize::from(salt / 8 % 3)].into();
+        }
         if let Some(input) = input {
             event["input"] = input.into();
         }
@@ -326,11 +337,12 @@ pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, b
         }
         if let Some(session) = &event.session {
             let key = session_key(session);
-            let (acts, sequence) = (Acts::default(), Sequence::default());
-            let new = SessionEntry { key, sensor: 0, acts, sequence, first: event.time, last: event.time, blocks: BlockSet::new() };
+            let (acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
+            let new = SessionEntry { key, sensor: 0, acts, sequence, marks, first: event.time, last: event.time, blocks: BlockSet::new() };
             let entry = sessions.entry((key, event.sensor.clone())).or_insert(new);
             entry.acts.count(event.act);
             entry.sequence = entry.sequence.then(event.sequence);
+            entry.marks.then(&event.marks);
             (entry.first, entry.last) = (entry.first.min(event.time), entry.last.max(event.time));
             entry.blocks.insert(block_of(block));
         }

@@ -3,15 +3,19 @@
 //! Rows are sorted by (key, sensor) and cut into groups, which are stored column by column. Two sections: the group
 //! table (first key u64, end of the group's bytes u32, length of its columns when decompressed u32) and the groups. A
 //! group is its number of rows, its keys (each less the one before; preceded by their length) and, compressed, the
-//! other columns, each preceded by its length: sensors; first times less the segment's base; last less first; [acts](put_acts);
-//! hashes of the sequences of commands (u64, for sessions with commands); (shape, blocks). Keys are random, so compressing them would save nothing and cost most: a session is looked up in
-//! every segment and is absent from nearly all, which the keys alone tell.
+//! other columns, each preceded by its length: sensors; first times less the segment's base; last less first; [acts](put_acts); four
+//! pairs of columns of values that [many sessions share](Shared): sequences of commands (number, hash u64), clients (u64), credentials
+//! (number, hash u64), addresses (length, bytes); (shape, blocks). Keys are random, so compressing them would save nothing and cost
+//! most: a session is looked up in every segment and is absent from nearly all, which the keys alone tell.
 use super::blocks::{BlockSet, Shape, put_blocks, read_blocks};
 use super::dictionary::{Scale, decompressed};
 use super::encoding::{Reader, put_varint};
 use super::part::SessionEntry;
 use crate::events::Micros;
 use crate::events::act::{Acts, Sequence};
+use crate::events::marks::{Address, Credentials, Marks};
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::{Range, RangeInclusive};
 
 /// A group is closed at this many rows, or bytes before compression.
@@ -27,6 +31,7 @@ pub(super) struct SessionRow {
     pub sensor: u32,
     pub acts: Acts,
     pub sequence: Sequence,
+    pub marks: Marks,
     pub first: Micros,
     pub last: Micros,
     pub blocks: Vec<u32>,
@@ -39,7 +44,9 @@ pub(super) fn write(
     compressor: &mut zstd::bulk::Compressor<'_>,
 ) -> (Vec<u8>, Vec<u8>) {
     let (mut table, mut groups, mut plain, mut keys, mut columns) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), <[Vec<u8>; 6]>::default());
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), <[Vec<u8>; 5]>::default());
+    let (mut sequences, mut clients) = (Shared::<(u64, u32)>::default(), Shared::<u64>::default());
+    let (mut credentials, mut addresses) = (Shared::<(u64, u32)>::default(), Shared::<Address>::default());
     let mut rows = rows.peekable();
     while let Some(first_key) = rows.peek().map(|row| row.key) {
         let mut before = first_key;
@@ -52,12 +59,14 @@ pub(super) fn write(
             put_varint(&mut columns[1], row.first.wrapping_sub(scale.time_base) as u64);
             put_varint(&mut columns[2], row.last.wrapping_sub(row.first) as u64);
             put_acts(&mut columns[3], &row.acts);
-            put_varint(&mut columns[4], u64::from(row.sequence.len));
-            if row.sequence.len > 0 {
-                columns[4].extend_from_slice(&row.sequence.hash.to_le_bytes());
-            }
-            columns[5].push(shape as u8);
-            put_blocks(&mut columns[5], shape, &row.blocks);
+            let (sequence, marks) = (row.sequence, row.marks);
+            sequences.put((sequence.len > 0).then_some((sequence.hash, sequence.len)), put_counted_hash);
+            clients.put((marks.client > 0).then_some(marks.client), |out, client| out.extend_from_slice(&client.to_le_bytes()));
+            let tried = marks.credentials;
+            credentials.put((tried.count > 0).then_some((tried.hash, tried.count)), put_counted_hash);
+            addresses.put((marks.address != Address::None).then_some(marks.address), put_address);
+            columns[4].push(shape as u8);
+            put_blocks(&mut columns[4], shape, &row.blocks);
             before = row.key;
             count += 1;
         }
@@ -65,7 +74,9 @@ pub(super) fn write(
         put_varint(&mut groups, keys.len() as u64);
         groups.append(&mut keys);
         plain.clear();
-        for column in &mut columns {
+        let [sensors, firsts, spans, acts, blocks] = &mut columns;
+        let shared = [sequences.finish(), clients.finish(), credentials.finish(), addresses.finish()].into_iter().flatten();
+        for column in [sensors, firsts, spans, acts].into_iter().chain(shared).chain([blocks]) {
             put_varint(&mut plain, column.len() as u64);
             plain.append(column);
         }
@@ -212,10 +223,14 @@ fn read_rows(
     let mut reader = Reader::new(plain);
     let mut column = || reader.take_counted().map(Reader::new);
     let (mut sensors, mut firsts, mut spans) = (column()?, column()?, column()?);
-    let (mut acts, mut sequences, mut blocks) = (column()?, column()?, column()?);
+    let mut acts = column()?;
+    let mut shared = || Some((column()?, column()?));
+    let (mut sequences, mut clients) = (SharedReader::new(shared()?), SharedReader::new(shared()?));
+    let (mut credentials, mut addresses) = (SharedReader::new(shared()?), SharedReader::new(shared()?));
+    let mut blocks = column()?;
     let mut key = first_key;
-    let (no_acts, no_commands) = (Acts::default(), Sequence::default());
-    let mut entry = SessionEntry { key, sensor: 0, acts: no_acts, sequence: no_commands, first: 0, last: 0, blocks: BlockSet::new() };
+    let (no_acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
+    let mut entry = SessionEntry { key, sensor: 0, acts: no_acts, sequence, marks, first: 0, last: 0, blocks: BlockSet::new() };
     for &kept in kept {
         key = key.checked_add(keys.varint()?)?;
         entry.key = key;
@@ -223,8 +238,12 @@ fn read_rows(
         entry.first = scale.time_base.wrapping_add(firsts.varint()? as Micros);
         entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
         entry.acts = read_acts(&mut acts)?;
-        let len = sequences.varint32()?;
-        entry.sequence = Sequence { hash: if len == 0 { 0 } else { sequences.u64()? }, len };
+        let (hash, len) = sequences.next(read_counted_hash)?;
+        entry.sequence = Sequence { hash, len };
+        entry.marks.client = clients.next(Reader::u64)?;
+        let (hash, count) = credentials.next(read_counted_hash)?;
+        entry.marks.credentials = Credentials { hash, count };
+        entry.marks.address = addresses.next(read_address)?;
         entry.blocks.clear();
         let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
         read_blocks(&mut blocks, shape, scale.blocks, kept.then_some(&mut entry.blocks))?;
@@ -233,6 +252,96 @@ fn read_rows(
         }
     }
     Some(())
+}
+
+/// Two columns of values that many sessions share. The first has a number (varint) for each row: 0 for none, 1 for a value that is new
+/// in this group and next in the second column, n + 2 for the n-th value of that (from 0).
+struct Shared<V> {
+    known: HashMap<V, u64, foldhash::fast::RandomState>,
+    numbers: Vec<u8>,
+    values: Vec<u8>,
+}
+
+impl<V> Default for Shared<V> {
+    fn default() -> Shared<V> {
+        Shared { known: HashMap::default(), numbers: Vec::new(), values: Vec::new() }
+    }
+}
+
+impl<V: Copy + Eq + Hash> Shared<V> {
+    fn put(&mut self, value: Option<V>, write: impl FnOnce(&mut Vec<u8>, V)) {
+        let Some(value) = value else { return self.numbers.push(0) };
+        let next = self.known.len() as u64;
+        match self.known.entry(value) {
+            std::collections::hash_map::Entry::Occupied(known) => put_varint(&mut self.numbers, known.get() + 2),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert(next);
+                self.numbers.push(1);
+                write(&mut self.values, value);
+            }
+        }
+    }
+
+    /// The columns of a group, which are the caller's to empty; the next one begins anew.
+    fn finish(&mut self) -> [&mut Vec<u8>; 2] {
+        self.known.clear();
+        [&mut self.numbers, &mut self.values]
+    }
+}
+
+struct SharedReader<'a, V> {
+    known: Vec<V>,
+    numbers: Reader<'a>,
+    values: Reader<'a>,
+}
+
+impl<'a, V: Copy + Default> SharedReader<'a, V> {
+    fn new((numbers, values): (Reader<'a>, Reader<'a>)) -> SharedReader<'a, V> {
+        SharedReader { known: Vec::new(), numbers, values }
+    }
+
+    /// The next row's; the default stands for none.
+    fn next(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Option<V>) -> Option<V> {
+        match self.numbers.varint()? {
+            0 => Some(V::default()),
+            1 => {
+                let value = read(&mut self.values)?;
+                self.known.push(value);
+                Some(value)
+            }
+            number => self.known.get(usize::try_from(number - 2).ok()?).copied(),
+        }
+    }
+}
+
+fn put_counted_hash(out: &mut Vec<u8>, (hash, count): (u64, u32)) {
+    put_varint(out, u64::from(count));
+    out.extend_from_slice(&hash.to_le_bytes());
+}
+
+fn read_counted_hash(reader: &mut Reader<'_>) -> Option<(u64, u32)> {
+    let count = reader.varint32()?;
+    Some((reader.u64()?, count))
+}
+
+fn put_address(out: &mut Vec<u8>, address: Address) {
+    let mut put = |bytes: &[u8]| {
+        out.push(bytes.len() as u8);
+        out.extend_from_slice(bytes);
+    };
+    match address {
+        Address::None => put(&[]),
+        Address::V4(address) => put(&address.octets()),
+        Address::V6(address) => put(&address.octets()),
+    }
+}
+
+fn read_address(reader: &mut Reader<'_>) -> Option<Address> {
+    match reader.take_counted()? {
+        [] => Some(Address::None),
+        &[a, b, c, d] => Some(Address::V4([a, b, c, d].into())),
+        bytes => Some(Address::V6(<[u8; 16]>::try_from(bytes).ok()?.into())),
+    }
 }
 
 /// Which acts there are, one bit each, and their counts.
@@ -270,15 +379,24 @@ mod tests {
         ) {
             let acts = |events: u32| Acts(std::array::from_fn(|act| if act as u32 % 3 == events % 3 { events } else { 0 }));
             let sequence = |events: u32| Sequence { hash: if events > 4 { u64::MAX / 7 } else { 0 }, len: events.saturating_sub(4) };
+            let marks = |key: u64, events: u32| Marks {
+                client: if events < 3 { 0 } else { key % 3 },
+                credentials: if events == 5 { Credentials::default() } else { Credentials { hash: u64::MAX / (key + 1), count: events } },
+                address: match key % 5 {
+                    0 => Address::None,
+                    1 => Address::V6(u128::from(key).into()),
+                    _ => Address::V4((key as u32 % 50).into()),
+                },
+            };
             let rows = model.iter().map(|(&(key, sensor), (events, first, blocks))| SessionRow {
-                key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), first: *first, last: first + 7, blocks: blocks.iter().copied().collect(),
+                key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), marks: marks(key, *events), first: *first, last: first + 7, blocks: blocks.iter().copied().collect(),
             });
             let (table, groups) = write(rows, SCALE, &mut zstd::bulk::Compressor::new(1).unwrap());
             let sessions = Sessions { table: &table, groups: &groups, scale: SCALE };
             let mut by_key = BTreeMap::<u64, Vec<SessionEntry>>::new();
             for (&(key, sensor), (events, first, blocks)) in &model {
                 let blocks = blocks.iter().copied().collect();
-                by_key.entry(key << 40).or_default().push(SessionEntry { key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), first: *first, last: first + 7, blocks });
+                by_key.entry(key << 40).or_default().push(SessionEntry { key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), marks: marks(key, *events), first: *first, last: first + 7, blocks });
             }
             let mut all = Vec::new();
             sessions.each(&mut |entry| all.push(entry.clone())).unwrap();

@@ -33,7 +33,7 @@ use super::BlockMeta;
 use super::dictionary::{Dictionary, DictionaryWriter, Scale};
 use super::encoding::{Reader, put_signed, put_varint};
 use super::ids::{self, FilterDescriptor, HITS_BEFORE_WHOLE, ID_LEN, IdCache, IdFilter, PAGE_IDS};
-use super::live::LiveIndex;
+use super::live::{LiveIndex, Session};
 use super::part::{ActivityRow, CellRow, CellTable, IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
 use super::sessions::{self, SessionRow, Sessions, put_acts, read_acts};
 use crate::events::{EventId, Field, Micros};
@@ -44,8 +44,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The format this program writes, and the only one it reads so far.
 ///
-/// Version 1 had events by hour where `activity` is now, and no acts of sessions: it is rebuilt.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version 1 had events by hour where `activity` is now, and no acts of sessions; version 2 no marks of sessions: both are rebuilt.
+pub const FORMAT_VERSION: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"hgindex\n";
 const HEADER_LEN: usize = 128;
@@ -120,8 +120,8 @@ pub fn build(live: &LiveIndex, head: SidecarHead) -> Vec<u8> {
     rows.sort_unstable();
     let rows = rows.into_iter().map(|(key, sensor, index)| {
         let session = &live.sessions[index];
-        let (acts, sequence, first, last) = (session.acts, session.sequence, session.first, session.last);
-        SessionRow { key, sensor, acts, sequence, first, last, blocks: session.postings.iter().collect() }
+        let &Session { acts, sequence, marks, first, last, .. } = session;
+        SessionRow { key, sensor, acts, sequence, marks, first, last, blocks: session.postings.iter().collect() }
     });
     let (session_table, session_groups) = sessions::write(rows, scale, &mut compressor);
     let ids = ids::write(live.ids(), head.id_seed());
