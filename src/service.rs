@@ -23,12 +23,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod aggregate;
+pub mod clusters;
 pub mod cursor;
 pub mod dossier;
 pub mod geoip;
 pub mod indicators;
 pub mod report;
 pub mod sinks;
+pub mod typed;
 
 use cursor::{Cursor, CursorError};
 
@@ -68,6 +70,10 @@ pub enum ServiceError {
     Indicators(String),
     #[error("{0:?} is no indicator of any event: `honeyguide search` finds other values")]
     NoIndicator(String),
+    #[error("{0}")]
+    Clusters(String),
+    #[error("no session belongs to the cluster {0:?}: `honeyguide clusters` lists those that there are")]
+    NoCluster(String),
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }
@@ -82,6 +88,7 @@ impl ServiceError {
                 | ServiceError::ByItself(_)
                 | ServiceError::NoSpan
                 | ServiceError::Indicators(_)
+                | ServiceError::Clusters(_)
         )
     }
 }

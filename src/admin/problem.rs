@@ -86,10 +86,14 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::Query { error, .. } => Problem::bad_query(&error),
             ServiceError::Cursor(error) => Problem::bad_cursor(&error),
-            ServiceError::ByItself(_) | ServiceError::NoSpan | ServiceError::Indicators(_) => Problem::bad_request(&error),
-            ServiceError::NoRecord(_) | ServiceError::NoSession(_) | ServiceError::NoSink(_) | ServiceError::NoIndicator(_) => {
-                Problem::not_found(error.to_string())
+            ServiceError::ByItself(_) | ServiceError::NoSpan | ServiceError::Indicators(_) | ServiceError::Clusters(_) => {
+                Problem::bad_request(&error)
             }
+            ServiceError::NoRecord(_)
+            | ServiceError::NoSession(_)
+            | ServiceError::NoSink(_)
+            | ServiceError::NoIndicator(_)
+            | ServiceError::NoCluster(_) => Problem::not_found(error.to_string()),
             ServiceError::Geoip(GeoipError::None(_)) => Problem::not_found(error.to_string()),
             ServiceError::Geoip(GeoipError::Refused { .. } | GeoipError::Read { .. }) => Problem::bad_request(&error),
             error => Problem::failed(&error),

@@ -47,6 +47,8 @@ pub fn routes(routes: &mut web::ServiceConfig) {
         .route("/reports/{kind}/{period}", web::get().to(reports))
         .route("/reports/{kind}/{period}/publish", web::post().to(publish))
         .route("/sessions/{id}", web::get().to(session))
+        .route("/clusters", web::get().to(clusters))
+        .route("/clusters/{id}", web::get().to(cluster))
         .route("/verify", web::post().to(verify))
         .route("/ingested", web::post().to(ingested));
 }
@@ -354,6 +356,23 @@ async fn schemas(admin: web::Data<Admin>, asked: web::Query<Schemas>) -> Result<
 async fn session(admin: web::Data<Admin>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let (store, id) = (admin.engine.store().clone(), id.into_inner());
     stream::lines(&admin, move |lines| Ok(service::session(&store, &id, time::now(), &mut |line| lines.push(line))?)).await
+}
+
+/// Sessions of one client that typed and tried the same.
+async fn clusters(admin: web::Data<Admin>, asked: web::Query<service::clusters::Asked>) -> Result<HttpResponse, Problem> {
+    let (store, asked, now) = (admin.engine.store().clone(), asked.into_inner(), time::now());
+    asked.understood(now)?;
+    Ok(HttpResponse::Ok().json(stream::one(&admin, move || Ok(service::clusters::list(&store, &asked, now)?)).await?))
+}
+
+/// One of them in full.
+async fn cluster(
+    admin: web::Data<Admin>,
+    id: web::Path<String>,
+    asked: web::Query<service::clusters::Asked>,
+) -> Result<HttpResponse, Problem> {
+    let (store, id, asked) = (admin.engine.store().clone(), id.into_inner(), asked.into_inner());
+    Ok(HttpResponse::Ok().json(stream::one(&admin, move || Ok(service::clusters::show(&store, &id, &asked, time::now())?)).await?))
 }
 
 /// Lines of a long check: how far it is, and at the end what it found.

@@ -30,6 +30,18 @@ impl Distinct {
         self.add_hashes(SEED.hash_one(value), SECOND_SEED.hash_one(value));
     }
 
+    /// What is estimated from the beginning: values are known by a hash that is hard to foresee.
+    pub(super) fn estimating(hashes: impl Iterator<Item = u64>) -> Distinct {
+        let mut registers = vec![0; REGISTERS];
+        hashes.for_each(|hash| register(&mut registers, hash));
+        Distinct { known: HashTable::new(), registers }
+    }
+
+    /// Adds to what is [estimated](Distinct::estimating).
+    pub(super) fn add_hash(&mut self, hash: u64) {
+        self.add_hashes(hash, 0);
+    }
+
     fn add_hashes(&mut self, hash: u64, second: u64) {
         if !self.registers.is_empty() {
             return register(&mut self.registers, hash);

@@ -3,6 +3,7 @@
 //! The index is a view: everything here can be rebuilt from the journal. It knows nothing of actors or sources.
 pub mod aggregate;
 pub mod blocks;
+pub mod cluster;
 mod dictionary;
 pub mod distinct;
 mod encoding;

@@ -1,7 +1,7 @@
 //! What happened in a period: the figures, and their forms.
 //!
 //! `ops/REPORTS.md` defines every figure. They are computed here from sidecars and live indexes alone ([`period`](crate::index::period));
-//! only the commands of the sequences that are shown are read from the journal, by whoever asks. [`Report`] is the JSON form and its
+//! only the sessions that stand for a sequence or a cluster are read from the journal, by whoever asks. [`Report`] is the JSON form and its
 //! schema; the other forms are made of it.
 pub mod compatible;
 mod csv;
@@ -17,9 +17,9 @@ pub use period::{Kind, NoPeriod, Period};
 use crate::events::act::{Act, Acts};
 use crate::events::time::{self, MICROS_PER_HOUR, format_day};
 use crate::events::{Field, Micros};
+use crate::index::cluster;
 use crate::index::period::{self as scoped, Part, Scope};
 use crate::index::search::View;
-use crate::index::session_name;
 use crate::index::sidecar::SidecarError;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -60,6 +60,9 @@ pub struct Report {
     /// The values that most events have, field by field.
     pub top: Vec<TopList>,
     pub sequences: Sequences,
+    /// Sessions of one client that typed and tried the same from several addresses. Reports made before there were any have none.
+    #[serde(default)]
+    pub clusters: Clusters,
     pub new: Vec<NewList>,
     /// Those with events or sessions in the period, by name; only in a report about all of them.
     pub sensors: Vec<SensorTotals>,
@@ -144,6 +147,75 @@ pub struct SequenceRow {
     /// One of the sessions, and the beginning of its commands; none when the journal no longer has it, or its id is not known.
     pub session: Option<String>,
     pub lines: Vec<String>,
+    /// The journal has the session but cannot read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clusters {
+    /// How many have at least two addresses.
+    pub distinct: u64,
+    /// Those with most addresses.
+    pub rows: Vec<ClusterRow>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRow {
+    pub id: String,
+    pub sessions: u64,
+    pub addresses: u64,
+    /// The addresses were too many to count one by one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+    pub sensors: u64,
+    pub first: String,
+    pub last: String,
+    /// Commands and credentials of a session.
+    pub commands: u64,
+    pub credentials: u64,
+    /// Of the example: none when it has none, or the journal no longer has it.
+    pub hassh: Option<String>,
+    /// The session that began first, at its sensor, and the beginning of its commands.
+    pub session: Option<String>,
+    pub sensor: String,
+    pub lines: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
+}
+
+/// What the journal says of a session that stands for many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExampleSession {
+    pub session: Option<String>,
+    pub hassh: Option<String>,
+    /// The beginning of its commands.
+    pub lines: Vec<String>,
+    /// It is there, but cannot be read.
+    pub unreadable: bool,
+}
+
+impl ClusterRow {
+    /// A row as it is told, with what the example says.
+    pub fn new(cluster: &cluster::Cluster, example: ExampleSession) -> ClusterRow {
+        let ExampleSession { session, hassh, lines, unreadable } = example;
+        ClusterRow {
+            id: cluster::format_id(cluster.id),
+            sessions: cluster.sessions,
+            addresses: cluster.addresses,
+            estimated: !cluster.addresses_exact,
+            sensors: cluster.sensors,
+            first: time::format(cluster.first),
+            last: time::format(cluster.last),
+            commands: cluster.commands,
+            credentials: cluster.credentials,
+            hassh,
+            session,
+            sensor: String::from_utf8_lossy(&cluster.example.sensor).into_owned(),
+            lines,
+            unreadable,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,12 +338,12 @@ pub fn title(name: &str) -> &str {
     LISTS.iter().find(|list| list.name == name).map_or(name, |list| list.title)
 }
 
-/// Computes a report. `commands` shows the beginning of a session's commands, in their order.
+/// Computes a report. `example` tells what the journal says of the session with that key at that sensor.
 pub fn build(
     view: &View,
     request: &Request,
     now: Micros,
-    commands: &mut dyn FnMut(&str, &str) -> Vec<String>,
+    example: &mut dyn FnMut(&[u8], u64) -> ExampleSession,
 ) -> Result<Report, SidecarError> {
     let scope_of =
         |period: &Period| Scope { days: period.days.clone(), sensor: request.sensor.as_ref().map(|name| name.as_bytes().to_vec()) };
@@ -289,20 +361,31 @@ pub fn build(
     let (mut sessions, mut sessions_before) = (SessionFigures::default(), SessionFigures::default());
     // The sessions of both periods are found in one walk.
     let both = Scope { days: *before.days.start()..=*scope.days.end(), ..scope.clone() };
+    let mut clusters = cluster::Counter::new(cluster::Wanted {
+        by: cluster::By::ALL,
+        sessions_min: 2,
+        addresses_min: 2,
+        order: cluster::Order::Addresses,
+        rows: request.rows,
+    });
     let mut sequences = sequences(view, &both, &scope, request.rows, &mut |sensor, session| {
         if !scope.days.contains(&time::day_of(session.first)) {
             return sessions_before.add(session);
         }
         sessions.add(session);
+        clusters.add(sensor, session);
         steps.session(session.first);
         if request.sensor.is_none() {
             sensor_totals(&mut sensors, sensor).sessions += 1;
         }
     })?;
-    for row in &mut sequences.rows {
-        if let Some(session) = &row.0.session {
-            row.0.lines = commands(&row.1, session);
-        }
+    while clusters.end_walk() {
+        scoped::each_session(view, &scope, &mut |sensor, session| clusters.add(sensor, session))?;
+    }
+    let clusters = clusters.finish();
+    for (row, (key, sensor)) in &mut sequences.rows {
+        let ExampleSession { session, lines, unreadable, .. } = example(sensor, *key);
+        (row.session, row.lines, row.unreadable) = (session, lines, unreadable);
     }
     let (mut top, mut new, mut networks, mut addresses) = (Vec::new(), Vec::new(), 0, 0);
     for list in LISTS {
@@ -340,6 +423,10 @@ pub fn build(
         activity: steps.finish(),
         top,
         sequences: Sequences { distinct: sequences.distinct, rows: sequences.rows.into_iter().map(|row| row.0).collect() },
+        clusters: Clusters {
+            distinct: clusters.clusters,
+            rows: clusters.rows.iter().map(|row| ClusterRow::new(row, example(&row.example.sensor, row.example.key))).collect(),
+        },
         new,
         sensors: sensors.into_values().collect(),
     })
@@ -478,17 +565,17 @@ impl SensorTotals {
     }
 }
 
-/// Sequences that most sessions typed, with the sensor of the session that is shown.
+/// Sequences that most sessions typed, with key and sensor of the session that is shown.
 struct ScopedSequences {
     distinct: u64,
-    rows: Vec<(SequenceRow, String)>,
+    rows: Vec<(SequenceRow, (u64, Vec<u8>))>,
 }
 
 struct SequenceCount {
     sessions: u64,
     commands: u32,
     /// The earliest of the sessions: when, its key, its sensor.
-    example: (Micros, u64, String),
+    example: (Micros, u64, Vec<u8>),
 }
 
 /// Counts the sequences of the scope's sessions, exactly: where they are more than are counted at once, the sessions are walked again
@@ -518,11 +605,11 @@ fn sequences(
             let known = counts.entry(sequence.hash).or_insert_with(|| SequenceCount {
                 sessions: 0,
                 commands: sequence.len,
-                example: (Micros::MAX, 0, String::new()),
+                example: (Micros::MAX, 0, Vec::new()),
             });
             known.sessions += 1;
             if (session.first, session.key) < (known.example.0, known.example.1) {
-                known.example = (session.first, session.key, String::from_utf8_lossy(sensor).into_owned());
+                known.example = (session.first, session.key, sensor.to_vec());
             }
             if counts.len() > SEQUENCES_MAX {
                 to = from + (to - from) / 2;
@@ -541,8 +628,7 @@ fn sequences(
     }
     let row = |(_, count): (u64, SequenceCount)| {
         let (_, key, sensor) = count.example;
-        let row = SequenceRow { sessions: count.sessions, commands: count.commands.into(), session: session_name(key), lines: Vec::new() };
-        (row, sensor)
+        (SequenceRow { sessions: count.sessions, commands: count.commands.into(), ..SequenceRow::default() }, (key, sensor))
     };
     Ok(ScopedSequences { distinct, rows: best.into_iter().map(row).collect() })
 }

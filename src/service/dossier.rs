@@ -1,16 +1,16 @@
 //! All that is known of one indicator: as what it occurs, where and on which days, some of its events, and what was typed around them.
 use super::indicators::{each_of_file, hash_of, is_target};
-use super::{SearchRequest, ServiceError};
+use super::{SearchRequest, ServiceError, typed};
 use crate::events::{Field, Format, Micros, time};
 use crate::index::part::{CellTable, TermEntry, TermSummary};
 use crate::index::query::{self, Query};
 use crate::index::search::{self, LineTerms, Page, View};
+use crate::index::session_key;
 use crate::indicators::defang::refang;
 use crate::indicators::known::Known;
 use crate::indicators::lists::Lists;
 use crate::indicators::{self, Indicator};
 use crate::store::Store;
-use crate::telemetry::printable::prefix;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
@@ -22,7 +22,7 @@ const SIGHTING_BYTES_MAX: usize = 4096;
 /// Sessions whose commands are told, and commands of each.
 const SESSIONS_MAX: usize = 5;
 const COMMANDS_MAX: usize = 30;
-/// Lines whose session and command are remembered until the search says which of them it was for.
+/// Lines whose session is remembered until the search says which of them it was for.
 const LINES_MAX: usize = 16_384;
 /// What of a command is told.
 const COMMAND_BYTES_MAX: usize = 1024;
@@ -143,74 +143,68 @@ fn query_of(value: &str, kinds: &[Occurrences]) -> String {
 fn seen(store: &Store, value: &str, kinds: &[Occurrences], now: Micros) -> Result<(Vec<String>, Vec<SessionSeen>), ServiceError> {
     let request = SearchRequest { query: query_of(value, kinds), limit: SIGHTINGS_MAX as u64, newest: true };
     let (mut sightings, mut ids) = (Vec::new(), Vec::<String>::new());
-    each_hit(store, &request, now, &mut |line, told| {
+    each_hit(store, &request, now, &mut |line, session| {
         sightings.push(String::from_utf8_lossy(&line[..line.len().min(SIGHTING_BYTES_MAX)]).into_owned());
-        if let Some(id) = told.session
+        if let Some(id) = session
             && !ids.contains(&id)
             && ids.len() < SESSIONS_MAX
         {
             ids.push(id);
         }
     })?;
+    let (evidence, mut terms) = (store.evidence(), store.terms());
     let sessions = ids.into_iter().map(|id| {
-        let query = format!("session:{} exists:command", query::quote(&id));
-        let request = SearchRequest { query, limit: COMMANDS_MAX as u64, newest: false };
-        let mut commands: Vec<String> = Vec::new();
-        let more = each_hit(store, &request, now, &mut |_, told| commands.extend(told.command))?;
-        // Some honeypots tell a command twice: that it was typed, and that it was found.
-        commands.dedup();
-        Ok(SessionSeen { id, commands, more })
+        let key = session_key(id.as_bytes());
+        let session = typed::Session { key, sensor: None, commands_max: COMMANDS_MAX, command_bytes_max: COMMAND_BYTES_MAX };
+        let typed = typed::typed(&evidence, &mut terms, session)?;
+        Ok(SessionSeen { id, commands: typed.commands, more: typed.more })
     });
     let sessions = sessions.collect::<Result<Vec<_>, ServiceError>>()?;
     Ok((sightings, sessions))
 }
 
-/// What the decoder says of a line.
-#[derive(Clone, Debug, Default)]
-struct Told {
-    session: Option<String>,
-    command: Option<String>,
-}
-
-/// Answers whether there are more than were asked for.
-fn each_hit(store: &Store, request: &SearchRequest, now: Micros, each: &mut dyn FnMut(&[u8], Told)) -> Result<bool, ServiceError> {
+/// Tells each line, and the session that the decoder reads in it.
+fn each_hit(
+    store: &Store,
+    request: &SearchRequest,
+    now: Micros,
+    each: &mut dyn FnMut(&[u8], Option<String>),
+) -> Result<(), ServiceError> {
     let query = Query::parse(&request.query, now).map_err(|error| ServiceError::Query { query: request.query.clone(), error })?;
     let page =
         Page { limit: usize::try_from(request.limit).unwrap_or(usize::MAX), newest_first: request.newest, after: None, last_seq: None };
-    let mut terms = Remembering { terms: store.terms(), hasher: foldhash::fast::RandomState::default(), told: HashMap::new() };
+    let mut terms = Remembering { terms: store.terms(), hasher: foldhash::fast::RandomState::default(), sessions: HashMap::new() };
     let mut lines: Vec<Vec<u8>> = Vec::new();
-    let outcome = search::search(&store.evidence(), &query, page, &mut terms, &mut |hit| {
+    search::search(&store.evidence(), &query, page, &mut terms, &mut |hit| {
         lines.push(hit.line.to_vec());
         ControlFlow::Continue(())
     })?;
     for line in lines {
-        let told = terms.told.get(&terms.hasher.hash_one(&line[..])).cloned().unwrap_or_default();
-        each(&line, told);
+        let session = terms.sessions.get(&terms.hasher.hash_one(&line[..])).cloned();
+        each(&line, session);
     }
-    Ok(outcome.more)
+    Ok(())
 }
 
-/// Decodes lines for a search, and remembers what it read in them.
+/// Decodes lines for a search, and remembers their sessions.
 struct Remembering<Terms> {
     terms: Terms,
     hasher: foldhash::fast::RandomState,
     /// By the hash of the line.
-    told: HashMap<u64, Told>,
+    sessions: HashMap<u64, String>,
 }
 
 impl<Terms: LineTerms> LineTerms for Remembering<Terms> {
     fn terms(&mut self, format: Format, line: &[u8], received_at: Micros, out: &mut dyn FnMut(Field, &[u8])) -> Option<Micros> {
-        let mut told = Told::default();
+        let mut session = None;
         let time = self.terms.terms(format, line, received_at, &mut |field, value| {
-            match field {
-                Field::Session => told.session = Some(String::from_utf8_lossy(value).into_owned()),
-                Field::Command => told.command = Some(prefix(&String::from_utf8_lossy(value), COMMAND_BYTES_MAX).to_owned()),
-                _ => {}
+            if field == Field::Session {
+                session = Some(String::from_utf8_lossy(value).into_owned());
             }
             out(field, value);
         });
-        if self.told.len() < LINES_MAX && (told.session.is_some() || told.command.is_some()) {
-            self.told.insert(self.hasher.hash_one(line), told);
+        if let Some(session) = session.filter(|_| self.sessions.len() < LINES_MAX) {
+            self.sessions.insert(self.hasher.hash_one(line), session);
         }
         time
     }

@@ -1,21 +1,19 @@
 //! Reports as the store answers them.
-use super::{ServiceError, sinks};
+use super::{ServiceError, sinks, typed};
 use crate::config::Settings;
-use crate::events::{Field, Micros};
-use crate::index::search::{self, BlockLines, LineTerms, SearchError};
-use crate::index::session_key;
+use crate::events::Micros;
+use crate::index::search::{LineTerms, View};
+use crate::index::session_name;
 use crate::report::compatible::{self, Document};
-use crate::report::{self, Period, Report};
+use crate::report::{self, ExampleSession, Period, Report};
 use crate::sinks::{Answer, Verdict};
 use crate::store::Store;
-use crate::telemetry::printable::prefix;
-use memchr::memmem;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Commands of a sequence that a report shows, and characters of each.
-const REPORT_COMMANDS_MAX: usize = 20;
-const REPORT_COMMAND_BYTES_MAX: usize = 1_000;
+pub(super) const REPORT_COMMANDS_MAX: usize = 20;
+pub(super) const REPORT_COMMAND_BYTES_MAX: usize = 1_000;
 
 /// Which sensors reports are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,64 +106,35 @@ pub async fn publish(settings: &Settings, sink: &str, reports: &[Report]) -> Res
 }
 
 fn report(store: &Store, request: &report::Request, now: Micros) -> Result<Report, ServiceError> {
-    let evidence = store.evidence();
-    let mut terms = store.terms();
-    let mut unreadable = None;
-    let report = report::build(&store.answers(), request, now, &mut |sensor, session| {
-        commands(&evidence, &mut terms, sensor, session).unwrap_or_else(|error| {
-            unreadable = Some(error);
-            Vec::new()
-        })
-    })?;
-    unreadable.map_or(Ok(report), |error| Err(error.into()))
+    let mut examples = examples(store, REPORT_COMMANDS_MAX, REPORT_COMMAND_BYTES_MAX);
+    Ok(report::build(&store.answers(), request, now, &mut |sensor, key| examples.read(sensor, key))?)
 }
 
-/// The first commands of a session, in the order in which they are stored.
-fn commands(view: &search::View, terms: &mut dyn LineTerms, sensor: &str, session: &str) -> Result<Vec<String>, SearchError> {
-    let (mut found, mut lines, named) = (Vec::new(), BlockLines::default(), memmem::Finder::new(session));
-    for segment in &view.segments {
-        let mut blocks = Vec::new();
-        segment.with_index(&mut |index| {
-            let entries = index.session(session_key(session.as_bytes()))?;
-            let mut numbers: Vec<u32> = entries.iter().flat_map(|entry| entry.blocks.iter()).collect();
-            numbers.sort_unstable();
-            numbers.dedup();
-            if !numbers.is_empty() {
-                let metas = index.blocks()?;
-                blocks.extend(numbers.iter().filter_map(|&number| metas.get(number as usize).copied()));
+/// Example sessions, read from the journal; each once, for the same session is often that of a sequence and of a cluster.
+pub(super) struct Examples<Terms> {
+    evidence: View,
+    terms: Terms,
+    commands_max: usize,
+    command_bytes_max: usize,
+    read: HashMap<(Vec<u8>, u64), ExampleSession>,
+}
+
+pub(super) fn examples(store: &Store, commands_max: usize, command_bytes_max: usize) -> Examples<impl LineTerms> {
+    Examples { evidence: store.evidence(), terms: store.terms(), commands_max, command_bytes_max, read: HashMap::new() }
+}
+
+impl<Terms: LineTerms> Examples<Terms> {
+    /// What cannot be read is no reason to tell nothing of the rest: it is said to be unreadable.
+    pub(super) fn read(&mut self, sensor: &[u8], key: u64) -> ExampleSession {
+        let Examples { evidence, terms, commands_max, command_bytes_max, read } = self;
+        let session = typed::Session { key, sensor: Some(sensor), commands_max: *commands_max, command_bytes_max: *command_bytes_max };
+        let read = read.entry((sensor.to_vec(), key)).or_insert_with(|| match typed::typed(evidence, terms, session) {
+            Ok(typed) => {
+                let session = typed.id.or_else(|| session_name(key));
+                ExampleSession { session, hassh: typed.hassh, lines: typed.commands, unreadable: false }
             }
-            Ok(())
-        })?;
-        for block in blocks {
-            segment.read_block(&block, &mut lines).map_err(|source| SearchError::Block { first_seq: block.first_seq, source })?;
-            let mut rest = &lines.bytes[..];
-            for run in &lines.runs {
-                for _ in 0..run.events {
-                    let Some(end) = memchr::memchr(b'\n', rest) else { break };
-                    let (line, behind) = (&rest[..end], &rest[end + 1..]);
-                    rest = behind;
-                    // Such an id is hexadecimal: it stands in its lines as it is, unless somebody wrote it with escapes.
-                    if named.find(line).is_none() && memmem::find(line, b"\\u").is_none() {
-                        continue;
-                    }
-                    let (mut is_session, mut is_sensor, mut command) = (false, sensor.is_empty(), None);
-                    let mut note = |field: Field, value: &[u8]| match field {
-                        Field::Session => is_session = value == session.as_bytes(),
-                        Field::Sensor => is_sensor = value == sensor.as_bytes(),
-                        Field::CommandLine => command = Some(String::from_utf8_lossy(value).into_owned()),
-                        _ => {}
-                    };
-                    let Some(format) = run.format else { continue };
-                    terms.terms(format, line, run.received_at, &mut note);
-                    if let Some(command) = command.filter(|_| is_session && is_sensor) {
-                        found.push(prefix(&command, REPORT_COMMAND_BYTES_MAX).to_owned());
-                        if found.len() == REPORT_COMMANDS_MAX {
-                            return Ok(found);
-                        }
-                    }
-                }
-            }
-        }
+            Err(_) => ExampleSession { session: session_name(key), unreadable: true, ..ExampleSession::default() },
+        });
+        read.clone()
     }
-    Ok(found)
 }
