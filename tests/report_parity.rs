@@ -105,8 +105,13 @@ fn short(value: String) -> String {
 #[derive(Clone, Default)]
 struct Session {
     first: String,
+    last: String,
     commands: Vec<String>,
     logged_in: bool,
+    hassh: Option<String>,
+    address: Option<std::net::IpAddr>,
+    /// As often as it was tried, in the order of the alphabet.
+    credentials: Vec<String>,
 }
 
 /// Days from and to, both included, as text; `None` for all sensors.
@@ -148,6 +153,13 @@ impl Log {
             if session.first.is_empty() || line.time < session.first {
                 session.first = line.time.clone();
             }
+            session.last = session.last.clone().max(line.time.clone());
+            let value = |name: &str| line.values.get(name).cloned();
+            session.hassh = session.hassh.take().or_else(|| value("hassh"));
+            let address = value("src_ip").and_then(|text| text.parse::<std::net::IpAddr>().ok());
+            session.address = session.address.or(address.map(|address| address.to_canonical()));
+            session.credentials.extend(value("credential"));
+            session.credentials.sort();
             session.commands.extend(line.command.clone());
             session.logged_in |= line.act == "logins_succeeded";
         }
@@ -196,6 +208,43 @@ impl Log {
         let average = counts.iter().sum::<usize>() as f64 / counts.len().max(1) as f64;
         let (largest, smallest) = (counts.iter().max().copied().unwrap_or(0), counts.iter().min().copied().unwrap_or(0));
         serde_json::json!({ "average": (average * 100.0).round() / 100.0, "largest": largest, "smallest": smallest })
+    }
+
+    /// Holds the clusters against the lines: sessions of one client that typed and tried the same from several addresses.
+    fn check_clusters(&self, report: &Value, scope: &Scope<'_>, about: &str) {
+        type Group<'g> = Vec<(&'g (String, String), &'g Session)>;
+        let mut groups = HashMap::<(&Option<String>, &[String], &[String]), Group<'_>>::new();
+        let inside = self.sessions.iter().filter(|((sensor, _), session)| scope.holds(&session.first) && scope.has(sensor));
+        for (name, session) in inside.filter(|(_, session)| !session.commands.is_empty() || !session.credentials.is_empty()) {
+            groups.entry((&session.hassh, &session.commands, &session.credentials)).or_default().push((name, session));
+        }
+        let addresses = |group: &Group<'_>| group.iter().filter_map(|(_, session)| session.address).collect::<BTreeSet<_>>().len();
+        let sensors = |group: &Group<'_>| group.iter().map(|(name, _)| &name.0).collect::<BTreeSet<_>>().len();
+        groups.retain(|_, group| addresses(group) >= 2);
+        assert_eq!(report["clusters"]["distinct"], groups.len(), "{about}");
+        let mut most: Vec<(usize, usize)> = groups.values().map(|group| (addresses(group), group.len())).collect();
+        most.sort_unstable_by(|a, b| b.cmp(a));
+        most.truncate(ROWS);
+        let rows = report["clusters"]["rows"].as_array().expect("rows");
+        let number = |row: &Value, name: &str| row[name].as_u64().expect("a number") as usize;
+        assert_eq!(rows.iter().map(|row| (number(row, "addresses"), number(row, "sessions"))).collect::<Vec<_>>(), most, "{about}");
+        let mut ids = BTreeSet::new();
+        for row in rows {
+            let example = (row["sensor"].as_str().expect("a name").to_owned(), row["session"].as_str().expect("an id").to_owned());
+            let found = groups.iter().find(|(_, group)| group.iter().any(|(name, _)| **name == example));
+            let ((hassh, commands, credentials), group) = found.unwrap_or_else(|| panic!("{about}: {row}"));
+            let first = group.iter().map(|(_, session)| &session.first).min().expect("sessions");
+            let last = group.iter().map(|(_, session)| &session.last).max().expect("sessions");
+            assert_eq!((row["first"].as_str(), row["last"].as_str()), (Some(first.as_str()), Some(last.as_str())), "{about}: {row}");
+            assert_eq!(self.sessions[&example].first, *first, "{about}: the example began first: {row}");
+            let figures = ["addresses", "sessions", "sensors", "commands", "credentials"].map(|name| number(row, name));
+            assert_eq!(figures, [addresses(group), group.len(), sensors(group), commands.len(), credentials.len()], "{about}: {row}");
+            assert_eq!(row["hassh"].as_str(), hassh.as_deref(), "{about}: {row}");
+            let shown: Vec<String> = serde_json::from_value(row["lines"].clone()).expect("lines");
+            assert!(shown.len() == commands.len().min(20), "{about}: {row}");
+            assert!(commands.iter().zip(&shown).all(|(command, shown)| command.starts_with(shown.as_str())), "{about}: {row}");
+            assert!(ids.insert(row["id"].as_str().expect("an id").to_owned()), "{about}: {row}");
+        }
     }
 
     /// Holds a whole report against the lines.
@@ -259,6 +308,8 @@ impl Log {
             });
             assert!(whole.is_some(), "{about}: {row}");
         }
+
+        self.check_clusters(report, &scope, &about);
 
         for list in report["new"].as_array().expect("lists") {
             let name = list["name"].as_str().expect("a name");

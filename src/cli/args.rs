@@ -6,6 +6,7 @@ use crate::geoip;
 use crate::index::aggregate::Interval;
 use crate::indicators;
 use crate::report::{self, Kind};
+use crate::service::clusters;
 use crate::service::indicators::INDICATORS_MAX;
 use crate::simulate::{self, Shape, Simulation};
 use crate::sources::Reason;
@@ -110,6 +111,8 @@ Examples:
     Schema(Schema),
     /// Tell what happened in one session
     Session(SessionArgs),
+    /// Find sessions of one actor at many addresses: same client, same commands, same credentials
+    Clusters(Clusters),
     /// Show what one line is taken for: decoding, identity, time, terms
     Explain(Explain),
     /// Show what the daemon is doing, or what the data directory holds
@@ -390,6 +393,87 @@ pub struct Schema {
     /// Only this sensor
     #[arg(long, value_name = "NAME")]
     pub sensor: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_long_help = "\
+Addresses change from day to day; the program behind them does not. Sessions with the same HASSH, the same commands in the same order and the \
+same credentials, each tried as often, are one cluster. Of sessions in which nobody typed or tried anything there are none. The index \
+answers; of each cluster that is listed one session is read. Its id stays the same in every period. What is counted, and how: ops/REPORTS.md.
+
+Examples:
+  honeyguide clusters
+  honeyguide clusters weekly last --sensor ssh-1
+  honeyguide clusters --since 30d --by commands --sort sessions
+  honeyguide clusters --by hassh,credentials --min-sessions 10
+  honeyguide clusters monthly 2026-03 --json | jq -r '.rows[] | [.id, .addresses, .hassh] | @tsv'
+  honeyguide clusters show 7a0c53e1b2d4f698"
+)]
+pub struct Clusters {
+    #[command(subcommand)]
+    pub action: Option<ClustersAction>,
+    #[command(flatten)]
+    pub span: ClusterSpan,
+    /// What makes sessions the same: one or more of hassh, commands, credentials, between commas [default: all three]
+    #[arg(long, value_name = "NAMES")]
+    pub by: Option<String>,
+    /// Only clusters of at least so many sessions
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub min_sessions: u64,
+    /// What comes first
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = ClusterSort::Addresses)]
+    pub sort: ClusterSort,
+    /// Show at most this many clusters
+    #[arg(long, value_name = "N", default_value_t = clusters::LIMIT_DEFAULT)]
+    pub limit: usize,
+}
+
+/// Which sessions: those that began then, and there.
+#[derive(Args, Debug)]
+pub struct ClusterSpan {
+    /// Sessions of a period, as in `honeyguide report` [default: all that are kept]
+    #[arg(value_name = "KIND", value_parser = kind_parser(), conflicts_with_all = ["since", "until"])]
+    pub kind: Option<Kind>,
+    /// Which one: 2026-03-23, 2026-W12, 2026-03, 2026-03-01..2026-03-15, or last
+    #[arg(value_name = "PERIOD", default_value = "last")]
+    pub period: String,
+    /// Sessions that began on that day or later: a date, a time or an age (24h, 7d), taken as whole days
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Sessions that began on that day or before
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Only sessions at this sensor
+    #[arg(long, value_name = "NAME")]
+    pub sensor: Option<String>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ClustersAction {
+    /// Tell one cluster in full: its addresses, sensors, days, commands, and sessions to read
+    #[command(after_long_help = "\
+Examples:
+  honeyguide clusters show 7a0c53e1b2d4f698
+  honeyguide clusters show 7a0c53e1b2d4f698 --since 7d
+  honeyguide clusters show 7a0c53e1b2d4f698 --json | jq -r '.from_addresses[].value'")]
+    Show {
+        /// As `honeyguide clusters` lists it
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        span: ClusterSpan,
+    },
+}
+
+/// Orders of clusters.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterSort {
+    /// Most addresses first
+    Addresses,
+    /// Most sessions first
+    Sessions,
 }
 
 #[derive(Args, Debug)]

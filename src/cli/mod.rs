@@ -6,6 +6,7 @@ pub mod args;
 pub mod check;
 pub mod checking;
 pub mod client;
+pub mod clusters;
 pub mod completions;
 pub mod context;
 pub mod conversation;
@@ -79,6 +80,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Indicators(args) => indicators::run(args, context),
         Command::Schema(args) => schema::run(args, context),
         Command::Session(args) => session::run(args, context),
+        Command::Clusters(args) => clusters::run(args, context),
         Command::Explain(args) => explain::run(args, context),
         Command::Status => status::run(context),
         Command::Verify => verify::run(context),

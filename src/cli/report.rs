@@ -5,7 +5,7 @@ use super::terminal::{self, Align, Colour, Output, Table};
 use super::{args, format, print};
 use crate::config::Settings;
 use crate::events::{Micros, time};
-use crate::report::{self, ActivityRow, Kind, Period, Report, compatible, title};
+use crate::report::{self, ActivityRow, CLUSTERS, Kind, Period, Report, UNREADABLE, compatible, title};
 use crate::service::report::{Published, Sensors};
 use crate::store::Store;
 use anyhow::Context as _;
@@ -181,11 +181,12 @@ fn one(report: &Report, output: &Output, text: &mut String) {
                 terminal::count(row.sessions).into(),
                 terminal::count(row.commands).into(),
                 session.into(),
-                row.lines.join("; ").into(),
+                if row.unreadable { UNREADABLE.into() } else { row.lines.join("; ").into() },
             ]);
         }
         text.push_str(&table.render(output));
     }
+    clusters(report, output, text);
     for list in report.new.iter().filter(|list| list.values > 0) {
         heading(text, output, &format!("New: {}", title(&list.name)), &format!("{} never seen before", terminal::count(list.values)));
         let mut table = Table::new(&[("first seen", Align::Left), ("events", Align::Right), ("", Align::Left)]);
@@ -206,6 +207,21 @@ fn one(report: &Report, output: &Output, text: &mut String) {
         }
         text.push_str(&table.render(output));
     }
+}
+
+fn clusters(report: &Report, output: &Output, text: &mut String) {
+    if report.clusters.rows.is_empty() {
+        return;
+    }
+    heading(text, output, CLUSTERS, &format!("{} with several addresses", terminal::count(report.clusters.distinct)));
+    let heads = ["addresses", "sessions", "credentials", "commands"].map(|head| (head, Align::Right));
+    let mut table = Table::new(&[&heads[..], &[("cluster", Align::Left), ("such as", Align::Left), ("", Align::Left)]].concat());
+    for row in &report.clusters.rows {
+        let figures = [row.addresses, row.sessions, row.credentials, row.commands].map(|figure| terminal::count(figure).into());
+        let typed = if row.unreadable { UNREADABLE.into() } else { row.lines.join("; ").into() };
+        table.row(figures.into_iter().chain([row.id.as_str().into(), row.session.as_deref().unwrap_or_default().into(), typed]));
+    }
+    text.push_str(&table.render(output));
 }
 
 fn heading(text: &mut String, output: &Output, title: &str, aside: &str) {

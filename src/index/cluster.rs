@@ -350,7 +350,11 @@ impl Counter {
             last: entry.last,
             commands: entry.commands.into(),
             credentials: entry.credentials.into(),
-            example: Example { first: entry.example_first, key: entry.example_key, sensor: self.sensor_names[&entry.example_sensor].to_vec() },
+            example: Example {
+                first: entry.example_first,
+                key: entry.example_key,
+                sensor: self.sensor_names[&entry.example_sensor].to_vec(),
+            },
         }));
         let rank = |row: &Cluster| Reverse(wanted.rank(row.addresses, row.sessions));
         self.found.rows.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| (&a.example, a.id).cmp(&(&b.example, b.id))));

@@ -1,5 +1,5 @@
 //! Reports as one table: every figure is a row, so that a spreadsheet can filter and join them.
-use super::Report;
+use super::{Report, UNREADABLE};
 use crate::telemetry::printable::spreadsheet_cell;
 
 /// `sensor, period, section, name, value, count`, with a head; cells are harmless in a spreadsheet.
@@ -40,8 +40,25 @@ pub fn csv(reports: &[Report]) -> Result<Vec<u8>, csv::Error> {
                 row("top", &list.name, &counted.value, counted.events.to_string())?;
             }
         }
+        let typed = |lines: &[String], unreadable: bool| if unreadable { UNREADABLE.to_owned() } else { lines.join("\n") };
         for sequence in &report.sequences.rows {
-            row("sequence", sequence.session.as_deref().unwrap_or_default(), &sequence.lines.join("\n"), sequence.sessions.to_string())?;
+            let lines = typed(&sequence.lines, sequence.unreadable);
+            row("sequence", sequence.session.as_deref().unwrap_or_default(), &lines, sequence.sessions.to_string())?;
+        }
+        row("distinct", "cluster", "", report.clusters.distinct.to_string())?;
+        for cluster in &report.clusters.rows {
+            for (name, count) in [
+                ("addresses", cluster.addresses),
+                ("sessions", cluster.sessions),
+                ("sensors", cluster.sensors),
+                ("credentials", cluster.credentials),
+                ("commands", cluster.commands),
+            ] {
+                row("cluster", name, &cluster.id, count.to_string())?;
+            }
+            row("cluster_session", cluster.session.as_deref().unwrap_or_default(), &cluster.id, String::new())?;
+            row("cluster_hassh", cluster.hassh.as_deref().unwrap_or_default(), &cluster.id, String::new())?;
+            row("cluster_commands", &cluster.id, &typed(&cluster.lines, cluster.unreadable), cluster.commands.to_string())?;
         }
         for list in &report.new {
             row("new", &list.name, "", list.values.to_string())?;

@@ -2,7 +2,7 @@
 //!
 //! Whatever attackers wrote is text: maud escapes it, a content security policy forbids the rest, and characters that reorder or hide
 //! text are shown as what they are.
-use super::{AGGREGATE, Activity, ActivityRow, Report, title};
+use super::{AGGREGATE, Activity, ActivityRow, CLUSTERS, Report, UNREADABLE, title};
 use crate::telemetry::printable::printable;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::fmt::Write;
@@ -93,6 +93,7 @@ fn one(number: usize, report: &Report) -> Markup {
                 }
             }
             (sequences(report))
+            (clusters(report))
             (news(report))
             (sensors(report))
         }
@@ -230,12 +231,49 @@ fn sequences(report: &Report) -> Markup {
                                 strong { (count(row.sessions)) @if row.sessions == 1 { " session" } @else { " sessions" } }
                                 span .quiet {
                                     ", " (count(row.commands)) @if row.commands == 1 { " command" } @else { " commands" }
-                                    @if let Some(session) = &row.session { ", such as " code { (session) } }
+                                    @if let Some(session) = &row.session { ", such as " code { (printable(session)) } }
                                 }
                             }
-                            @if !row.lines.is_empty() {
-                                pre { @for line in &row.lines { (printable(line)) "\n" } @if row.commands > row.lines.len() as u64 { "…\n" } }
+                            (typed(&row.lines, row.commands, row.unreadable))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The beginning of a session's commands.
+fn typed(lines: &[String], commands: u64, unreadable: bool) -> Markup {
+    html! {
+        @if unreadable {
+            p .quiet { (UNREADABLE) }
+        } @else if !lines.is_empty() {
+            pre { @for line in lines { (printable(line)) "\n" } @if commands > lines.len() as u64 { "…\n" } }
+        }
+    }
+}
+
+fn clusters(report: &Report) -> Markup {
+    html! {
+        @if !report.clusters.rows.is_empty() {
+            section {
+                h2 { (CLUSTERS) " " span .quiet { (count(report.clusters.distinct)) " with several addresses" } }
+                ol .sequences {
+                    @for row in &report.clusters.rows {
+                        li {
+                            p {
+                                strong { @if row.estimated { "about " } (count(row.addresses)) " addresses" }
+                                span .quiet {
+                                    ", " (count(row.sessions)) " sessions, " (count(row.sensors)) @if row.sensors == 1 { " sensor" } @else { " sensors" }
+                                    ", " (count(row.credentials)) @if row.credentials == 1 { " credential" } @else { " credentials" }
+                                    ", " (count(row.commands)) @if row.commands == 1 { " command" } @else { " commands" }
+                                    ", cluster " code { (row.id) }
+                                    @if let Some(hassh) = &row.hassh { ", HASSH " code { (printable(hassh)) } }
+                                    @if let Some(session) = &row.session { ", such as " code { (printable(session)) } }
+                                }
                             }
+                            (typed(&row.lines, row.commands, row.unreadable))
                         }
                     }
                 }

@@ -1,7 +1,7 @@
 //! Reports for wikis, tickets and chats: GitHub's Markdown.
 //!
 //! What attackers wrote stands in code spans, in which nothing is markup.
-use super::{Report, title};
+use super::{CLUSTERS, Report, UNREADABLE, title};
 use crate::telemetry::printable::printable;
 use std::fmt::Write;
 
@@ -40,9 +40,26 @@ fn one(report: &Report, out: &mut String) -> std::fmt::Result {
         for row in &report.sequences.rows {
             let session = row.session.as_ref().map(|session| format!(", such as {}", code(session))).unwrap_or_default();
             writeln!(out, "\n{} sessions{session}, {} commands:\n", row.sessions, row.commands)?;
-            for line in &row.lines {
-                writeln!(out, "- {}", code(line))?;
-            }
+            lines(out, &row.lines, row.unreadable)?;
+        }
+    }
+    if !report.clusters.rows.is_empty() {
+        writeln!(out, "\n## {CLUSTERS}\n\n{} with several addresses.", report.clusters.distinct)?;
+        for row in &report.clusters.rows {
+            let hassh = row.hassh.as_ref().map(|hassh| format!(", HASSH {}", code(hassh))).unwrap_or_default();
+            let session = row.session.as_ref().map(|session| format!(", such as {}", code(session))).unwrap_or_default();
+            let about = if row.estimated { "about " } else { "" };
+            writeln!(
+                out,
+                "\n{about}{} addresses, {} sessions, {} sensors: cluster {}{hassh}, {} credentials, {} commands{session}:\n",
+                row.addresses,
+                row.sessions,
+                row.sensors,
+                code(&row.id),
+                row.credentials,
+                row.commands
+            )?;
+            lines(out, &row.lines, row.unreadable)?;
         }
     }
     for list in report.new.iter().filter(|list| list.values > 0) {
@@ -64,6 +81,13 @@ fn one(report: &Report, out: &mut String) -> std::fmt::Result {
         }
     }
     writeln!(out)
+}
+
+fn lines(out: &mut String, lines: &[String], unreadable: bool) -> std::fmt::Result {
+    if unreadable {
+        writeln!(out, "- {UNREADABLE}")?;
+    }
+    lines.iter().try_for_each(|line| writeln!(out, "- {}", code(line)))
 }
 
 /// A code span that may stand in a table.

@@ -30,6 +30,11 @@ pub const SCHEMA: &str = "honeyguide.report/1";
 /// The sensor of a report about all of them.
 pub const AGGREGATE: &str = "aggregate";
 
+/// What people read above clusters.
+pub const CLUSTERS: &str = "Clusters: same client, commands and credentials";
+/// And in place of commands that could not be read.
+pub const UNREADABLE: &str = "(not readable)";
+
 /// Rows of a list when nobody says how many, and most of them.
 pub const ROWS_DEFAULT: usize = 10;
 pub const ROWS_MAX: usize = 10_000;

@@ -62,7 +62,11 @@ impl Asked {
         let from = day_of(span.since.unwrap_or(earliest).clamp(earliest, latest));
         let to = day_of((span.until.unwrap_or(latest).saturating_sub(1)).clamp(earliest, latest));
         if to < from {
-            return Err(ServiceError::Clusters(format!("{} is behind {}: a span begins with its first day", format_day(from), format_day(to))));
+            return Err(ServiceError::Clusters(format!(
+                "{} is behind {}: a span begins with its first day",
+                format_day(from),
+                format_day(to)
+            )));
         }
         Ok(Scope { days: from..=to, sensor: self.sensor.as_ref().map(|name| name.as_bytes().to_vec()) })
     }

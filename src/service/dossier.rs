@@ -164,12 +164,7 @@ fn seen(store: &Store, value: &str, kinds: &[Occurrences], now: Micros) -> Resul
 }
 
 /// Tells each line, and the session that the decoder reads in it.
-fn each_hit(
-    store: &Store,
-    request: &SearchRequest,
-    now: Micros,
-    each: &mut dyn FnMut(&[u8], Option<String>),
-) -> Result<(), ServiceError> {
+fn each_hit(store: &Store, request: &SearchRequest, now: Micros, each: &mut dyn FnMut(&[u8], Option<String>)) -> Result<(), ServiceError> {
     let query = Query::parse(&request.query, now).map_err(|error| ServiceError::Query { query: request.query.clone(), error })?;
     let page =
         Page { limit: usize::try_from(request.limit).unwrap_or(usize::MAX), newest_first: request.newest, after: None, last_seq: None };
