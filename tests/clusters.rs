@@ -52,7 +52,7 @@ fn home() -> Home {
 }
 
 fn clusters(home: &Home, words: &[&str]) -> Value {
-    home.json(Exit::Done, &[&["clusters"], words].concat())
+    home.json(Exit::Done, &[&["clusters"][..], words].concat())
 }
 
 #[test]
@@ -98,12 +98,12 @@ fn one_actor_at_many_addresses_is_one_cluster_with_and_without_a_daemon() {
             (&["--by", "hassh,colour"][..], "`colour` is nothing to group by"),
             (&["--limit", "100000"], "at most 1000 clusters"),
             (&["--since", "2026-02-31"], "2026-02-31"),
-            (&["--since", "2026-03-23", "--until", "2026-03-22"], "begins with its first day"),
+            (&["--since", "2026-03-23", "--until", "2026-03-22"], "the other way round"),
             (&["daily", "2026-02-31"], "there is no 2026-02-31"),
             (&["show", "root"], "`root` is no id of a cluster"),
             (&["show", "7000000000000000"], "no session belongs to the cluster"),
         ] {
-            let refused = home.fails(&[&["clusters"], words].concat()).to_string();
+            let refused = home.fails(&[&["clusters"][..], words].concat()).to_string();
             assert!(refused.contains(problem), "{words:?}: {refused}");
         }
     }
@@ -124,7 +124,7 @@ fn what_attackers_typed_does_nothing_in_a_terminal() {
 #[test]
 fn a_report_tells_the_rest_when_an_example_cannot_be_read() {
     let home = home();
-    let report = |words: &[&str]| home.expect(Exit::Done, &[&["report", "range", "2026-03-21..2026-03-23"], words].concat());
+    let report = |words: &[&str]| home.expect(Exit::Done, &[&["report", "range", "2026-03-21..2026-03-23"][..], words].concat());
     let whole: Value = serde_json::from_str(&report(&["--format", "json"])).expect("JSON");
     assert_eq!((&whole[0]["clusters"]["rows"][0]["sessions"], &whole[0]["clusters"]["rows"][0]["unreadable"]), (&json!(3), &Value::Null));
     for form in ["text", "markdown", "html", "csv"] {
@@ -136,7 +136,7 @@ fn a_report_tells_the_rest_when_an_example_cannot_be_read() {
     let journal = home.data().join("journal/00000001.zst");
     let daemon = served::Daemon::start(&home);
     let mut bytes = std::fs::read(&journal).expect("a segment");
-    let middle = bytes.len() * 3 / 4;
+    let middle = bytes.len() / 2;
     bytes[middle..].iter_mut().for_each(|byte| *byte ^= 0xff);
     std::fs::write(&journal, bytes).expect("damaged");
     let damaged: Value = serde_json::from_str(&report(&["--format", "json"])).expect("JSON");

@@ -27,7 +27,7 @@ pub fn answer(args: &args::Clusters, context: &Context, out: &mut dyn Write) -> 
         if cluster::parse_id(id).is_none() {
             return Err(Usage(format!("`{}` is no id of a cluster: `honeyguide clusters` lists them", escape(id))).into());
         }
-        let asked = asked(span, now)?;
+        let asked = checked(asked(span, now)?, now)?;
         let detail: Detail = match Target::find(&settings)? {
             Target::Daemon(client) => client.get(&["api", "v1", "clusters", id], &parameters(&asked), None)?,
             Target::Local(open) => clusters::show(&open.store, id, &asked, now)?,
@@ -37,6 +37,7 @@ pub fn answer(args: &args::Clusters, context: &Context, out: &mut dyn Write) -> 
     }
     let mut asked = asked(&args.span, now)?;
     (asked.by, asked.min_sessions, asked.limit, asked.sort) = (args.by.clone(), args.min_sessions, args.limit, args.sort.into());
+    let asked = checked(asked, now)?;
     let found: Clusters = match Target::find(&settings)? {
         Target::Daemon(client) => client.get(&["api", "v1", "clusters"], &parameters(&asked), None)?,
         Target::Local(open) => clusters::list(&open.store, &asked, now)?,
@@ -45,13 +46,18 @@ pub fn answer(args: &args::Clusters, context: &Context, out: &mut dyn Write) -> 
     Ok(Exit::Done)
 }
 
-/// The span that is asked for, with a period as its first and last day; what makes no sense is told before anything is opened.
+/// The span that is asked for, with a period as its first and last day.
 fn asked(span: &args::ClusterSpan, now: Micros) -> anyhow::Result<Asked> {
     let mut asked = Asked { since: span.since.clone(), until: span.until.clone(), sensor: span.sensor.clone(), ..Asked::default() };
     if let Some(kind) = span.kind {
         let period = Period::parse(kind, &span.period, now).map_err(|error| Usage(error.to_string()))?;
         (asked.since, asked.until) = (Some(format_day(*period.days.start())), Some(format_day(*period.days.end())));
     }
+    Ok(asked)
+}
+
+/// What makes no sense is told before anything is opened.
+fn checked(asked: Asked, now: Micros) -> anyhow::Result<Asked> {
     asked.understood(now).map_err(|error| Usage(error.to_string()))?;
     Ok(asked)
 }
