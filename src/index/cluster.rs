@@ -420,7 +420,7 @@ impl Filter {
     fn note(&mut self, id: u64) {
         let (byte, shift) = Filter::place(id);
         let came = self.0[byte] >> shift & Filter::CAME;
-        self.0[byte] |= (Filter::CAME | came * Filter::CAME_AGAIN) << shift;
+        self.0[byte] |= (Filter::CAME | (came * Filter::CAME_AGAIN)) << shift;
     }
 
     fn came_again(&self, id: u64) -> bool {
