@@ -264,9 +264,9 @@ impl Archiver {
         let (mut files, mut written) = (Vec::new(), 0);
         for format in self.formats.clone() {
             let known = before.iter().flat_map(|known| &known.files).filter(|file| file.format == format);
-            let still = known
-                .filter_map(|file| Some((file, file.sums()?)))
-                .map(|(known, sums)| Ok((self.destination.holds(&known.name, &sums, &self.stop)? == Held::Same).then(|| known.clone())));
+            let still = known.filter_map(|file| Some((file, file.sums()?))).map(|(known, sums)| {
+                Ok((self.stopped(self.destination.holds(&known.name, &sums, &self.stop))? == Held::Same).then(|| known.clone()))
+            });
             let still: Option<ArchivedFile> = still.collect::<Result<Vec<_>, ArchiveError>>()?.into_iter().flatten().next();
             files.push(match still {
                 Some(file) => file,
@@ -519,6 +519,26 @@ pub fn retain(store: &Store, plan: RetentionPlan, now: Micros, archive: Option<&
         retained.archived.push(outcome.archived);
     }
     Ok(retained)
+}
+
+/// Where archiving stands, for `honeyguide status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveStatus {
+    pub to: String,
+    /// Archived by retention since the start, and the last of them.
+    pub segments: u64,
+    pub last_segment: Option<u64>,
+    /// Attempts that failed in a row, since when, and why the last one did.
+    pub failures: u64,
+    pub failing_since: Option<String>,
+    pub problem: Option<String>,
+}
+
+impl ArchiveStatus {
+    /// Of a place that nothing was archived to yet.
+    pub fn of(settings: &ArchiveSettings) -> ArchiveStatus {
+        ArchiveStatus { to: settings.to.place(), ..ArchiveStatus::default() }
+    }
 }
 
 /// What keeps archiving from working, as things are now: for `honeyguide check`.
