@@ -8,8 +8,10 @@
 //! Segments are read from their own open file, without any of the store's locks: those of retention are taken only for the removal, which
 //! makes sure that the segment still is the one that was archived.
 mod directory;
+pub mod export;
 mod name;
 pub mod parquet;
+pub mod run;
 pub mod s3;
 pub mod verify;
 
@@ -237,6 +239,7 @@ pub struct Outcome {
     pub archived: Archived,
     /// Files that were written now; the others were there.
     pub written: usize,
+    pub bytes_written: u64,
     /// The ledger says so.
     pub recorded: bool,
 }
@@ -261,7 +264,7 @@ impl Archiver {
         let file = shared.open_segment(number).map_err(in_segment)?;
         let digest = hex(&head.digest);
         let before: Vec<Archived> = self.known.get(&number).into_iter().flatten().filter(|known| known.digest == digest).cloned().collect();
-        let (mut files, mut written) = (Vec::new(), 0);
+        let (mut files, mut written, mut bytes_written) = (Vec::new(), 0, 0);
         for format in self.formats.clone() {
             let known = before.iter().flat_map(|known| &known.files).filter(|file| file.format == format);
             let still = known.filter_map(|file| Some((file, file.sums()?))).map(|(known, sums)| {
@@ -272,7 +275,10 @@ impl Archiver {
                 Some(file) => file,
                 None => {
                     let (file, new) = self.archive_as(format, &head, &file)?;
-                    written += usize::from(new);
+                    if new {
+                        written += 1;
+                        bytes_written += file.bytes;
+                    }
                     file
                 }
             });
@@ -286,7 +292,7 @@ impl Archiver {
                 self.known.entry(number).or_default().push(archived.clone());
             }
         }
-        Ok(Outcome { archived, written, recorded })
+        Ok(Outcome { archived, written, bytes_written, recorded })
     }
 
     fn record(&self, archived: &Archived, now: Micros) -> io::Result<()> {
