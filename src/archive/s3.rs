@@ -212,9 +212,16 @@ impl S3 {
         let (key, sha256, len) = (self.key(name), base64(&sums.sha256), sums.bytes.to_string());
         let mut action = self.bucket.put_object(Some(&self.credentials), &key);
         action.headers_mut().insert("x-amz-checksum-sha256", &*sha256);
+        // Some servers keep the checksum only for who names it as well.
+        action.headers_mut().insert("x-amz-sdk-checksum-algorithm", "SHA256");
         let url = action.sign(SIGNED_FOR);
         let kind = if name.ends_with(".zst") { "application/zstd" } else { "application/vnd.apache.parquet" };
-        let headers = [("x-amz-checksum-sha256", &*sha256), ("content-length", &*len), ("content-type", kind)];
+        let headers = [
+            ("x-amz-checksum-sha256", &*sha256),
+            ("x-amz-sdk-checksum-algorithm", "SHA256"),
+            ("content-length", &*len),
+            ("content-type", kind),
+        ];
         let response = self.send(Method::PUT, &url, &headers, body(source.clone(), sums.bytes)).await?;
         if response.status().is_success() { Ok(()) } else { Err(self.why(response).await) }
     }

@@ -271,12 +271,12 @@ pub struct Search {
     #[arg(long, conflicts_with = "raw")]
     pub explain: bool,
     /// Write a table for DuckDB and others instead, in the order of the journal (ops/ARCHIVE.md has its columns)
-    #[arg(long, value_name = "FORMAT", requires = "output", conflicts_with_all = ["newest", "cursor", "raw", "explain"],
+    #[arg(long, value_name = "FORMAT", requires = "out", conflicts_with_all = ["newest", "cursor", "raw", "explain"],
         value_parser = PossibleValuesParser::new(["parquet"]))]
     pub format: Option<String>,
     /// File of the table; one that is there is replaced when the table is complete
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "format")]
-    pub output: Option<PathBuf>,
+    #[arg(long, visible_alias = "output", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "format")]
+    pub out: Option<PathBuf>,
 }
 
 impl Search {
