@@ -73,7 +73,7 @@ pub enum ArchiveError {
     Directory { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot read segment {segment}: {source}")]
     Segment { segment: u64, source: io::Error },
-    #[error("cannot make Parquet of segment {segment} below the data directory: {source}")]
+    #[error("cannot make Parquet of segment {segment} below the data directory: {source}{}", room(source))]
     Scratch { segment: u64, source: io::Error },
     #[error("cannot make Parquet of segment {segment}: {why}")]
     Parquet { segment: u64, why: String },
@@ -87,6 +87,10 @@ pub enum ArchiveError {
     Ledger(#[from] crate::journal::log::LogError),
     #[error("stopped: it goes on the next time")]
     Stopped,
+}
+
+fn room(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::StorageFull { ": make room there" } else { "" }
 }
 
 fn remedy(error: &io::Error) -> &'static str {

@@ -96,7 +96,7 @@ fn what_cannot_be_archived_is_not_removed_and_goes_when_it_can() {
     let failed = put_away(&parts).unwrap();
     assert!(failed.removed.is_empty());
     let error = failed.failed.unwrap().to_string();
-    assert!(error.contains("make room"), "{error}");
+    assert!(error.contains("No space left") && error.contains("make room"), "{error}");
     assert_eq!(evidence(&fs), before, "whatever the budget says");
     fs.set_free_bytes(1 << 30);
     let retained = put_away(&parts).unwrap();
