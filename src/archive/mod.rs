@@ -22,6 +22,7 @@ use crate::events::id::hex;
 use crate::events::{EventId, Format, Micros};
 use crate::index::sidecar::SidecarHead;
 use crate::journal::fs::{File, Fs};
+use crate::journal::log::numbers;
 use crate::journal::segment::{self, BlockReader};
 use crate::store::{Removed, RetentionPlan, Sealed, Store, StoredEvent};
 use crate::telemetry::printable::printable;
@@ -84,7 +85,7 @@ pub enum ArchiveError {
     #[error("{0}")]
     S3(String),
     #[error("cannot read the ledger: {0}")]
-    Ledger(#[from] crate::journal::log::LogError),
+    Ledger(io::Error),
     #[error("stopped: it goes on the next time")]
     Stopped,
 }
@@ -348,7 +349,8 @@ impl Archiver {
     }
 }
 
-/// The ledger's records about a place.
+/// The ledger's records about a place. Its files are read without its lock: whoever commits may need that meanwhile, and what is written
+/// while this reads is not missed, for what is not known is looked at.
 fn known(store: &Store, place: &str) -> Result<BTreeMap<u64, Vec<Archived>>, ArchiveError> {
     #[derive(Deserialize)]
     struct Line {
@@ -357,17 +359,31 @@ fn known(store: &Store, place: &str) -> Result<BTreeMap<u64, Vec<Archived>>, Arc
     }
     let mut known: BTreeMap<u64, Vec<Archived>> = BTreeMap::new();
     let finder = memchr::memmem::Finder::new(RECORD);
-    store.ledger().for_each(0, |_, line| {
-        if finder.find(line).is_some()
-            && let Ok(line) = serde_json::from_slice::<Line>(line)
-            && line.event == RECORD
-            && let Ok(archived) = serde_json::from_value::<Archived>(line.details)
-            && archived.to == place
-        {
-            known.entry(archived.segment).or_default().push(archived);
+    let (fs, dir) = (&*store.0.fs, &store.layout().ledger);
+    let (mut reader, mut lines) = (BlockReader::default(), Vec::new());
+    for number in numbers(fs, dir).map_err(ArchiveError::Ledger)? {
+        let file = match fs.open(&dir.join(segment::file_name(number))) {
+            Ok(file) => file,
+            // The ledger's limit took it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(ArchiveError::Ledger(error)),
+        };
+        for block in segment::scan(&*file, number, false).map_err(ArchiveError::Ledger)?.blocks {
+            // What is damaged `verify` names; here it is not known.
+            if reader.read(&*file, &block.meta, &mut lines).is_err() {
+                continue;
+            }
+            for line in segment::lines(&lines).filter(|line| finder.find(line).is_some()) {
+                if let Ok(line) = serde_json::from_slice::<Line>(line)
+                    && line.event == RECORD
+                    && let Ok(archived) = serde_json::from_value::<Archived>(line.details)
+                    && archived.to == place
+                {
+                    known.entry(archived.segment).or_default().push(archived);
+                }
+            }
         }
-        true
-    })?;
+    }
     Ok(known)
 }
 
