@@ -265,7 +265,7 @@ fn s3_gets_every_segment_before_it_goes_whatever_happens_to_the_server() {
         ca_file: None,
         allow_private: vec!["127.0.0.1".parse().expect("an address")],
     };
-    let settings = |s3: &S3Settings| ArchiveSettings { to: Target::S3(s3.clone()), formats: ArchiveFormat::ALL.to_vec() };
+    let settings = |s3: &S3Settings| ArchiveSettings { to: Target::S3(Box::new(s3.clone())), formats: ArchiveFormat::ALL.to_vec() };
     let plan = RetentionPlan { evidence_days: Some(1), ..RetentionPlan::default() };
     let (_opened, store) = open(&home);
     let sealed = store.view().sealed.len();

@@ -9,6 +9,7 @@ use crate::archive::{ArchiveFormat, ArchiveSettings, Stop};
 use crate::config::ArchiveOptions;
 use crate::events::time;
 use crate::index::query::Query;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -72,10 +73,12 @@ async fn parquet(admin: web::Data<Admin>, asked: web::Query<Table>) -> Result<Ht
     let Table { query: text, limit } = asked.into_inner();
     let query = Query::parse(&text, time::now()).map_err(|error| Problem::bad_query(&error))?;
     let store = admin.engine.store().clone();
-    stream::lines(&admin, move |lines| {
+    let mut answer = stream::lines(&admin, move |lines| {
         let out = Into(|bytes: &[u8]| if lines.bytes(bytes).is_break() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) });
         export(&store, &text, &query, limit.unwrap_or(u64::MAX), out).map_err(|error| Problem::failed(&error))?;
         Ok(())
     })
-    .await
+    .await?;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.apache.parquet"));
+    Ok(answer)
 }

@@ -54,7 +54,7 @@ pub struct ArchiveSettings {
 pub enum Target {
     /// Absolute.
     Directory(PathBuf),
-    S3(S3Settings),
+    S3(Box<S3Settings>),
 }
 
 impl Target {

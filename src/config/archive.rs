@@ -76,7 +76,7 @@ impl ArchiveOptions {
         if let Err(forbidden) = Guard::new(self.allow_private.clone()).check_url(&endpoint) {
             return Err(format!("`endpoint` can never be sent to: {forbidden}"));
         }
-        Ok(Target::S3(S3Settings {
+        Ok(Target::S3(Box::new(S3Settings {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
             endpoint,
@@ -87,7 +87,7 @@ impl ArchiveOptions {
             timeout: self.timeout,
             ca_file: self.ca_file.clone(),
             allow_private: self.allow_private.clone(),
-        }))
+        })))
     }
 }
 
