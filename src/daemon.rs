@@ -188,6 +188,7 @@ impl Engine {
             store: parts.store.clone(),
             state: state.clone(),
             retention: retention_plan(&settings),
+            archive: settings.archive.settings(),
             min_free_bytes: settings.journal.min_free_bytes,
             intake,
             telemetry: telemetry.clone(),

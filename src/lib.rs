@@ -3,6 +3,7 @@
 //! Start with `ops/ARCHITECTURE.md`; `ops/FORMAT.md` describes the files.
 pub mod actors;
 pub mod admin;
+pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -8,18 +8,20 @@
 use super::answers_ping;
 use super::intake::Intake;
 use super::supervised::message;
+use crate::archive::{self, ArchiveError, ArchiveSettings, ArchiveStatus, Stop};
 use crate::events::batch::Batch;
 use crate::events::id::hex;
 use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
+use crate::sinks::policy::Backoff;
 use crate::state::{HeadRecord, SegmentRecord, State};
 use crate::store::{
     Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SEAL_AGAIN, SealError, SealedReport, Sealer, Store, Writer,
 };
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
-    BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, HeadAnchored, JournalFault, LinesRefused, SchemaDrifted, SchemaNotWritten,
-    SegmentRemoved, SegmentSealed, TextsUnread,
+    ArchiveFailing, ArchiveRecovered, BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, HeadAnchored, JournalFault, LinesRefused,
+    SchemaDrifted, SchemaNotWritten, SegmentArchived, SegmentRemoved, SegmentSealed, TextsUnread,
 };
 use crate::telemetry::metrics::JournalOperation;
 use actix::{
@@ -92,10 +94,11 @@ pub struct Drain;
 pub struct EndSegment;
 
 /// What a reload may change.
-#[derive(Message, Clone, Copy, Debug)]
+#[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Reconfigure {
     pub retention: RetentionPlan,
+    pub archive: Option<ArchiveSettings>,
     pub min_free_bytes: u64,
 }
 
@@ -134,6 +137,7 @@ pub struct JournalSnapshot {
     pub free_bytes: u64,
     pub paused: bool,
     pub faults: u64,
+    pub archive: Option<ArchiveStatus>,
 }
 
 /// What the actor is given.
@@ -141,6 +145,8 @@ pub struct JournalConfig {
     pub store: Store,
     pub state: Arc<State>,
     pub retention: RetentionPlan,
+    /// Where evidence goes before it is removed.
+    pub archive: Option<ArchiveSettings>,
     pub min_free_bytes: u64,
     pub intake: Intake,
     pub telemetry: Telemetry,
@@ -197,6 +203,11 @@ pub struct JournalActor {
     drained: bool,
     paused_since: Option<Instant>,
     last_retention: Option<Instant>,
+    /// A pass of retention is under way; to be told when the daemon stops, for it may wait for a server.
+    retaining: bool,
+    stop: Stop,
+    /// Archiving failed: not before this again.
+    archive_again: Option<Instant>,
     last_anchor: Option<Instant>,
     saving: bool,
     snapshot: JournalSnapshot,
@@ -206,6 +217,8 @@ pub struct JournalActor {
 const LIVE_SEGMENTS_MAX: usize = 4;
 const TICK: Duration = Duration::from_secs(1);
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// Between attempts to archive, jittered.
+const ARCHIVE_BACKOFF: Backoff = Backoff { initial: Duration::from_secs(60), max: Duration::from_secs(1800) };
 const ANCHOR_EVERY: Duration = Duration::from_secs(3600);
 
 impl JournalActor {
@@ -214,6 +227,7 @@ impl JournalActor {
         let Parts { committer, writer, sealer, .. } = parts;
         let head = committer.head();
         let durable = HeadRecord { segment: head.segment(), len: head.len(), next_seq: head.next_seq() };
+        let snapshot = JournalSnapshot { archive: config.archive.as_ref().map(ArchiveStatus::of), ..JournalSnapshot::default() };
         JournalActor {
             config,
             committer: None,
@@ -230,9 +244,12 @@ impl JournalActor {
             drained: false,
             paused_since: None,
             last_retention: None,
+            retaining: false,
+            stop: Stop::default(),
+            archive_again: None,
             last_anchor: None,
             saving: false,
-            snapshot: JournalSnapshot::default(),
+            snapshot,
         }
     }
 
@@ -486,27 +503,67 @@ impl JournalActor {
 
     fn enforce_retention(&mut self, now: Micros, ctx: &mut Context<Self>) {
         let plan = self.config.retention;
-        if plan == RetentionPlan::default() {
+        // A pass may take longer than the time to the next: it may archive, to a server that is slow.
+        if plan == RetentionPlan::default() || self.retaining || self.archive_again.is_some_and(|again| again > Instant::now()) {
             return;
         }
-        let (store, state) = (self.config.store.clone(), self.config.state.clone());
-        let removed = tokio::task::spawn_blocking(move || {
-            let removed = store.retain(plan, now)?;
-            removed.iter().filter(|removed| removed.answers).for_each(|removed| drop(state.remove_segment(removed.segment)));
-            std::io::Result::Ok(removed)
+        self.retaining = true;
+        let (store, state, archive, stop) =
+            (self.config.store.clone(), self.config.state.clone(), self.config.archive.clone(), self.stop.clone());
+        let retained = tokio::task::spawn_blocking(move || {
+            let retained = archive::retain(&store, plan, now, archive.as_ref(), &stop)?;
+            retained.removed.iter().filter(|removed| removed.answers).for_each(|removed| drop(state.remove_segment(removed.segment)));
+            std::io::Result::Ok(retained)
         });
-        ctx.spawn(removed.into_actor(self).map(|removed, actor, _| match removed {
-            Ok(Ok(removed)) => removed.iter().for_each(|removed| {
-                let what = if removed.answers { "evidence and answers" } else { "evidence" };
-                let event = SegmentRemoved { segment: removed.segment, what, rule: removed.reason, bytes: removed.bytes };
-                actor.config.telemetry.emit(&event);
-            }),
-            Ok(Err(error)) => {
-                let error = error.to_string();
-                actor.config.telemetry.emit(&JournalFault { operation: JournalOperation::Retention, segment: 0, error: &error });
+        ctx.spawn(retained.into_actor(self).map(|retained, actor, _| {
+            actor.retaining = false;
+            match retained {
+                Ok(Ok(retained)) => actor.retained(retained),
+                Ok(Err(error)) => {
+                    let error = error.to_string();
+                    actor.config.telemetry.emit(&JournalFault { operation: JournalOperation::Retention, segment: 0, error: &error });
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
         }));
+    }
+
+    fn retained(&mut self, retained: archive::Retained) {
+        let telemetry = self.config.telemetry.clone();
+        for archived in &retained.archived {
+            let (files, bytes) = (archived.files.len() as u64, archived.files.iter().map(|file| file.bytes).sum());
+            telemetry.emit(&SegmentArchived { segment: archived.segment, to: &archived.to, files, bytes });
+        }
+        for removed in &retained.removed {
+            let what = if removed.answers { "evidence and answers" } else { "evidence" };
+            telemetry.emit(&SegmentRemoved { segment: removed.segment, what, rule: removed.reason, bytes: removed.bytes });
+        }
+        // The place may be another by now.
+        let Some(status) = &mut self.snapshot.archive else { return };
+        status.segments += retained.archived.len() as u64;
+        status.last_segment = retained.archived.last().map(|archived| archived.segment).or(status.last_segment);
+        match retained.failed {
+            Some(ArchiveError::Stopped) => {}
+            Some(error) => {
+                let error = error.to_string();
+                telemetry.metrics.archive_failed();
+                if status.failures == 0 {
+                    telemetry.emit(&ArchiveFailing { to: &status.to, error: &error });
+                    status.failing_since = Some(time::format(time::now()));
+                }
+                status.failures += 1;
+                status.problem = Some(error);
+                let failures = u32::try_from(status.failures).unwrap_or(u32::MAX);
+                self.archive_again = Some(Instant::now() + ARCHIVE_BACKOFF.delay(failures, None, rand::random()));
+            }
+            None => {
+                if status.failures > 0 {
+                    telemetry.emit(&ArchiveRecovered { to: &status.to, failures: status.failures });
+                }
+                (status.failures, status.failing_since, status.problem) = (0, None, None);
+                self.archive_again = None;
+            }
+        }
     }
 
     fn anchor(&self) {
@@ -600,6 +657,7 @@ impl Supervised for JournalActor {
     fn restarting(&mut self, _: &mut Self::Context) {
         self.committer = None;
         self.reopening = false;
+        self.retaining = false;
         self.saving = false;
         self.snapshot.available = false;
         self.void_runs(None);
@@ -698,6 +756,7 @@ impl Handler<Drain> for JournalActor {
     type Result = ResponseActFuture<Self, bool>;
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        self.stop.stop();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         match self.committer.take() {
             Some(mut committer) => {
@@ -732,6 +791,12 @@ impl Handler<Reconfigure> for JournalActor {
 
     fn handle(&mut self, new: Reconfigure, _: &mut Self::Context) {
         self.config.retention = new.retention;
+        if self.config.archive != new.archive {
+            self.snapshot.archive = new.archive.as_ref().map(ArchiveStatus::of);
+            self.config.archive = new.archive;
+        }
+        // Whatever was wrong may have been mended.
+        self.archive_again = None;
         self.config.min_free_bytes = new.min_free_bytes;
         self.last_retention = None;
     }

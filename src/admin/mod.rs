@@ -6,6 +6,7 @@
 pub mod access;
 pub mod problem;
 
+pub(crate) mod archive;
 pub(crate) mod changes;
 pub(crate) mod geoip;
 pub(crate) mod health;
@@ -168,6 +169,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(changes::routes)
                     .configure(sinks::routes)
                     .configure(geoip::routes)
+                    .configure(archive::routes)
                     .default_service(web::to(not_found)),
             )
             .default_service(web::to(not_found))

@@ -81,6 +81,7 @@ impl Admin {
             uptime_seconds: Some(engine.started.elapsed().as_secs_f64()),
             phase: Some(observed.telemetry.metrics.snapshot().phase.to_owned()),
             paused,
+            archive: journal.archive,
             events_per_second: Some(self.rate.per_second(Instant::now(), journal.durable_seq)),
             sources: observed.ingests().iter().map(source).collect(),
             actors: self.actors(),

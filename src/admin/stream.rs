@@ -43,6 +43,12 @@ impl Lines {
         if self.buffer.len() >= PIECE_BYTES { self.flush() } else { ControlFlow::Continue(()) }
     }
 
+    /// Adds bytes as they are. Break: nobody listens any more.
+    pub fn bytes(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PIECE_BYTES { self.flush() } else { ControlFlow::Continue(()) }
+    }
+
     /// Adds one value as a line and sends it at once.
     pub fn tell(&mut self, value: &impl Serialize) -> ControlFlow<()> {
         match serde_json::to_vec(value) {

@@ -1,6 +1,7 @@
 //! Every command and option, once: the parser, the help, the manual pages and the shell completions all come from these types.
 //!
 //! A command's long help ends with examples that `tests/cli_args.rs` parses, so that none of them rots.
+use crate::archive;
 use crate::events::{Field, Micros, time};
 use crate::geoip;
 use crate::index::aggregate::Interval;
@@ -132,6 +133,8 @@ Examples:
   honeyguide verify --json
   honeyguide verify --data /mnt/backup/honeyguide")]
     Verify,
+    /// Put sealed segments away, to a directory or S3; check what is put away
+    Archive(Archive),
     /// Tell whether every byte of some files is in the journal, so that they may be deleted
     Ingested(Ingested),
     /// Look at what was refused, try it again, or remove it
@@ -198,14 +201,66 @@ pub struct Load {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    after_long_help = "\
+Copies segments that are complete to the place of [archive] in the configuration, or to another, and compares what arrived; nothing is \
+removed here. What is there already is skipped, so running it again does no harm, and an attempt that broke off goes on. Retention does \
+the same by itself, before it removes evidence, once [archive] names a place.
+
+As \"segment\" a file stays as it is: it proves itself, and `honeyguide load` reads it back. As \"parquet\" it is a table for DuckDB and \
+others. Files are called honeyguide-JOURNAL-SEGMENT-FIRSTDAY_LASTDAY.zst or .parquet; ops/ARCHIVE.md describes them.
+
+Examples:
+  honeyguide archive
+  honeyguide archive --to /mnt/archive --format segment,parquet
+  honeyguide archive --to s3://pots/2026 --segments 1..40
+  honeyguide archive --until 2026-03-01 --json
+  honeyguide archive verify /mnt/archive",
+    args_conflicts_with_subcommands = true
+)]
+pub struct Archive {
+    #[command(subcommand)]
+    pub action: Option<ArchiveAction>,
+    /// A directory, or s3://BUCKET/PREFIX with the keys of [archive] [default: `to` of [archive]]
+    #[arg(long, value_name = "PLACE")]
+    pub to: Option<String>,
+    /// As what: segment, parquet, or both [default: `formats` of [archive]]
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',', value_parser = archive_format_parser())]
+    pub format: Vec<archive::ArchiveFormat>,
+    /// Only these segments, both included [default: all that are complete]
+    #[arg(long, value_name = "A..B", value_parser = parse_segments)]
+    pub segments: Option<(u64, u64)>,
+    /// Only segments all of whose events are before this
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub until: Option<Micros>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ArchiveAction {
+    /// Check every file of an archive against its digests, and the chain from segment to segment
+    #[command(after_long_help = "\
+Needs nothing but the files: neither the data directory they came from nor the right to write. Of segments every byte is checked, of tables \
+that their lines are the chain's. Damage is named by file, and the exit code is then 3; segments that are not there are counted.
+
+Examples:
+  honeyguide archive verify /mnt/archive
+  honeyguide archive verify /mnt/archive --json")]
+    Verify {
+        /// Directory of the archive
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
 #[command(after_long_help = search_help())]
 pub struct Search {
     /// Conditions; an event must meet them all
     #[arg(value_name = "QUERY", required = true)]
     pub query: Vec<String>,
-    /// Show at most this many events
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub limit: u64,
+    /// Show at most this many events [default: 50; of a table, all]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
     /// Newest first [default: oldest first]
     #[arg(long)]
     pub newest: bool,
@@ -218,6 +273,20 @@ pub struct Search {
     /// Find the events, but tell what that took: segments and blocks there are, considered and read
     #[arg(long, conflicts_with = "raw")]
     pub explain: bool,
+    /// Write a table for DuckDB and others instead, in the order of the journal (ops/ARCHIVE.md has its columns)
+    #[arg(long, value_name = "FORMAT", requires = "out", conflicts_with_all = ["newest", "cursor", "raw", "explain"],
+        value_parser = PossibleValuesParser::new(["parquet"]))]
+    pub format: Option<String>,
+    /// File of the table; one that is there is replaced when the table is complete
+    #[arg(long, visible_alias = "output", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "format")]
+    pub out: Option<PathBuf>,
+}
+
+impl Search {
+    /// Most events wanted.
+    pub fn limit(&self) -> u64 {
+        self.limit.unwrap_or(if self.format.is_some() { u64::MAX } else { 50 })
+    }
 }
 
 #[derive(Args, Debug)]
@@ -1162,6 +1231,18 @@ fn rate(text: &str) -> Result<f64, String> {
         Ok(rate) if (1e-4..=1e6).contains(&rate) => Ok(rate),
         _ => Err("give a number of events per second from 0.0001 to 1000000".to_owned()),
     }
+}
+
+fn archive_format_parser() -> impl TypedValueParser<Value = archive::ArchiveFormat> {
+    let formats = PossibleValuesParser::new(archive::ArchiveFormat::ALL.map(archive::ArchiveFormat::name));
+    formats.map(|name| archive::ArchiveFormat::parse(&name).expect("one of the possible values"))
+}
+
+fn parse_segments(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || "give the first and the last segment, such as 1..40, or one".to_owned();
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let (from, to) = (from.parse().map_err(|_| wrong())?, to.parse().map_err(|_| wrong())?);
+    if from > to { Err(wrong()) } else { Ok((from, to)) }
 }
 
 fn parse_time(text: &str) -> Result<Micros, String> {

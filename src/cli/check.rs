@@ -53,6 +53,8 @@ struct Report {
     formats: Vec<&'static str>,
     sources: Vec<SourceReport>,
     sinks: Vec<SinkReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<ArchiveReport>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -91,6 +93,15 @@ struct SinkReport {
     start: &'static str,
     may_lose: bool,
     /// What would keep it from delivering, as things are now, and secrets that others can read.
+    problems: Vec<String>,
+}
+
+/// Where evidence goes before it is removed.
+#[derive(Debug, Serialize)]
+struct ArchiveReport {
+    to: String,
+    formats: Vec<&'static str>,
+    /// What would keep it from archiving, and so retention from removing, as things are now; nothing is asked of S3.
     problems: Vec<String>,
 }
 
@@ -157,6 +168,7 @@ impl Report {
             formats: settings.formats.iter().map(|format| format.name()).collect(),
             sources: sources.map(|(source, place)| SourceReport::of(source, &place.to_string())).collect(),
             sinks: sinks.map(|(sink, place)| SinkReport::of(sink, place.to_string())).collect(),
+            archive: ArchiveReport::of(settings),
             obstacles,
         }
     }
@@ -201,6 +213,9 @@ impl Report {
         for sink in &self.sinks {
             sink.render(&mut text, output);
         }
+        if let Some(archive) = &self.archive {
+            archive.render(&mut text, output);
+        }
         text.push('\n');
         for obstacle in &self.obstacles {
             let _ = writeln!(text, "{}", output.paint(Colour::Bad, &format!("run would refuse to start: {}", escape(obstacle))));
@@ -244,6 +259,26 @@ impl SinkReport {
         let _ = writeln!(text, "  {what}, from the {} when first seen{lose}", self.start);
         for problem in &self.problems {
             let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
+        }
+    }
+}
+
+impl ArchiveReport {
+    fn of(settings: &Settings) -> Option<ArchiveReport> {
+        let archive = settings.archive.settings()?;
+        let mut problems: Vec<String> = settings.archive.secrets().into_iter().filter_map(|file| secret_problem(file)).collect();
+        if problems.is_empty() {
+            problems = crate::archive::problems(&archive, &settings.data_dir);
+        }
+        Some(ArchiveReport { to: archive.to.place(), formats: archive.formats.iter().map(|format| format.name()).collect(), problems })
+    }
+
+    fn render(&self, text: &mut String, output: &Output) {
+        let _ = writeln!(text, "\n{}  {}", output.paint(Colour::Strong, "archive"), self.formats.join(", "));
+        let _ = writeln!(text, "  {}", escape(&self.to));
+        for problem in &self.problems {
+            let told = format!("{}; retention removes nothing until it works", escape(problem));
+            let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &told));
         }
     }
 }

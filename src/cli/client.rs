@@ -164,6 +164,22 @@ impl Client {
         self.runtime.block_on(self.each_line(self.http.get(Self::url(path, parameters)), each))
     }
 
+    /// Asks for bytes as they are, piece by piece.
+    pub fn pieces(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, String)],
+        each: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.runtime.block_on(async {
+            let mut response = self.send(self.http.get(Self::url(path, parameters))).await?;
+            while let Some(piece) = response.chunk().await.map_err(|error| self.broken(error))? {
+                each(&piece)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Asks for lines behind which one more says how they ended; answers that one.
     pub fn lines_to_end<T: DeserializeOwned>(
         &self,

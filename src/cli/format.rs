@@ -230,6 +230,9 @@ pub struct Status {
     pub events_per_second: Option<f64>,
     pub journal: JournalStatus,
     pub quarantine: QuarantineStatus,
+    /// Where evidence goes before it is removed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub archive: Option<crate::archive::ArchiveStatus>,
     #[serde(default)]
     pub sources: Vec<SourceStatus>,
     #[serde(default)]
@@ -337,6 +340,19 @@ impl Status {
             }
         };
         line("quarantine", quarantine);
+        if let Some(archive) = &self.archive {
+            let done = match archive.last_segment {
+                Some(last) => format!(", {} since the start, the last is {last}", plural(archive.segments, "segment", "segments")),
+                None => String::new(),
+            };
+            line("archive", format!("{}{done}", escaped(&archive.to)));
+            if let Some(problem) = &archive.problem {
+                let tried = plural(archive.failures, "attempt", "attempts");
+                let since = archive.failing_since.as_deref().map(|since| format!(" since {since}")).unwrap_or_default();
+                let told = format!("nothing is removed: {problem} ({tried}{since})");
+                line("", output.paint(Colour::Bad, &escaped(&told)));
+            }
+        }
         if !self.sources.is_empty() {
             let mut table = Table::new(&[
                 ("source", Align::Left),

@@ -2,6 +2,7 @@
 //! from ([`answers`], or [`client`] when a daemon runs), and how they look ([`terminal`], [`format`], [`transcript`],
 //! [`conversation`]).
 pub mod answers;
+pub mod archive;
 pub mod args;
 pub mod check;
 pub mod checking;
@@ -83,6 +84,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Clusters(args) => clusters::run(args, context),
         Command::Explain(args) => explain::run(args, context),
         Command::Status => status::run(context),
+        Command::Archive(args) => archive::run(args, context),
         Command::Verify => verify::run(context),
         Command::Ingested(args) => ingested::run(args, context),
         Command::Quarantine(args) => quarantine::run(args, context),

@@ -1,7 +1,7 @@
 //! `honeyguide search`: the events that meet all conditions.
 use super::client::Target;
 use super::context::{Context, Exit, Usage};
-use super::{args, format, print};
+use super::{archive, args, format, print};
 use crate::config::Settings;
 use crate::events::time;
 use crate::service::{self, Begin, PageEnd, SearchCost, SearchRequest};
@@ -15,8 +15,11 @@ pub fn run(args: &args::Search, context: &Context) -> anyhow::Result<Exit> {
 /// [`run`], with the answer written to `out`.
 pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let settings = context.settings()?;
-    let request = SearchRequest { query: args.query.join(" "), limit: args.limit, newest: args.newest };
+    let request = SearchRequest { query: args.query.join(" "), limit: args.limit(), newest: args.newest };
     let begin = Begin::read(&request, args.cursor.as_deref(), time::now()).map_err(|error| Usage(error.to_string()))?;
+    if let Some(file) = &args.out {
+        return archive::export(&request, file, context, out);
+    }
     if args.explain {
         return explain(args, &request, begin, context, &settings, out);
     }

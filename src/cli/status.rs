@@ -16,7 +16,8 @@ pub fn answer(context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Target::Local(open) => {
             let holdings = answers::status(&open.store, &settings.data_dir, Some(crate::events::id::hex(&open.digest())))?;
             let sinks = crate::service::sinks::list_stopped(&settings.sinks, &open.state, &open.store, crate::events::time::now());
-            format::Status { sinks, ..holdings }
+            let archive = settings.archive.settings().as_ref().map(crate::archive::ArchiveStatus::of);
+            format::Status { sinks, archive, ..holdings }
         }
     };
     if context.global.json {

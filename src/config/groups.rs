@@ -237,6 +237,29 @@ groups! {
         answers_days: Option<u64> = "\"forever\"", Kind::Number { min: 1, max: 36_500, none: Some("forever") }, Reload;
     }
 
+    /// Where evidence is put before retention removes it: what is not there and compared is not removed, whatever [journal] says.
+    /// `honeyguide archive` puts segments there at any time. Names, columns and how to read them: ops/ARCHIVE.md.
+    Archive "archive" {
+        /// A directory that is there, on another disk at best, or "s3://BUCKET/PREFIX".
+        to: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// "segment": the file as it is, which proves itself and which `honeyguide load` reads; "parquet": a table for DuckDB.
+        formats: Vec<String> = "[\"segment\"]", Kind::List { most: 2 }, Reload;
+        /// S3: where another server than Amazon's is, such as "https://minio.example:9000".
+        endpoint: Option<String> = "\"aws\"", Kind::Text { none: Some("aws") }, Reload;
+        region: String = "\"us-east-1\"", Kind::Text { none: None }, Reload;
+        /// S3: the bucket's name is in the path, not in the host's name, as most other servers want it.
+        path_style: bool = "false", Kind::Flag, Reload;
+        /// S3: files that hold the two keys, readable by the daemon's user only. They need s3:PutObject, s3:GetObject and s3:ListBucket.
+        access_key_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        secret_key_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// S3: an object that is not there within this time is sent again later.
+        timeout_seconds: u64 = "300", Kind::Number { min: 1, max: 86_400, none: None }, Reload;
+        /// S3: trust the certificates in this PEM file as well.
+        ca_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// S3: private addresses that the endpoint may lead to, as for sinks.
+        allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+    }
+
     /// Bounds on memory, disk and work.
     Limits "limits" {
         /// Input that has been read and is not yet durable; when this is used up, reading waits.

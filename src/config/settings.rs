@@ -1,6 +1,7 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
+use super::archive::ArchiveOptions;
 use super::file::{Fragment, Given, Problem, Values};
-use super::groups::{Admin, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Root, Source, Supervision};
+use super::groups::{Admin, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
@@ -36,6 +37,7 @@ pub struct Settings {
     /// What is hostile, and what is not, by the operator's word.
     pub lists: Lists,
     pub journal: Journal,
+    pub archive: ArchiveOptions,
     pub limits: Limits,
     pub supervision: Supervision,
     pub log: LogSettings,
@@ -177,6 +179,8 @@ impl Settings {
         let model_timeout = Duration::from_millis(table.timeout_ms);
         let lists = check.lists(&fragment, &Indicators::from_values(|key| value_of(&fragment, &Indicators::GROUP, key)));
         check.journal(&fragment, &journal);
+        let archive = Archive::from_values(|key| value_of(&fragment, &Archive::GROUP, key));
+        let archive = check.archive(archive, &data_dir, &|key| origin_of(&fragment, "archive", key));
         check.supervision(&fragment, &supervision);
         let log = check.log(&fragment, log);
         if check.problems.is_empty() {
@@ -191,6 +195,7 @@ impl Settings {
                 model_timeout,
                 lists,
                 journal,
+                archive,
                 limits,
                 supervision,
                 log,

@@ -1,6 +1,6 @@
 //! Checks a journal end to end: every checksum, every event's hash, the running digests and the chain of segments.
 use super::block::{Digest, Opening};
-use super::fs::Fs;
+use super::fs::{File, Fs};
 use super::log::numbers;
 use super::segment::{self, BlockReader, Damage};
 use crate::events::EventId;
@@ -27,7 +27,8 @@ pub fn verify(fs: &dyn Fs, dir: &Path, open_end: bool, mut progress: impl FnMut(
     let mut chain: Option<Link> = None;
     for (index, &number) in all.iter().enumerate() {
         let last = index + 1 == all.len();
-        chain = verify_segment(fs, dir, number, chain, last && open_end, &mut verified)?;
+        let file = fs.open(&dir.join(segment::file_name(number)))?;
+        chain = Some(verify_file(&*file, number, chain, last && open_end, &mut verified)?);
         verified.segments += 1;
         progress(number);
     }
@@ -36,22 +37,16 @@ pub fn verify(fs: &dyn Fs, dir: &Path, open_end: bool, mut progress: impl FnMut(
 }
 
 /// What a segment says to the next.
-struct Link {
-    segment: u64,
-    next_seq: u64,
-    digest: Option<[u8; 32]>,
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub segment: u64,
+    pub next_seq: u64,
+    pub digest: Option<[u8; 32]>,
 }
 
-fn verify_segment(
-    fs: &dyn Fs,
-    dir: &Path,
-    number: u64,
-    before: Option<Link>,
-    open_end: bool,
-    verified: &mut Verified,
-) -> io::Result<Option<Link>> {
-    let file = fs.open(&dir.join(segment::file_name(number)))?;
-    let scan = segment::scan(&*file, number, true)?;
+/// Verifies one segment, as far as it is known also against the one before it.
+pub(crate) fn verify_file(file: &dyn File, number: u64, before: Option<Link>, open_end: bool, verified: &mut Verified) -> io::Result<Link> {
+    let scan = segment::scan(file, number, true)?;
     let found_before = verified.damage.len();
     verified.damage.extend(scan.damage);
     let mut report = |block, offset, what: &str| verified.damage.push(Damage { segment: number, block, offset, what: what.into() });
@@ -78,7 +73,7 @@ fn verify_segment(
         }
         expected_seq = Some(block.meta.first_seq + u64::from(block.meta.events));
         last_digest = Some(block.header.digest);
-        if let Err(error) = reader.read(&*file, &block.meta, &mut lines) {
+        if let Err(error) = reader.read(file, &block.meta, &mut lines) {
             report(at, block.meta.offset, &error.to_string());
             digest = None;
             continue;
@@ -104,7 +99,7 @@ fn verify_segment(
         verified.damage.push(Damage { segment: number, block: None, offset: scan.end, what: "the seal does not match the blocks".into() });
     }
     let next_seq = expected_seq.unwrap_or(0);
-    Ok(Some(Link { segment: number, next_seq, digest: last_digest }))
+    Ok(Link { segment: number, next_seq, digest: last_digest })
 }
 
 fn check_chain(opening: &Opening, before: &Link, number: u64, report: &mut impl FnMut(Option<u32>, u64, &str)) {

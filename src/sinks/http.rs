@@ -284,6 +284,13 @@ impl Http {
         unreachable!("the loop returns at the last hop")
     }
 
+    /// Sends once, without following redirects: for bodies that can be sent only once. Guarded as all else; the caller bounds the time.
+    pub(crate) async fn send_once(&self, method: Method, url: &Url, headers: HeaderMap, body: reqwest::Body) -> Result<Response, Answer> {
+        self.guard.check_url(url).map_err(|forbidden| unusable(forbidden.to_string()))?;
+        let request = self.client.request(method, url.clone()).headers(headers).headers(self.private_headers.clone()).body(body);
+        request.send().await.map_err(|error| self.failure(url, error))
+    }
+
     async fn read(&self, mut response: Response, bytes_max: usize, redirect: Option<String>, url: &Url) -> Result<Reply, Answer> {
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));

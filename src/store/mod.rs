@@ -129,6 +129,8 @@ pub(crate) struct Shared {
     ledger: Mutex<Log>,
     /// Held by whoever removes or replaces files of sealed segments.
     pub upkeep: Mutex<()>,
+    /// Held while a segment is archived: one at a time, whoever asks for it.
+    pub archiving: Mutex<()>,
     pub probes: Arc<Probes>,
     /// Sequence number behind the last durable event.
     pub durable: watch::Sender<u64>,

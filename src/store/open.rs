@@ -93,6 +93,7 @@ pub fn open(
         letters_lost: Mutex::default(),
         ledger: Mutex::new(ledger),
         upkeep: Mutex::default(),
+        archiving: Mutex::default(),
         durable: tokio::sync::watch::channel(0).0,
         holds: Mutex::default(),
         carried: Mutex::default(),

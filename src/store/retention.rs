@@ -106,11 +106,26 @@ impl Store {
 
     /// Removes what the plan no longer allows. Each removal stands in the ledger before it happens.
     pub fn retain(&self, plan: RetentionPlan, now: Micros) -> io::Result<Vec<Removed>> {
+        self.retain_if(plan, now, &|_| true)
+    }
+
+    /// Segments whose evidence the plan no longer allows, oldest first.
+    pub fn evidence_to_go(&self, plan: RetentionPlan, now: Micros) -> io::Result<Vec<u64>> {
+        let decisions = self.plan_retention(plan, now)?;
+        Ok(decisions.iter().filter(|decision| decision.evidence).map(|decision| decision.number).collect())
+    }
+
+    /// The same, but evidence goes only where `may_go` lets it: it is asked while nobody else removes or replaces files.
+    pub fn retain_if(&self, plan: RetentionPlan, now: Micros, may_go: &dyn Fn(&Sealed) -> bool) -> io::Result<Vec<Removed>> {
         let _upkeep = self.0.upkeep.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut removed = Vec::new();
         for decision in self.plan_retention(plan, now)? {
             let view = self.view();
             let Some(sealed) = view.sealed.iter().find(|sealed| sealed.number == decision.number) else { continue };
+            // Nor anything behind it: evidence goes from the beginning only.
+            if decision.evidence && !may_go(sealed) {
+                break;
+            }
             let head = sealed.sidecar.head();
             let record = Removed {
                 segment: decision.number,

@@ -11,6 +11,8 @@ use crate::journal::verify;
 use crate::sources::{Chunk, Format, Origin, Source};
 use std::collections::HashSet;
 
+mod archive;
+
 const STREAM: &str = "test/1-1";
 
 fn limits() -> Limits {

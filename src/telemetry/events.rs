@@ -233,6 +233,15 @@ events! {
     SegmentRemoved<'e> "segment_removed" "journal" Info, "segment removed by retention" {
         segment: u64, what: &'e str, rule: &'e str, bytes: u64,
     } |_, _| ();
+    /// Evidence is in the archive, compared, before retention removes it.
+    SegmentArchived<'e> "segment_archived" "archive" Info, "segment archived" {
+        segment: u64, to: &'e str, files: u64, bytes: u64,
+    } |_, metrics| metrics.segment_archived();
+    /// Told once, until it works again; every attempt is counted.
+    ArchiveFailing<'e> "archive_failing" "archive" Error, "cannot archive: nothing is removed until this works" {
+        to: &'e str, error: &'e str,
+    } |_, _| ();
+    ArchiveRecovered<'e> "archive_recovered" "archive" Info, "archiving works again" { to: &'e str, failures: u64 } |_, _| ();
     JournalFault<'e> "journal_fault" "journal" Error throttled, "journal operation failed: nothing in doubt is acknowledged" {
         operation: JournalOperation, segment: u64, error: &'e str,
     } |event, metrics| metrics.journal_fault(event.operation);

@@ -99,6 +99,8 @@ pub struct Metrics {
     journal_sequence: IntGauge,
     segments_sealed: IntCounter,
     journal_faults: IntCounterVec,
+    segments_archived: IntCounter,
+    archive_failures: IntCounter,
     sidecar_probes: IntCounter,
     sidecar_hits: IntCounter,
     actor_restarts: IntCounterVec,
@@ -261,6 +263,8 @@ impl Metrics {
             journal_segments: make.gauge("journal_segments", "Number of segments."),
             journal_sequence: make.gauge("journal_sequence", "Sequence number of the newest durable event."),
             segments_sealed: make.counter("segments_sealed_total", "Segments sealed."),
+            segments_archived: make.counter("segments_archived_total", "Segments archived before their removal."),
+            archive_failures: make.counter("archive_failures_total", "Attempts to archive that failed; nothing was removed."),
             journal_faults: make.counters("journal_faults_total", "Failed operations of the journal.", "operation"),
             sidecar_probes: make.counter("sidecar_probes_total", "Filters of sealed segments asked whether they hold an event."),
             sidecar_hits: make.counter("sidecar_hits_total", "Probes that had to read exact ids."),
@@ -390,6 +394,14 @@ impl Metrics {
 
     pub fn observe_commit(&self, latency: Duration) {
         self.commit_seconds.observe(latency.as_secs_f64());
+    }
+
+    pub fn segment_archived(&self) {
+        self.segments_archived.inc();
+    }
+
+    pub fn archive_failed(&self) {
+        self.archive_failures.inc();
     }
 
     /// The name of a format is the operator's.

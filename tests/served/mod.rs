@@ -6,7 +6,7 @@ use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
 use honeyguide::cli::{
-    clusters, count, distinct, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top,
+    archive, clusters, count, distinct, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top,
     verify,
 };
 use honeyguide::config;
@@ -67,6 +67,7 @@ impl Home {
         let context = Context { global, output: Output::plain() };
         let mut out = Vec::new();
         let ended = match &cli.command {
+            Command::Archive(args) => archive::answer(args, &context, &mut out),
             Command::Load(args) => load::answer(args, &context, &mut out),
             Command::Search(args) => search::answer(args, &context, &mut out),
             Command::Top(args) => top::answer(args, &context, &mut out),
