@@ -475,17 +475,22 @@ impl Mapping {
 
 /// What a base64 text stands for, as far as a text is looked at; the text itself when it is no base64.
 fn decode_base64(literal: Literal<'_>, out: &mut Vec<u8>) {
+    let mut text = Vec::new();
+    json::unescape(literal.raw, &mut text);
+    unpack_base64(&text, out);
+}
+
+/// What a text that is base64 holds, as far as it is looked through; of another the text itself.
+pub(crate) fn unpack_base64(text: &[u8], out: &mut Vec<u8>) {
     use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
     const ENGINE: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
     );
-    let mut text = Vec::new();
-    json::unescape(literal.raw, &mut text);
-    text.truncate(crate::extract::TEXT_BYTES_MAX / 3 * 4);
-    match ENGINE.decode(&text) {
+    let text = &text[..text.len().min(crate::extract::TEXT_BYTES_MAX / 3 * 4)];
+    match ENGINE.decode(text) {
         Ok(decoded) => out.extend_from_slice(&decoded),
-        Err(_) => out.extend_from_slice(&text),
+        Err(_) => out.extend_from_slice(text),
     }
 }
 
