@@ -249,16 +249,20 @@ thread_local! {
     static PRIVATE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Runs `work` on text that nobody may read: should it panic, its message is not logged.
-pub fn privately<T>(work: impl FnOnce() -> T) -> T {
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            PRIVATE.set(self.0);
-        }
+/// As long as this is held, what this thread works on may not be read: should it panic, its message is not logged.
+#[must_use]
+pub struct Private(bool);
+
+impl Private {
+    pub fn begin() -> Private {
+        Private(PRIVATE.replace(true))
     }
-    let _before = Before(PRIVATE.replace(true));
-    work()
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        PRIVATE.set(self.0);
+    }
 }
 
 /// Whether what this thread works on may not be read.

@@ -31,6 +31,7 @@ pub use writer::{Durable, Fault, Ticket, Writer};
 use crate::events::Micros;
 use crate::events::batch::Batcher;
 use crate::geoip;
+use crate::redact;
 use crate::journal::block::Checkpoints;
 use crate::journal::fs::{Fs, Pool};
 use crate::journal::log::Log;
@@ -139,6 +140,8 @@ pub(crate) struct Shared {
     pub schemas: Schemas,
     /// Where addresses are, for everything that decodes lines of this store.
     pub places: geoip::Handle,
+    /// What must not be stored, or must not leave.
+    pub privacy: redact::Handle,
     history: OnceLock<History>,
 }
 
@@ -158,7 +161,7 @@ pub struct Probes {
 
 impl Shared {
     pub fn batcher(&self) -> Batcher {
-        Batcher::with_places(self.places.clone())
+        Batcher::with_places(self.places.clone()).with_privacy(self.privacy.clone())
     }
 
     pub fn view(&self) -> Arc<View> {
@@ -206,6 +209,11 @@ impl Store {
     /// The databases that tell where addresses are.
     pub fn places(&self) -> &geoip::Handle {
         &self.0.places
+    }
+
+    /// What must not be stored, or must not leave: nothing, until somebody says.
+    pub fn privacy(&self) -> &redact::Handle {
+        &self.0.privacy
     }
 
     /// What decodes lines of this store: as they are indexed from now on.
