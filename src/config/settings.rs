@@ -1,7 +1,8 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::file::{Fragment, Given, Problem, Values};
-use super::groups::{Admin, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Root, Source, Supervision};
+use super::groups::{Admin, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
+use super::privacy::PrivacySettings;
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
 use crate::events::wrapping::Wrap;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub formats: Vec<Format>,
     pub sources: Vec<SourceSettings>,
     pub sinks: Vec<SinkSettings>,
+    /// What must not be stored, or must not leave.
+    pub privacy: PrivacySettings,
     /// Who scores chats besides the rules.
     pub model: Option<ModelEndpoint>,
     pub model_timeout: Duration,
@@ -172,6 +175,8 @@ impl Settings {
         let formats = check.formats(fragment.tables("format"));
         let sources = check.sources(fragment.tables("source"), &formats);
         let sinks = check.sinks(fragment.tables("sink"));
+        let table = Privacy::from_values(|key| value_of(&fragment, &Privacy::GROUP, key));
+        let privacy = check.privacy(&fragment, &table, fragment.tables("redact"), &sources);
         let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
         let model = check.model(&fragment, &table);
         let model_timeout = Duration::from_millis(table.timeout_ms);
@@ -187,6 +192,7 @@ impl Settings {
                 formats,
                 sources,
                 sinks,
+                privacy,
                 model,
                 model_timeout,
                 lists,
@@ -247,7 +253,7 @@ fn value_of(fragment: &Fragment, group: &Group, key: &str) -> Value {
     fragment.get(group.name, key).map_or_else(|| default_of(group, key), |given| given.value.clone())
 }
 
-fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
+pub(super) fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
     fragment.get(group, key).map_or(Origin::Default, |given| given.origin.clone())
 }
 
