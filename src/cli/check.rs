@@ -53,6 +53,9 @@ struct Report {
     formats: Vec<&'static str>,
     sources: Vec<SourceReport>,
     sinks: Vec<SinkReport>,
+    /// What is redacted, a line for each rule; and what is wrong with the key.
+    redaction: Vec<String>,
+    redaction_problems: Vec<String>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -157,6 +160,8 @@ impl Report {
             formats: settings.formats.iter().map(|format| format.name()).collect(),
             sources: sources.map(|(source, place)| SourceReport::of(source, &place.to_string())).collect(),
             sinks: sinks.map(|(sink, place)| SinkReport::of(sink, place.to_string())).collect(),
+            redaction: settings.privacy.rules.iter().map(ToString::to_string).collect(),
+            redaction_problems: settings.privacy.key_file.iter().filter_map(|file| secret_problem(file)).collect(),
             obstacles,
         }
     }
@@ -183,6 +188,12 @@ impl Report {
         }
         if !self.formats.is_empty() {
             row("formats", &self.formats.join(", "));
+        }
+        for rule in &self.redaction {
+            row("redacts", &escape(rule));
+        }
+        for problem in &self.redaction_problems {
+            row("", &output.paint(Colour::Warning, &escape(problem)));
         }
         if !self.changed.is_empty() {
             let mut table = Table::new(&[("differs from the default", Align::Left), ("value", Align::Left), ("set in", Align::Left)]);
@@ -344,6 +355,7 @@ const PROBLEMS_SHOWN_MAX: usize = 10;
 
 /// What `run` needs beside a valid configuration, tried without changing anything.
 fn find_obstacles(settings: &Settings, obstacles: &mut Vec<String>) {
+    obstacles.extend(settings.privacy.policy().err());
     directory(&settings.data_dir, "the data directory", obstacles);
     if let Some(parent) = settings.admin.socket.parent().filter(|parent| *parent != settings.data_dir) {
         existing_directory(parent, "the directory of the socket", obstacles);

@@ -1,15 +1,20 @@
 //! Rewriting one line by the rules that apply to it.
-use super::{Action, Kind, Policy, Rule, Stage, is_mark};
+use super::{Action, Kind, Policy, Private, Rule, Stage, is_mark};
 use crate::events::decoder::{Event, Place, Role};
 use crate::events::json;
 use crate::events::{Field, Format, LINE_BYTES_MAX};
 use crate::extract::{Context, Extractor, Spot, spots};
+use std::borrow::Cow;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A line is looked through again as long as something is found, so often at most: more takes somebody who works for it.
 const PASSES_MAX: usize = 8;
 /// A shorter number holds nothing.
 const NUMBER_BYTES_MIN: usize = 7;
+
+/// What leaves in place of a line that cannot be redacted for certain.
+pub const WITHHELD: &[u8] = br#"{"withheld":"this line could not be redacted for certain"}"#;
 
 /// Where a line comes from.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +135,18 @@ impl Redactor {
         let was_read = is_read && self.decode(subject.format, line);
         self.verify(&rules, subject.format, &redacted, was_read)?;
         Ok(Some(redacted))
+    }
+
+    /// A stored line as it may leave. In place of one that cannot be redacted for certain stands [`WITHHELD`].
+    pub fn leaving<'l>(&mut self, policy: &Policy, subject: Subject<'_>, line: &'l [u8]) -> Cow<'l, [u8]> {
+        let _private = Private::begin();
+        let redacted = catch_unwind(AssertUnwindSafe(|| self.redact(policy, Stage::Export, subject, line)));
+        match redacted {
+            Ok(Ok(None)) => line.into(),
+            Ok(Ok(Some(redacted))) => redacted.into(),
+            // Owned like all that differs.
+            Ok(Err(_)) | Err(_) => WITHHELD.to_vec().into(),
+        }
     }
 
     fn decode(&mut self, format: Format, line: &[u8]) -> bool {

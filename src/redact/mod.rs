@@ -17,7 +17,7 @@ mod handle;
 mod line;
 
 pub use handle::Handle;
-pub use line::{Redactor, Subject, Uncertain};
+pub use line::{Redactor, Subject, Uncertain, WITHHELD};
 
 use crate::events::{EventId, Field};
 use crate::extract;
@@ -214,6 +214,18 @@ impl Policy {
     /// Whether lines of a source are looked at in this stage.
     pub fn applies(&self, stage: Stage, source: &str) -> bool {
         self.rules.iter().any(|rule| rule.applies(stage, source))
+    }
+
+    /// The same rules for whoever does not know the source of a line: none is narrowed to some.
+    pub fn of_any_source(mut self) -> Policy {
+        self.rules.iter_mut().for_each(|rule| rule.sources.clear());
+        self
+    }
+
+    /// The same rules, but for a field that cannot be left out.
+    pub fn without(mut self, field: Field) -> Policy {
+        self.rules.iter_mut().for_each(|rule| rule.fields.retain(|named| *named != field));
+        self
     }
 
     /// What stands for a value; `None`: nothing does. Without a key a hash is not to be had, and says no more than a mask.
