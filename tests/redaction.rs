@@ -39,7 +39,13 @@ impl Place {
 
     fn run(&self, arguments: &[&str]) -> Output {
         let output = self.command(arguments).output().unwrap();
-        assert!(output.status.code().is_some_and(|code| code < 2), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        // Refused lines are findings: 3.
+        assert!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "{arguments:?}: {:?} {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
         output
     }
 
@@ -174,14 +180,25 @@ fn real_chats_keep_their_scams_and_lose_their_numbers() {
     }
     let requests = corpus.join("chat/requests.ndjson");
     let text = std::fs::read_to_string(&requests).unwrap();
-    let there: Vec<&String> = secrets.iter().filter(|secret| text.contains(secret.as_str())).collect();
+    // `1800-XXX-XXXX` has no digits that say anything.
+    let is_long = |secret: &&String| secret.chars().filter(char::is_ascii_digit).count() >= 7 || secret.contains('@');
+    let there: Vec<&String> = secrets.iter().filter(is_long).filter(|secret| text.contains(secret.as_str())).collect();
     assert!(there.len() > 10, "the test would show nothing: {there:?}");
     let place = Place::new(RULES);
     let (events, duplicates, refused) = place.load(&requests, "chat");
     assert!(events > 100 && refused == 0, "{events} {duplicates} {refused}");
-    // A bank's account number may hold the digits of somebody's telephone: then it is no telephone's.
-    let kept = |secret: &&str| secret.starts_with('+') || secret.contains('@') || !text.contains(&format!("{secret}@"));
-    place.assert_nowhere(there.iter().map(|secret| secret.as_str()).filter(kept));
+    // The digits of a telephone may also stand in the number of an account, or before the sign of a UPI id: those are other things.
+    for (path, bytes) in place.everything_stored() {
+        for secret in &there {
+            let own = |at: usize| {
+                let (before, behind) = (at.checked_sub(1).and_then(|before| bytes.get(before)), bytes.get(at + secret.len()));
+                !before.is_some_and(u8::is_ascii_digit) && !behind.is_some_and(|byte| byte.is_ascii_digit() || *byte == b'@')
+            };
+            let stands = memchr::memmem::find_iter(&bytes, secret.as_bytes()).find(|&at| own(at));
+            let around = stands.map(|at| String::from_utf8_lossy(&bytes[at.saturating_sub(60)..bytes.len().min(at + 40)]).into_owned());
+            assert_eq!(around, None, "{secret} is in {}", path.display());
+        }
+    }
     for field in ["phone", "email"] {
         let top: Value = serde_json::from_str(&place.text(&["top", field, "--json"])).unwrap();
         assert_eq!(top.as_array().or(top["rows"].as_array()).map(Vec::len), Some(0), "{top}");
@@ -251,6 +268,111 @@ fn what_leaves_is_redacted_also_if_it_was_stored_before() {
     place.run(&["indicators", "export", "--format", "csv", "--all", "--redact", "--out", out.to_str().unwrap()]);
     let exported = std::fs::read_to_string(&out).unwrap();
     assert!(exported.contains("198.51.100.7") && !exported.contains("planted"), "{exported}");
+}
+
+fn chunk(data: String) -> honeyguide::sources::Chunk {
+    use honeyguide::sources::{Chunk, Format, Origin, Source};
+    let origin = Origin {
+        source: Source { name: "s".into(), format: Format::COWRIE }.into(),
+        stream: "".into(),
+        run: 0,
+        ordinal: 0,
+        path: "".into(),
+        offset: 0,
+        generation: 0,
+        first_seen: 0,
+        input_bytes: 0,
+        received_at: 1_774_138_242_831_494,
+        reflowed: false,
+        checkpoint: vec![],
+        permit: None,
+    };
+    Chunk { origin, data: data.into_bytes(), places: vec![], refused: vec![] }
+}
+
+/// The three kinds, hashed.
+fn kinds() -> honeyguide::redact::Policy {
+    use honeyguide::redact::{Action, Key, Kind, Policy, Rule, Stage};
+    let kinds = Kind::ALL.to_vec();
+    let rule = Rule { fields: vec![], kinds, action: Action::Hash, stage: Stage::Store, sources: vec![], sensors: vec![] };
+    Policy { rules: vec![rule], key: Some(Key::new(&[7; 32])) }
+}
+
+#[test]
+fn a_redacted_batch_is_what_its_stored_lines_say() {
+    use honeyguide::events::EventId;
+    use honeyguide::events::batch::{Batcher, Known, StoredRun};
+    use honeyguide::redact::Handle;
+    let clean = "{\"eventid\":\"cowrie.session.connect\",\"src_ip\":\"198.51.100.7\"}".to_owned();
+    let text = format!("{}\n{clean}\n{}\n{}\n", line(1), line(2), line(1));
+    let mut batcher = Batcher::new().with_privacy(Handle::new(kinds()));
+    let batch = batcher.extract(chunk(text.clone()), &());
+    assert_eq!((batch.events, batch.duplicates), (3, 1));
+    assert!(batch.origin.reflowed && !String::from_utf8_lossy(&batch.lines).contains("planted"));
+    // Line hashes are of what is stored, ids of what was read, hidden; a line that is as it was keeps its id.
+    assert_eq!(batch.line_hashes()[0], EventId::of_line(batch.line(0)));
+    let key = kinds().key.unwrap();
+    let plain = [line(1), clean, line(2)].map(|line| EventId::of_line(line.as_bytes()));
+    assert_eq!(batch.ids, [key.id(plain[0]), plain[1], key.id(plain[2])]);
+    assert_eq!(batch.other_ids(), [plain[0], key.id(plain[1]), plain[2]]);
+    assert_eq!(batch.explicit_ids(), batch.ids);
+    let format = Some(batch.origin.source.format);
+    let run = StoredRun { events: 3, format, received_at: batch.origin.received_at, ids: batch.explicit_ids() };
+    let (terms, times, ids) = Batcher::new().index(&batch.lines, &[run]);
+    assert_eq!((&ids, &times), (&batch.ids, &batch.times));
+    assert_eq!(format!("{terms:?}"), format!("{:?}", batch.terms));
+    // Either id makes an event known.
+    struct Journal(Vec<EventId>);
+    impl Known for Journal {
+        fn mark(&self, ids: &[EventId], _: &[i32], known: &mut [bool]) {
+            ids.iter().zip(known).for_each(|(id, known)| *known |= self.0.contains(id));
+        }
+    }
+    for known in [vec![plain[0]], vec![key.id(plain[0])]] {
+        let batch = batcher.extract(chunk(text.clone()), &Journal(known));
+        assert_eq!((batch.events, batch.duplicates), (2, 2));
+        assert_eq!(batch.other_ids(), [key.id(plain[1]), plain[2]]);
+    }
+    // What turns out to be known when it is committed goes with all that belongs to it.
+    let mut batch = batcher.extract(chunk(text), &());
+    batch.retain(&[false, true, true], &mut batcher);
+    assert_eq!((&batch.ids[..], batch.other_ids()), (&[plain[1], key.id(plain[2])][..], &[key.id(plain[1]), plain[2]][..]));
+    assert_eq!(batch.line_hashes()[1], EventId::of_line(batch.line(1)));
+}
+
+/// `cargo test --test redaction -- --ignored --nocapture what_redaction_costs`: microseconds an event, by whether there is a policy.
+#[test]
+#[ignore = "a measurement"]
+fn what_redaction_costs() {
+    use honeyguide::events::batch::Batcher;
+    use honeyguide::redact::{Handle, Policy, Rule};
+    use honeyguide::sources::{Format, Source};
+    let kinds = kinds();
+    let password = Rule { fields: vec![honeyguide::events::Field::Password], kinds: vec![], ..kinds.rules[0].clone() };
+    let fields = Policy { rules: vec![password], ..kinds.clone() };
+    let commands: String = (0..5_000).map(|number| line(number) + "\n").collect();
+    let shells: String = (0..5_000).map(|number| line(number).replace('@', " ").replace("+91 98765", "x").replace("4111", "x") + "\n").collect();
+    let mut inputs = vec![("commands with secrets", Format::COWRIE, commands), ("commands without", Format::COWRIE, shells)];
+    if let Some(corpus) = std::env::var_os("HONEYGUIDE_CORPUS").map(PathBuf::from) {
+        let text = std::fs::read_to_string(corpus.join("chat/requests.ndjson")).unwrap();
+        let many = (0..20).map(|copy| text.replace("\"timestamp\": \"2026", &format!("\"timestamp\": \"{}", 2000 + copy))).collect();
+        inputs.push(("chats", Format::CHAT, many));
+    }
+    for (name, format, text) in inputs {
+        for (policy_name, policy) in [("none", Policy::default()), ("a field", fields.clone()), ("three kinds", kinds.clone())] {
+            let mut best = f64::MAX;
+            for _ in 0..7 {
+                let mut batcher = Batcher::new().with_privacy(Handle::new(policy.clone()));
+                let mut chunk = chunk(text.clone());
+                chunk.origin.source = Source { name: "s".into(), format }.into();
+                let started = Instant::now();
+                let batch = batcher.extract(chunk, &());
+                let events = batch.events + batch.duplicates;
+                best = best.min(started.elapsed().as_secs_f64() * 1e6 / f64::from(events));
+            }
+            println!("{name}, policy of {policy_name}: {best:.2} µs an event");
+        }
+    }
 }
 
 #[test]
