@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const RULES: &str = "[[redact]]\nfields = [\"password\"]\naction = \"hash\"\n[[redact]]\nkinds = [\"email\", \"phone\", \"card\"]\naction = \"mask\"\n";
+const RULES: &str =
+    "[[redact]]\nfields = [\"password\"]\naction = \"hash\"\n[[redact]]\nkinds = [\"email\", \"phone\", \"card\"]\naction = \"mask\"\n";
 
 /// A data directory with a configuration beside it.
 struct Place {
@@ -351,7 +352,8 @@ fn what_redaction_costs() {
     let password = Rule { fields: vec![honeyguide::events::Field::Password], kinds: vec![], ..kinds.rules[0].clone() };
     let fields = Policy { rules: vec![password], ..kinds.clone() };
     let commands: String = (0..5_000).map(|number| line(number) + "\n").collect();
-    let shells: String = (0..5_000).map(|number| line(number).replace('@', " ").replace("+91 98765", "x").replace("4111", "x") + "\n").collect();
+    let shells: String =
+        (0..5_000).map(|number| line(number).replace('@', " ").replace("+91 98765", "x").replace("4111", "x") + "\n").collect();
     let mut inputs = vec![("commands with secrets", Format::COWRIE, commands), ("commands without", Format::COWRIE, shells)];
     if let Some(corpus) = std::env::var_os("HONEYGUIDE_CORPUS").map(PathBuf::from) {
         let text = std::fs::read_to_string(corpus.join("chat/requests.ndjson")).unwrap();
@@ -381,7 +383,10 @@ fn check_and_explain_say_what_happens() {
     let check = place.text(&["check"]);
     assert!(check.contains("password: replaced by a keyed hash before they are stored"), "{check}");
     let explained = place.text(&["explain", &line(1)]);
-    assert!(explained.contains("stored as") && explained.contains("echo [email] [phone] [card]") && !explained.contains("planted"), "{explained}");
+    assert!(
+        explained.contains("stored as") && explained.contains("echo [email] [phone] [card]") && !explained.contains("planted"),
+        "{explained}"
+    );
     std::fs::remove_file(place.path("key")).unwrap();
     let refused = place.command(&["load", place.path("key").to_str().unwrap()]).output().unwrap();
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("cannot read the key of privacy"));

@@ -5,6 +5,7 @@ use super::{format, print};
 use crate::config::{self, Error, Origin, Problem, Settings};
 use crate::events::time;
 use crate::os::{lock, owner};
+use crate::redact::Stage;
 use crate::sources::finder::Finder;
 use crate::store::Layout;
 use nix::unistd::{AccessFlags, access};
@@ -161,7 +162,7 @@ impl Report {
             sources: sources.map(|(source, place)| SourceReport::of(source, &place.to_string())).collect(),
             sinks: sinks.map(|(sink, place)| SinkReport::of(sink, place.to_string())).collect(),
             redaction: settings.privacy.rules.iter().map(ToString::to_string).collect(),
-            redaction_problems: settings.privacy.key_file.iter().filter_map(|file| secret_problem(file)).collect(),
+            redaction_problems: redaction_problems(settings),
             obstacles,
         }
     }
@@ -261,6 +262,19 @@ impl SinkReport {
 
 fn unreadable(file: &Path) -> String {
     format!("{} cannot be read by this user", file.display())
+}
+
+/// What is wrong with the key of privacy.
+fn redaction_problems(settings: &Settings) -> Vec<String> {
+    let stores = settings.privacy.rules.iter().any(|rule| rule.stage == Stage::Store);
+    match &settings.privacy.key_file {
+        Some(file) => secret_problem(file).into_iter().collect(),
+        None if stores => {
+            let remedy = "`openssl rand -hex 32 > FILE`, and key_file = \"FILE\" in [privacy]";
+            vec![format!("there is no key: who has the data can try out by an event's id what its line may have been; {remedy}")]
+        }
+        None => Vec::new(),
+    }
 }
 
 /// What is wrong with a file that holds a secret. The secret itself is not looked at.

@@ -40,8 +40,8 @@ pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
         for mut explanation in batcher.explain(format, line, time::now()) {
             lines += 1;
             let stored_as = policy.as_ref().and_then(|policy| {
-                let original = &line[explanation.range.clone()];
-                stored_as(&mut explanation, policy, original, format, &mut batcher)
+                let original = explanation.unwrapped.take().unwrap_or_else(|| line[explanation.range.clone()].to_vec());
+                stored_as(&mut explanation, policy, &original, format, &mut batcher)
             });
             refused += u64::from(explanation.event.is_err());
             let answer = Answer { stored_as, ..Answer::of(&explanation, format, sinks) };
@@ -67,15 +67,14 @@ pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
 
 /// The line as it would be stored, where a policy makes that another, and then told of as that; of one that it makes no event of, why.
 fn stored_as(explanation: &mut Explanation, policy: &Policy, line: &[u8], format: Format, batcher: &mut Batcher) -> Option<String> {
-    // What is wrapped is redacted behind its unwrapping, which is not shown here.
-    if explanation.event.is_err() || format.wrapping().is_some() {
+    if explanation.event.is_err() {
         return None;
     }
     match Redactor::default().redact(policy, Stage::Store, Subject { source: "", format }, line) {
         Ok(None) => None,
         Ok(Some(redacted)) => {
             let plain = explanation.event.as_ref().ok().and_then(|event| event.id);
-            explanation.event = batcher.explain(format, &redacted, time::now()).remove(0).event;
+            explanation.event = batcher.explain_one(format, &redacted, time::now());
             if let Ok(event) = &mut explanation.event {
                 event.id = plain.map(|id| policy.key.as_ref().map_or(id, |key| key.id(id)));
             }

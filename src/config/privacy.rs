@@ -113,9 +113,9 @@ fn field(name: &str) -> Result<Field, String> {
         Field::Email | Field::Phone => Err(format!("`{shown}` is found in texts: write kinds = [\"{shown}\"]")),
         Field::Country | Field::Asn => Err(format!("`{shown}` is looked up by `src_ip`: name that")),
         field if field.is_joined() => Err(format!("`{shown}` is made of other fields (see `honeyguide search --help`): name those")),
-        field if field.is_indicator() && !of_members.contains(&field) => {
-            Err(format!("`{shown}` is found in texts, and only e-mail addresses, phone and card numbers can be redacted there: name the fields that the texts are, such as \"command\""))
-        }
+        field if field.is_indicator() && !of_members.contains(&field) => Err(format!(
+            "`{shown}` is found in texts, and only e-mail addresses, phone and card numbers can be redacted there: name the fields that the texts are, such as \"command\""
+        )),
         field => Ok(field),
     }
 }
@@ -153,8 +153,14 @@ mod tests {
     fn what_would_redact_nothing_is_refused_with_its_line_and_a_remedy() {
         for (text, expected) in [
             ("[[redact]]\naction = \"mask\"", "/etc/h/h.toml:2:10: this [[redact]] names nothing to redact"),
-            ("[[redact]]\nfields = [\"pasword\"]\naction = \"mask\"", "/etc/h/h.toml:2:10: `pasword` in `fields` is no field; did you mean `password`?"),
-            ("[[redact]]\nfields = [\"email\"]\naction = \"mask\"", "/etc/h/h.toml:2:10: `email` is found in texts: write kinds = [\"email\"]"),
+            (
+                "[[redact]]\nfields = [\"pasword\"]\naction = \"mask\"",
+                "/etc/h/h.toml:2:10: `pasword` in `fields` is no field; did you mean `password`?",
+            ),
+            (
+                "[[redact]]\nfields = [\"email\"]\naction = \"mask\"",
+                "/etc/h/h.toml:2:10: `email` is found in texts: write kinds = [\"email\"]",
+            ),
             ("[[redact]]\nfields = [\"domain\"]\naction = \"drop\"", "/etc/h/h.toml:2:10: `domain` is found in texts, and only"),
             ("[[redact]]\nfields = [\"credential\"]\naction = \"drop\"", "/etc/h/h.toml:2:10: `credential` is made of other fields"),
             ("[[redact]]\nfields = [\"asn\"]\naction = \"drop\"", "/etc/h/h.toml:2:10: `asn` is looked up by `src_ip`"),

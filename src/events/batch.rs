@@ -166,6 +166,8 @@ pub struct StoredRun<'a> {
 pub struct Explanation {
     /// Where the event lies in the line: all of it, unless it is an element of an array.
     pub range: Range<usize>,
+    /// The line as it was taken out of its wrapping, if there is one.
+    pub unwrapped: Option<Vec<u8>>,
     pub event: Result<Explained, Refusal>,
 }
 
@@ -481,10 +483,15 @@ impl Batcher {
             let unwrapped = Unwrapped::of(wrapping, line, |_, why| refused = Some(why));
             let range = 0..line.len();
             if let Some(detail) = refused {
-                return vec![Explanation { range, event: Err(Refusal { reason: Reason::Malformed, detail }) }];
+                return vec![Explanation { range, unwrapped: None, event: Err(Refusal { reason: Reason::Malformed, detail }) }];
             }
             let events = unwrapped.data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-            return events.map(|line| Explanation { range: range.clone(), event: self.explain_one(format, line, received_at) }).collect();
+            let explain = |line: &[u8]| Explanation {
+                range: range.clone(),
+                unwrapped: Some(line.to_vec()),
+                event: self.explain_one(format, line, received_at),
+            };
+            return events.map(explain).collect();
         }
         let ranges: Vec<_> = if is_array(line) {
             split_array(line).map(|element| element.map_err(|rejected| (rejected.range, rejected.flaw))).collect()
@@ -494,13 +501,16 @@ impl Batcher {
         ranges
             .into_iter()
             .map(|range| match range {
-                Ok(range) => Explanation { event: self.explain_one(format, &line[range.clone()], received_at), range },
-                Err((range, flaw)) => Explanation { event: Err(Refusal { reason: reason(&flaw), detail: flaw.to_string() }), range },
+                Ok(range) => Explanation { unwrapped: None, event: self.explain_one(format, &line[range.clone()], received_at), range },
+                Err((range, flaw)) => {
+                    Explanation { unwrapped: None, event: Err(Refusal { reason: reason(&flaw), detail: flaw.to_string() }), range }
+                }
             })
             .collect()
     }
 
-    fn explain_one(&mut self, format: Format, line: &[u8], received_at: Micros) -> Result<Explained, Refusal> {
+    /// The same of a line as it is stored: an event, out of its wrapping.
+    pub fn explain_one(&mut self, format: Format, line: &[u8], received_at: Micros) -> Result<Explained, Refusal> {
         if let Err(fault) = self.decode_one(format, line) {
             return Err(Refusal { reason: fault.reason(), detail: fault.detail() });
         }

@@ -37,7 +37,10 @@ pub trait Decoder: Send + Sync {
 pub enum Role {
     Field(Field),
     /// Looked through for indicators, maybe after it was decoded.
-    Text { context: Context, base64: bool },
+    Text {
+        context: Context,
+        base64: bool,
+    },
 }
 
 /// Where a value stands in a line.

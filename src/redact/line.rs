@@ -10,6 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A line is looked through again as long as something is found, so often at most: more takes somebody who works for it.
 const PASSES_MAX: usize = 8;
+/// The shortest address is `a@b.co`; the shortest telephone's number, of `456-7890`, is longer.
+const TEXT_BYTES_MIN: usize = 6;
+/// Shorter runs of letters are not tried as base64.
+const PACKED_BYTES_MIN: usize = 16;
 /// A shorter number holds nothing.
 const NUMBER_BYTES_MIN: usize = 7;
 
@@ -104,24 +108,20 @@ impl Redactor {
         json::members(line, |_, _| {}).map_err(|_| Uncertain::NotAnObject)?;
         let mut rules = Rules { policy, rules, extractors: Vec::new(), shrink: false };
         // A stored line may be of a format that nobody describes any more.
-        let mut is_read = true;
-        if rules.rules.iter().any(|rule| !rule.sensors.is_empty()) {
-            is_read = self.decode(subject.format, line);
+        let mut is_read = None;
+        if rules.rules.iter().any(|rule| !rule.sensors.is_empty()) && *is_read.insert(self.decode(subject.format, line)) {
             let event = &self.event;
-            let sensor = event.sensor.filter(|_| is_read).map_or(&[][..], |sensor| sensor.of(line, &event.arena));
+            let sensor = event.sensor.map_or(&[][..], |sensor| sensor.of(line, &event.arena));
             let named = |rule: &&Rule| rule.sensors.is_empty() || rule.sensors.iter().any(|known| known.as_bytes() == sensor);
-            rules.rules.retain(|rule| !is_read || named(rule));
+            rules.rules.retain(named);
         }
         let kinds = Kind::ALL.into_iter().filter(|kind| rules.rules.iter().any(|rule| rule.kinds.contains(kind)));
         rules.extractors = kinds.map(Kind::extractor).collect();
         if rules.rules.is_empty() {
             return Ok(None);
         }
-        if rules.has_fields() || !is_read {
-            is_read = self.decode(subject.format, line);
-            if !is_read && rules.has_fields() {
-                return Err(Uncertain::Unknown);
-            }
+        if rules.has_fields() && !*is_read.get_or_insert_with(|| self.decode(subject.format, line)) {
+            return Err(Uncertain::Unknown);
         }
         let mut redacted = self.until_nothing_is_found(&rules, subject.format, line)?;
         if redacted.as_ref().is_some_and(|line| line.len() > LINE_BYTES_MAX) {
@@ -132,7 +132,7 @@ impl Redactor {
         if redacted.len() > LINE_BYTES_MAX {
             return Err(Uncertain::TooLong);
         }
-        let was_read = is_read && self.decode(subject.format, line);
+        let was_read = is_read.unwrap_or_else(|| self.decode(subject.format, line));
         self.verify(&rules, subject.format, &redacted, was_read)?;
         Ok(Some(redacted))
     }
@@ -162,9 +162,11 @@ impl Redactor {
             if self.edits.is_empty() {
                 return Ok(redacted);
             }
-            redacted = Some(self.rewritten(now));
-            // Every pass but the last makes a line longer that will be cut down or refused anyway.
-            if redacted.as_ref().is_some_and(|line| line.len() > LINE_BYTES_MAX) {
+            let line = self.rewritten(now);
+            // Of fields the first pass leaves none; a line that is too long already is made anew or refused.
+            let is_done = rules.extractors.is_empty() || line.len() > LINE_BYTES_MAX;
+            redacted = Some(line);
+            if is_done {
                 return Ok(redacted);
             }
         }
@@ -248,7 +250,7 @@ impl Redactor {
     /// Looks through the string whose quotes are the ends of `range`.
     fn look_at_string(&mut self, rules: &Rules<'_>, format: Format, line: &[u8], range: Range<usize>) {
         let literal = range.start + 1..range.end - 1;
-        if literal.is_empty() {
+        if holds_nothing(&line[literal.clone()]) {
             return;
         }
         read(&line[literal.clone()], &mut self.text, &mut self.origins, &mut self.bytes);
@@ -344,6 +346,12 @@ impl Redactor {
         }
         Ok(())
     }
+}
+
+/// Whether a literal is too short for anything, or a word (as most names of members are) too short for something packed.
+fn holds_nothing(literal: &[u8]) -> bool {
+    literal.len() < TEXT_BYTES_MIN
+        || (literal.len() < PACKED_BYTES_MIN && literal.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_'))
 }
 
 /// How a text is read of which the format does not say what it is.

@@ -181,7 +181,8 @@ fn a_described_formats_paths_lead_to_every_value_there_is() {
     let expected = r#"{"node":"[sensor]","kind":"[eventid]","user":"[username]","auth":{"user":"[username]","user":"[username]"},"tries":[{"1":"[password]"},{"1":"[password]"}],"headers":[["referer","[url]"],["Host","h"]],"raw":"[email]","say":"[email]"}"#;
     assert_eq!(redacted_as(format, &mask, line.as_bytes()), Ok(Some(expected.into())));
     let drop = policy(vec![rule(&fields, &[], Action::Drop)]);
-    let expected = r#"{"auth":{},"tries":[{},{}],"headers":[["referer",null],["Host","h"]],"raw":"YSBhQGV4YW1wbGUuY29tIHh4","say":"a@example.com"}"#;
+    let expected =
+        r#"{"auth":{},"tries":[{},{}],"headers":[["referer",null],["Host","h"]],"raw":"YSBhQGV4YW1wbGUuY29tIHh4","say":"a@example.com"}"#;
     assert_eq!(redacted_as(format, &drop, line.as_bytes()), Ok(Some(expected.into())));
 }
 

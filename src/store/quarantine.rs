@@ -110,7 +110,11 @@ impl QuarantineRecord {
 }
 
 fn key(blake3: &str, len: u64, path: &str, offset: u64, reason: Reason) -> EventId {
-    if len > 0 && !blake3.is_empty() { EventId::of_line(blake3.as_bytes()) } else { EventId::of_line(format!("{path}\n{offset}\n{}", reason.name()).as_bytes()) }
+    if len > 0 && !blake3.is_empty() {
+        EventId::of_line(blake3.as_bytes())
+    } else {
+        EventId::of_line(format!("{path}\n{offset}\n{}", reason.name()).as_bytes())
+    }
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
