@@ -78,6 +78,7 @@ impl Decoder for Cowrie {
             let place = || Place::of(line, name, value);
             let mut text = |context| show(Role::Text { context, base64: false }, place());
             match if name.escaped { escaped_member(name) } else { member(name.raw) } {
+                Member::Unknown if name.is(b"message") => show(Role::Retelling, place()),
                 Member::Unknown | Member::Timestamp => {}
                 Member::Text => text(Context::Other),
                 Member::Sensor => show(Role::Field(Field::Sensor), place()),

@@ -41,6 +41,8 @@ pub enum Role {
         context: Context,
         base64: bool,
     },
+    /// Made of other values of the line, in words: what is said of one of them stands here as well.
+    Retelling,
 }
 
 /// Where a value stands in a line.

@@ -50,6 +50,9 @@ pub struct Redactor {
     /// Of the line at hand: fields to be redacted, with the numbers of their rules, and texts as its format knows them.
     fields: Vec<(usize, Field, Place)>,
     texts: Vec<(usize, Context, bool)>,
+    retellings: Vec<Place>,
+    /// Values that were redacted, with the numbers of their rules.
+    values: Vec<(usize, Vec<u8>)>,
     edits: Vec<Edit>,
     spots: Vec<Spot>,
     text: String,
@@ -178,22 +181,35 @@ impl Redactor {
         self.edits.clear();
         self.fields.clear();
         self.texts.clear();
-        let (fields, texts) = (&mut self.fields, &mut self.texts);
+        self.retellings.clear();
+        self.values.clear();
+        let (fields, texts, retellings) = (&mut self.fields, &mut self.texts, &mut self.retellings);
         format.decoder().places(line, &mut |role, place| match role {
             Role::Field(field) => fields.extend(rules.of_field(field).map(|rule| (rule, field, place))),
             Role::Text { context, base64 } => texts.push((place.value.start, context, base64)),
+            Role::Retelling => retellings.push(place),
         });
         // Of values in one another the outermost counts, of several fields with the same value the first rule.
         fields.sort_by_key(|(rule, _, place)| (place.value.start, usize::MAX - place.value.end, *rule));
         let mut end = 0;
-        for at in 0..self.fields.len() {
-            let (rule, field, place) = &self.fields[at];
-            if place.value.start >= end {
-                end = place.value.end;
-                let edit = edit_of_field(rules, rules.rules[*rule], *field, place, line, &mut self.bytes);
-                self.edits.extend(edit);
+        for (rule, field, place) in &self.fields {
+            if place.value.start < end {
+                continue;
+            }
+            end = place.value.end;
+            let is_mark = |value: &[u8]| is_mark(field.name(), value);
+            if let Some(edit) = edit_of_value(rules, rules.rules[*rule], field.name(), place, line, &mut self.bytes, is_mark) {
+                self.edits.push(edit);
+                self.values.push((*rule, self.bytes.clone()));
             }
         }
+        for place in &self.retellings {
+            let told = &line[place.value.clone()];
+            let Some((rule, _)) = self.values.iter().find(|(_, value)| may_tell(told, value)) else { continue };
+            let is_mark = |value: &[u8]| is_mark(RETELLING, value);
+            self.edits.extend(edit_of_value(rules, rules.rules[*rule], RETELLING, place, line, &mut self.bytes, is_mark));
+        }
+        self.edits.sort_by_key(|edit| edit.range.start);
         if !rules.extractors.is_empty() {
             self.look_through(rules, format, line);
         }
@@ -359,19 +375,37 @@ fn usual_context(format: Format) -> Context {
     if format.time_is_the_senders() { Context::Chat } else { Context::Other }
 }
 
-fn edit_of_field(rules: &Rules<'_>, rule: &Rule, field: Field, place: &Place, line: &[u8], bytes: &mut Vec<u8>) -> Option<Edit> {
+/// What the mark of a retelling is called.
+const RETELLING: &str = "message";
+
+/// Whether a value, as JSON spells it, may hold another. What some language would quote or escape in its own way may be anywhere.
+fn may_tell(told: &[u8], value: &[u8]) -> bool {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\'' | b'\\' | b'/');
+    !value.is_empty() && (!value.iter().all(plain) || memchr::memchr(b'\\', told).is_some() || memchr::memmem::find(told, value).is_some())
+}
+
+/// What becomes of a whole value; its text is in `bytes` then.
+fn edit_of_value(
+    rules: &Rules<'_>,
+    rule: &Rule,
+    name: &str,
+    place: &Place,
+    line: &[u8],
+    bytes: &mut Vec<u8>,
+    is_done: impl Fn(&[u8]) -> bool,
+) -> Option<Edit> {
     let value = &line[place.value.clone()];
     bytes.clear();
     match value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) {
         Some(literal) => json::unescape(literal, bytes),
         None => bytes.extend_from_slice(value),
     }
-    if value == b"null" || is_mark(field.name(), bytes) {
+    if value == b"null" || is_done(bytes) {
         return None;
     }
-    Some(match (rules.mark(rule, field.name(), bytes), place.name) {
+    Some(match (rules.mark(rule, name, bytes), place.name) {
         (Some(mark), _) => Edit { range: place.value.clone(), with: format!("\"{mark}\""), is_member: false },
-        (None, Some(name)) => Edit { range: name..place.value.end, with: String::new(), is_member: true },
+        (None, Some(member)) => Edit { range: member..place.value.end, with: String::new(), is_member: true },
         // The others keep their places.
         (None, None) => Edit { range: place.value.clone(), with: "null".to_owned(), is_member: false },
     })

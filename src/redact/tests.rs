@@ -97,6 +97,25 @@ fn each_action_on_fields_wherever_the_format_finds_them() {
 }
 
 #[test]
+fn what_cowrie_tells_of_a_redacted_value_goes_with_it() {
+    let of = |action| policy(vec![rule(&[Field::Password], &[], action)]);
+    let line = r#"{"message":"login attempt [root/hunter2] failed","password":"hunter2","a":1}"#;
+    assert_eq!(redacted(&of(Action::Mask), line), r#"{"message":"[message]","password":"[password]","a":1}"#);
+    assert_eq!(redacted(&of(Action::Drop), line), r#"{"a":1}"#);
+    for (line, expected) in [
+        // Told in a list, and as another language quotes it.
+        (r#"{"password":"x y","message":["login","x y"]}"#, r#"{"password":"[password]","message":"[message]"}"#),
+        (r#"{"password":"p\u00e9\u0027","message":"login ['p\\xe9']"}"#, r#"{"password":"[password]","message":"[message]"}"#),
+        // Something else is told.
+        (r#"{"password":"hunter2","message":"Connection lost"}"#, r#"{"password":"[password]","message":"Connection lost"}"#),
+        (r#"{"password":"","message":"login attempt [root/] failed"}"#, r#"{"password":"[password]","message":"login attempt [root/] failed"}"#),
+        (r#"{"username":"root","message":"login attempt [root/x] failed"}"#, r#"{"username":"root","message":"login attempt [root/x] failed"}"#),
+    ] {
+        assert_eq!(redacted(&of(Action::Mask), line), expected);
+    }
+}
+
+#[test]
 fn values_count_as_equal_however_they_are_written() {
     let hash = policy(vec![rule(&[], &Kind::ALL, Action::Hash)]);
     for (one, other) in [
