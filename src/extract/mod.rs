@@ -280,6 +280,10 @@ fn look_everywhere(
     let seen = if prepared.is_some() { Seen::of(looked_at.plain) } else { seen };
     for extractor in extractors.iter().filter(|extractor| seen.suffices(extractor.needs())) {
         extractor.extract(&looked_at, found);
+        if prepared.is_some() {
+            // As it stands as well: what looks like an escape may be none.
+            extractor.extract(&Text::plain(context, text), found);
+        }
     }
     if layer < LAYERS_MAX {
         decode::packed(&looked_at, &seen, budget, &mut |budget, context, unpacked, range| {

@@ -108,8 +108,14 @@ fn what_cowrie_tells_of_a_redacted_value_goes_with_it() {
         (r#"{"password":"p\u00e9\u0027","message":"login ['p\\xe9']"}"#, r#"{"password":"[password]","message":"[message]"}"#),
         // Something else is told.
         (r#"{"password":"hunter2","message":"Connection lost"}"#, r#"{"password":"[password]","message":"Connection lost"}"#),
-        (r#"{"password":"","message":"login attempt [root/] failed"}"#, r#"{"password":"[password]","message":"login attempt [root/] failed"}"#),
-        (r#"{"username":"root","message":"login attempt [root/x] failed"}"#, r#"{"username":"root","message":"login attempt [root/x] failed"}"#),
+        (
+            r#"{"password":"","message":"login attempt [root/] failed"}"#,
+            r#"{"password":"[password]","message":"login attempt [root/] failed"}"#,
+        ),
+        (
+            r#"{"username":"root","message":"login attempt [root/x] failed"}"#,
+            r#"{"username":"root","message":"login attempt [root/x] failed"}"#,
+        ),
     ] {
         assert_eq!(redacted(&of(Action::Mask), line), expected);
     }
@@ -252,7 +258,9 @@ fn indicators_leave_as_hashes_or_not_at_all() {
 fn planted() -> impl Strategy<Value = (String, Vec<String>)> {
     let secret = prop_oneof![
         "[a-z]{3,9}\\.[a-z]{3,9}[0-9]{2}@(mail\\.)?example\\.(com|co\\.uk|org)",
-        (6_000_000_000u64..9_999_999_999).prop_map(|number| format!("+91{number}")),
+        (6_000_000_000u64..9_999_999_999)
+            .prop_filter("given out", |number| crate::extract::phone::is_valid(&format!("91{number}")))
+            .prop_map(|number| format!("+91{number}")),
         (0u64..10_000_000_000).prop_map(|number| {
             let digits = format!("41111{number:010}");
             let last = (0..10).find(|last| card::is_card(&format!("{digits}{last}"))).expect("one digit is right");
@@ -260,7 +268,8 @@ fn planted() -> impl Strategy<Value = (String, Vec<String>)> {
         }),
     ];
     let around = prop::sample::select(vec!["", " ", " x ", "\n", "\"", "\\", "{", "<", ", ", " é ", " 😀", "| ", "mail: "]);
-    prop::collection::vec((around.clone(), secret, around), 0..4).prop_map(|pieces| {
+    let behind = prop::sample::select(vec!["", " ", " x ", "\n", "\"", "}", ">", ", ", " é ", " 😀", " | "]);
+    prop::collection::vec((around, secret, behind), 0..4).prop_map(|pieces| {
         let text = pieces.iter().map(|(before, secret, after)| format!("{before}{secret}{after} ")).collect();
         (text, pieces.into_iter().map(|(_, secret, _)| secret).collect())
     })
