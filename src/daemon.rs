@@ -42,6 +42,8 @@ pub enum StartError {
     Store(#[from] store::OpenError),
     #[error("cannot serve: {0}")]
     Admin(#[from] crate::admin::Error),
+    #[error("{0}")]
+    Privacy(String),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
     #[error("cannot talk to systemd: {0}")]
@@ -70,10 +72,12 @@ impl DataDir {
         let started = Instant::now();
         let layout = Layout::new(dir);
         let journal_exists = layout.journal.exists();
+        let policy = settings.privacy.policy().map_err(StartError::Privacy)?;
         let Opened { state, put_aside, created } = State::open(&layout.state, settings.limits.sled_cache_bytes, now)?;
         let saved = state.head().map(|head| (head.segment, head.len));
         let committed = CommittedLen { saved, next_seq: state.head().map_or(0, |head| head.next_seq), trusted: None };
         let parts = store::open(Arc::new(RealFs), layout, limits(settings), committed, now, progress)?;
+        parts.store.privacy().change(policy);
         let data_dir = DataDir { parts, state: Arc::new(state), lock };
         data_dir.report(telemetry, started.elapsed());
         data_dir.complete_catalogue(telemetry);
@@ -241,6 +245,10 @@ impl Engine {
         match config::load(old.file.as_deref(), Some(&old.data_dir)) {
             Err(error) => telemetry.emit(&ReloadRefused { problems: &error.to_string() }),
             Ok(new) => {
+                match new.privacy.policy() {
+                    Ok(policy) => self.store().privacy().change(policy),
+                    Err(problem) => return telemetry.emit(&ReloadRefused { problems: &problem }),
+                }
                 let changes = old.changes(&new);
                 let settings = old.reloaded(&new);
                 log.set_level(settings.log.level);

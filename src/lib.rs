@@ -16,6 +16,7 @@ pub mod journal;
 pub mod load;
 pub mod network;
 pub mod os;
+pub mod redact;
 pub mod report;
 pub mod service;
 pub mod simulate;

@@ -47,6 +47,7 @@ fn uncommenting_every_option_gives_the_defaults_and_the_examples() {
         .collect();
     // Which of `path` and `url` a sink needs, its type says.
     let uncommented = uncommented.replace("\npath = \"none\"", "\npath = \"events.ndjson\"");
+    let uncommented = uncommented.replace("\nkinds = []", "\nkinds = [\"email\"]");
     let dir = tempfile::tempdir().expect("temporary directory");
     let file = dir.path().join("honeyguide.toml");
     std::fs::write(&file, uncommented).expect("writable");

@@ -7,8 +7,9 @@
 use super::answers_ping;
 use crate::config::{Receiver, SinkSettings, Start};
 use crate::events::id::hex;
-use crate::events::{Format, time};
+use crate::events::{Field, Format, time};
 use crate::extract::model::{Model, ModelSettings};
+use crate::redact::{Policy, Redactor, Subject};
 use crate::service::{self, ServiceError};
 use crate::sinks::Sink;
 use crate::sinks::delivery::{Attempt, Command, DeadLetter, Delivery, DeliveryPorts, Keeper, SinkSnapshot, SinkState};
@@ -182,9 +183,20 @@ fn make_feed(config: &Arc<ExporterConfig>, from: u64) -> Result<Box<dyn Feed>, S
     let (settings, store) = (&config.settings, config.store.clone());
     if let Receiver::Guvi { chats, .. } = &settings.receiver {
         let of_session = store.clone();
-        let lines: SessionLines = Box::new(move |session, each| match service::session(&of_session, session, time::now(), each) {
-            Ok(()) | Err(ServiceError::NoSession(_)) => Ok(()),
-            Err(error) => Err(error.to_string()),
+        let privacy = settings.redact.then(|| store.privacy().clone());
+        let mut redactor = Redactor::default();
+        let lines: SessionLines = Box::new(move |session, each| {
+            // The receiver asks for the session by its name.
+            let policy = privacy.as_ref().and_then(|privacy| privacy.policy());
+            let policy = policy.map(|policy| Policy::clone(&policy).of_any_source().without(Field::Session));
+            let redacted = &mut |line: &[u8]| match &policy {
+                None => each(line),
+                Some(policy) => each(&redactor.leaving(policy, Subject { source: "", format: Format::CHAT }, line)),
+            };
+            match service::session(&of_session, session, time::now(), redacted) {
+                Ok(()) | Err(ServiceError::NoSession(_)) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
         });
         let events = Box::new(JournalReader::new(store, from));
         let results = Box::new(Results(config.clone()));
@@ -197,7 +209,9 @@ fn make_feed(config: &Arc<ExporterConfig>, from: u64) -> Result<Box<dyn Feed>, S
     let filter = settings.filter.as_ref().map(|(_, query)| query.clone());
     // Indexes are chosen by the event's day; a file's own time is worked out with the rest of its row.
     let wants_time = matches!(settings.receiver, Receiver::Elasticsearch { .. });
-    Ok(Box::new(EventsFeed::new(store, from, filter, wants_time)))
+    let privacy = store.privacy().clone();
+    let feed = EventsFeed::new(store, from, filter, wants_time);
+    Ok(Box::new(if settings.redact { feed.redacted(privacy) } else { feed }))
 }
 
 /// Asks the model, from a thread that may block; where it has no say, the rules have.

@@ -273,6 +273,9 @@ pub struct Search {
     /// Find the events, but tell what that took: segments and blocks there are, considered and read
     #[arg(long, conflicts_with = "raw")]
     pub explain: bool,
+    /// Redact what is printed by [[redact]] of the configuration, as for a sink
+    #[arg(long)]
+    pub redact: bool,
     /// Write a table for DuckDB and others instead, in the order of the journal (ops/ARCHIVE.md has its columns)
     #[arg(long, value_name = "FORMAT", requires = "out", conflicts_with_all = ["newest", "cursor", "raw", "explain"],
         value_parser = PossibleValuesParser::new(["parquet"]))]
@@ -557,11 +560,15 @@ pub struct SessionArgs {
     /// Session id, as it stands in the events
     #[arg(value_name = "ID")]
     pub id: String,
+    /// Redact what is printed by [[redact]] of the configuration, as for a sink
+    #[arg(long)]
+    pub redact: bool,
 }
 
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-Nothing is stored; no data directory is needed. `-` reads lines from standard input.
+Nothing is stored; no data directory is needed. `-` reads lines from standard input. Where the configuration redacts, the line is told as \
+it would be stored.
 
 Examples:
   honeyguide explain '{\"eventid\":\"cowrie.login.failed\",\"username\":\"root\"}'
@@ -1034,6 +1041,9 @@ pub struct IndicatorsExport {
     /// Also what a list calls harmless, and what has expired
     #[arg(long)]
     pub all: bool,
+    /// Leave out what [[redact]] of the configuration names; with its action "hash", write hashes
+    #[arg(long)]
+    pub redact: bool,
     /// Write at most this many
     #[arg(long, value_name = "N", default_value_t = INDICATORS_MAX)]
     pub limit: usize,

@@ -5,6 +5,7 @@ use super::{format, print};
 use crate::config::{self, Error, Origin, Problem, Settings};
 use crate::events::time;
 use crate::os::{lock, owner};
+use crate::redact::Stage;
 use crate::sources::finder::Finder;
 use crate::store::Layout;
 use nix::unistd::{AccessFlags, access};
@@ -55,6 +56,9 @@ struct Report {
     sinks: Vec<SinkReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     archive: Option<ArchiveReport>,
+    /// What is redacted, a line for each rule; and what is wrong with the key.
+    redaction: Vec<String>,
+    redaction_problems: Vec<String>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -169,6 +173,8 @@ impl Report {
             sources: sources.map(|(source, place)| SourceReport::of(source, &place.to_string())).collect(),
             sinks: sinks.map(|(sink, place)| SinkReport::of(sink, place.to_string())).collect(),
             archive: ArchiveReport::of(settings),
+            redaction: settings.privacy.rules.iter().map(ToString::to_string).collect(),
+            redaction_problems: redaction_problems(settings),
             obstacles,
         }
     }
@@ -195,6 +201,12 @@ impl Report {
         }
         if !self.formats.is_empty() {
             row("formats", &self.formats.join(", "));
+        }
+        for rule in &self.redaction {
+            row("redacts", &escape(rule));
+        }
+        for problem in &self.redaction_problems {
+            row("", &output.paint(Colour::Warning, &escape(problem)));
         }
         if !self.changed.is_empty() {
             let mut table = Table::new(&[("differs from the default", Align::Left), ("value", Align::Left), ("set in", Align::Left)]);
@@ -285,6 +297,19 @@ impl ArchiveReport {
 
 fn unreadable(file: &Path) -> String {
     format!("{} cannot be read by this user", file.display())
+}
+
+/// What is wrong with the key of privacy.
+fn redaction_problems(settings: &Settings) -> Vec<String> {
+    let stores = settings.privacy.rules.iter().any(|rule| rule.stage == Stage::Store);
+    match &settings.privacy.key_file {
+        Some(file) => secret_problem(file).into_iter().collect(),
+        None if stores => {
+            let remedy = "`openssl rand -hex 32 > FILE`, and key_file = \"FILE\" in [privacy]";
+            vec![format!("there is no key: who has the data can try out by an event's id what its line may have been; {remedy}")]
+        }
+        None => Vec::new(),
+    }
 }
 
 /// What is wrong with a file that holds a secret. The secret itself is not looked at.
@@ -379,6 +404,7 @@ const PROBLEMS_SHOWN_MAX: usize = 10;
 
 /// What `run` needs beside a valid configuration, tried without changing anything.
 fn find_obstacles(settings: &Settings, obstacles: &mut Vec<String>) {
+    obstacles.extend(settings.privacy.policy().err());
     directory(&settings.data_dir, "the data directory", obstacles);
     if let Some(parent) = settings.admin.socket.parent().filter(|parent| *parent != settings.data_dir) {
         existing_directory(parent, "the directory of the socket", obstacles);

@@ -3,13 +3,14 @@ use super::context::{Context, Exit, Usage};
 use super::terminal::{Colour, Output, escape};
 use super::{args, format, print};
 use crate::config::{Receiver, SinkSettings};
-use crate::events::batch::{Batcher, Explained, Explanation};
+use crate::events::batch::{Batcher, Explained, Explanation, Refusal};
 use crate::events::decoder::Identity;
 use crate::events::{DOCUMENT_BYTES_MAX, Field, Micros, time};
 use crate::geoip;
 use crate::index::query::Query;
 use crate::journal::fs::RealFs;
-use crate::sources::Format;
+use crate::redact::{Policy, Redactor, Stage, Subject};
+use crate::sources::{Format, Reason};
 use crate::store::Layout;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -27,16 +28,23 @@ pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
     let dir = settings.as_ref().map(|settings| Layout::new(&settings.data_dir).geoip);
     let places = dir.map(|dir| geoip::Handle::open(&RealFs, &dir).0).unwrap_or_default();
     let mut batcher = Batcher::with_places(places);
+    // Which source the line is of, is not known: rules for some count.
+    let policy = settings.as_ref().filter(|settings| !settings.privacy.rules.is_empty()).map(|settings| settings.privacy.policy());
+    let policy = policy.transpose().map_err(anyhow::Error::msg)?.map(Policy::of_any_source);
     let (mut lines, mut refused) = (0u64, 0u64);
     let mut tell = |line: &[u8]| -> anyhow::Result<()> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
         let format = named.or_else(|| Format::recognise(line)).unwrap_or(Format::COWRIE);
-        for explanation in batcher.explain(format, line, time::now()) {
+        for mut explanation in batcher.explain(format, line, time::now()) {
             lines += 1;
+            let stored_as = policy.as_ref().and_then(|policy| {
+                let original = explanation.unwrapped.take().unwrap_or_else(|| line[explanation.range.clone()].to_vec());
+                stored_as(&mut explanation, policy, &original, format, &mut batcher)
+            });
             refused += u64::from(explanation.event.is_err());
-            let answer = Answer::of(&explanation, format, sinks);
+            let answer = Answer { stored_as, ..Answer::of(&explanation, format, sinks) };
             if context.global.json {
                 print::text(format::json(&answer, &context.output)? + "\n")?;
             } else {
@@ -55,6 +63,29 @@ pub fn run(args: &args::Explain, context: &Context) -> anyhow::Result<Exit> {
         return Err(Usage("there is no line to explain: give one, or `-` and lines on standard input".into()).into());
     }
     Ok(if refused > 0 { Exit::Findings } else { Exit::Done })
+}
+
+/// The line as it would be stored, where a policy makes that another, and then told of as that; of one that it makes no event of, why.
+fn stored_as(explanation: &mut Explanation, policy: &Policy, line: &[u8], format: Format, batcher: &mut Batcher) -> Option<String> {
+    if explanation.event.is_err() {
+        return None;
+    }
+    match Redactor::default().redact(policy, Stage::Store, Subject { source: "", format }, line) {
+        Ok(None) => None,
+        Ok(Some(redacted)) => {
+            let plain = explanation.event.as_ref().ok().and_then(|event| event.id);
+            explanation.event = batcher.explain_one(format, &redacted, time::now());
+            if let Ok(event) = &mut explanation.event {
+                event.id = plain.map(|id| policy.key.as_ref().map_or(id, |key| key.id(id)));
+            }
+            Some(String::from_utf8_lossy(&redacted).into_owned())
+        }
+        Err(why) => {
+            let detail = format!("it cannot be redacted for certain: {why}");
+            explanation.event = Err(Refusal { reason: Reason::Unredactable, detail });
+            None
+        }
+    }
 }
 
 /// Calls `tell` with each line without its newline; of one over the limit, with as much as shows that it is too long.
@@ -96,6 +127,9 @@ struct Answer {
     /// Where the event lies in the line, bytes.
     from: usize,
     to: usize,
+    /// The line as redaction leaves it, where it changes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_as: Option<String>,
     #[serde(flatten)]
     outcome: Outcome,
 }
@@ -169,7 +203,7 @@ impl Answer {
             Err(refusal) => Outcome::Refused { reason: refusal.reason.name(), detail: refusal.detail.clone() },
         };
         let range = explanation.range.clone();
-        Answer { accepted: explanation.event.is_ok(), format: format.name(), from: range.start, to: range.end, outcome }
+        Answer { accepted: explanation.event.is_ok(), format: format.name(), from: range.start, to: range.end, stored_as: None, outcome }
     }
 
     fn render(&self, output: &Output) -> String {
@@ -189,6 +223,9 @@ impl Answer {
                     &output.paint(Colour::Good, &format!("an event of {}, bytes {} to {} of the line", self.format, self.from, self.to)),
                 );
                 row("id", &format!("{}: {identity}", id.as_deref().unwrap_or("none yet")));
+                if let Some(line) = &self.stored_as {
+                    row("stored as", &escape(line));
+                }
                 row("time", time.as_deref().unwrap_or("none that can be read"));
                 row("indexed", &format!("{indexed_by}: {because}"));
                 let width = terms.iter().chain(indicators).map(|term| term.field.len()).max().unwrap_or_default();

@@ -2,6 +2,7 @@
 use super::args::{self, IndicatorFilter, IndicatorsAction, IndicatorsExport, IndicatorsForm, IndicatorsList};
 use super::client::Target;
 use super::context::{Context, Exit, Usage};
+use super::redacting::Redacting;
 use super::terminal::{Align, Colour, Output, Table, escape};
 use super::{format, print};
 use crate::config::Settings;
@@ -125,7 +126,14 @@ fn exported(args: &IndicatorsExport, settings: &Settings, now: Micros, out: &mut
     if args.format == IndicatorsForm::Misp && args.out.is_none() {
         return Err(Usage("a MISP feed is a directory of files: name it with --out DIR".to_owned()).into());
     }
-    let Listed { indicators, more } = find(asked(&args.filter, !args.all, args.limit), settings, now)?;
+    let redacting = Redacting::new(args.redact, settings)?;
+    let Listed { mut indicators, more } = find(asked(&args.filter, !args.all, args.limit), settings, now)?;
+    if let Some(policy) = redacting.policy() {
+        let before = indicators.len();
+        indicators.retain_mut(|found| policy.indicator(found.kind, &found.value).map(|value| found.value = value).is_some());
+        let withheld = format::plural((before - indicators.len()) as u64, "indicator is", "indicators are");
+        eprintln!("honeyguide: {withheld} left out, which the configuration redacts");
+    }
     let left_out = match (args.format, &args.out) {
         (IndicatorsForm::Misp, Some(directory)) => feed(&indicators, directory)?,
         (form, Some(file)) => replace(file, |out| write(&indicators, form, now, out))?,

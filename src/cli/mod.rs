@@ -28,6 +28,7 @@ pub mod pages;
 pub mod print;
 pub mod quarantine;
 pub mod rebuild;
+mod redacting;
 pub mod report;
 pub mod run;
 pub mod schema;

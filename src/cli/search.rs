@@ -1,6 +1,7 @@
 //! `honeyguide search`: the events that meet all conditions.
 use super::client::Target;
 use super::context::{Context, Exit, Usage};
+use super::redacting::Redacting;
 use super::{archive, args, format, print};
 use crate::config::Settings;
 use crate::events::time;
@@ -23,7 +24,8 @@ pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> an
     if args.explain {
         return explain(args, &request, begin, context, &settings, out);
     }
-    let mut printer = Printer { args, context, out, printed: 0 };
+    let redacting = Redacting::new(args.redact, &settings)?;
+    let mut printer = Printer { args, context, redacting, out, printed: 0 };
     let end = match Target::find(&settings)? {
         Target::Daemon(client) => {
             let parameters = parameters(&request, args).chain([("end", true.to_string())]).collect::<Vec<_>>();
@@ -81,6 +83,7 @@ fn explain(
 struct Printer<'a> {
     args: &'a args::Search,
     context: &'a Context,
+    redacting: Redacting,
     out: &'a mut dyn Write,
     printed: u64,
 }
@@ -88,6 +91,7 @@ struct Printer<'a> {
 impl Printer<'_> {
     fn print(&mut self, line: &[u8]) -> anyhow::Result<()> {
         self.printed += 1;
+        let line = &self.redacting.line(line)[..];
         let output = &self.context.output;
         if self.context.global.json || self.args.raw {
             self.out.write_all(&output.json_line(line, self.args.raw))?;

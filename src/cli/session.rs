@@ -2,6 +2,7 @@
 use super::client::Target;
 use super::context::{Context, Exit};
 use super::conversation::Conversation;
+use super::redacting::Redacting;
 use super::transcript::{self, Transcript};
 use super::{args, format, print};
 use crate::config::settings::Settings;
@@ -26,12 +27,13 @@ pub fn run(args: &args::SessionArgs, context: &Context) -> anyhow::Result<Exit> 
 pub fn answer(args: &args::SessionArgs, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let mut lines: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
+    let settings = context.settings()?;
+    let mut redacting = Redacting::new(args.redact, &settings)?;
     let mut keep = |line: &[u8]| {
         bytes += line.len();
-        lines.push(line.to_vec());
+        lines.push(redacting.line(line).into_owned());
         if bytes < SESSION_BYTES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    let settings = context.settings()?;
     match Target::find(&settings)? {
         Target::Daemon(client) => client.lines(&["api", "v1", "sessions", &args.id], &[], &mut |line| Ok(keep(line)))?,
         Target::Local(open) => service::session(&open.store, &args.id, time::now(), &mut keep)?,

@@ -121,6 +121,33 @@ groups! {
         recognised_by: Vec<String> = "[]", Kind::List { most: 16 }, Reload;
     }
 
+    /// What must not be stored, or must not leave; one such table for each rule, and of several that fit the first counts. What a rule
+    /// names is gone before anything of the line is stored or indexed: nothing brings it back. Input that is no event, and what cannot
+    /// be redacted for certain, then goes into quarantine without its text. A reload applies to what is read from then on.
+    Redact "redact" required {
+        /// Fields of searches, whatever member the format maps to them, such as ["password", "command"].
+        fields: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        /// What is found in any text, number or name of the line, also inside longer texts and packed in base64: "email", "phone", "card".
+        kinds: Vec<String> = "[]", Kind::List { most: 3 }, Reload;
+        /// "mask": [password] stands in its place. "hash": [password:9f2c…], the same for equal values, which nobody can try out without
+        /// the key in [privacy]. "drop": it goes, as if it had not been there.
+        action: String = "\"mask\"" required, Kind::Choice(&["mask", "hash", "drop"]), Reload;
+        /// "store": before it is stored. "export": it is stored, and goes before it leaves, to sinks and to commands with --redact;
+        /// so does then what was stored before a rule for storing was made.
+        when: String = "\"store\"", Kind::Choice(&["store", "export"]), Reload;
+        /// Only in events of these sources ("load": what `honeyguide load` reads), and of these honeypots; none given: of all.
+        sources: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        sensors: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+    }
+
+    /// The key of redaction.
+    Privacy "privacy" {
+        /// File with 64 hexadecimal digits (`openssl rand -hex 32`) that only the daemon's user can read. Besides hashing values it hides
+        /// the ids of redacted events, which could be tried out else. Keep it as long as the data, also when the rules go: with another
+        /// key, equal values get other hashes, and redacted events that are read again are not recognised.
+        key_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+    }
+
     /// Where to send events; one such table for each receiver. Each has a place of its own in the journal, so one that is slow or
     /// absent holds up neither the others nor the reading, and nothing that is stored is skipped. Keys that a type does not have
     /// are refused.
@@ -159,6 +186,8 @@ groups! {
         concurrency: usize = "4", Kind::Number { min: 1, max: 64, none: None }, Reload;
         /// Retention may remove events that this sink has not delivered; without it they stay, whatever `[journal]` says.
         may_lose: bool = "false", Kind::Flag, Reload;
+        /// Redact by [[redact]] what is sent; false for a receiver that may have what is stored as it is stored.
+        redact: bool = "true", Kind::Flag, Reload;
         /// file: the lines as they are, or a table. "csv" has the common fields.
         format: String = "\"ndjson\"", Kind::Choice(&["ndjson", "csv"]), Reload;
         /// file: put each line into an object with its id, sequence number, source and time.

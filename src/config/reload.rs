@@ -98,7 +98,8 @@ impl Settings {
             };
         }
         let (formats, sources, sinks) = (new.formats.clone(), new.sources.clone(), new.sinks.clone());
-        Settings { formats, sources, sinks, journal, limits, log, fragment, ..self.clone() }
+        let privacy = new.privacy.clone();
+        Settings { formats, sources, sinks, privacy, journal, limits, log, fragment, ..self.clone() }
     }
 }
 

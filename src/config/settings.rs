@@ -1,8 +1,9 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::archive::ArchiveOptions;
 use super::file::{Fragment, Given, Problem, Values};
-use super::groups::{Admin, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Root, Source, Supervision};
+use super::groups::{Admin, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
+use super::privacy::PrivacySettings;
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
 use crate::events::wrapping::Wrap;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub formats: Vec<Format>,
     pub sources: Vec<SourceSettings>,
     pub sinks: Vec<SinkSettings>,
+    /// What must not be stored, or must not leave.
+    pub privacy: PrivacySettings,
     /// Who scores chats besides the rules.
     pub model: Option<ModelEndpoint>,
     pub model_timeout: Duration,
@@ -174,6 +177,8 @@ impl Settings {
         let formats = check.formats(fragment.tables("format"));
         let sources = check.sources(fragment.tables("source"), &formats);
         let sinks = check.sinks(fragment.tables("sink"));
+        let table = Privacy::from_values(|key| value_of(&fragment, &Privacy::GROUP, key));
+        let privacy = check.privacy(&fragment, &table, fragment.tables("redact"), &sources);
         let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
         let model = check.model(&fragment, &table);
         let model_timeout = Duration::from_millis(table.timeout_ms);
@@ -191,6 +196,7 @@ impl Settings {
                 formats,
                 sources,
                 sinks,
+                privacy,
                 model,
                 model_timeout,
                 lists,
@@ -252,7 +258,7 @@ fn value_of(fragment: &Fragment, group: &Group, key: &str) -> Value {
     fragment.get(group.name, key).map_or_else(|| default_of(group, key), |given| given.value.clone())
 }
 
-fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
+pub(super) fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
     fragment.get(group, key).map_or(Origin::Default, |given| given.origin.clone())
 }
 

@@ -26,6 +26,8 @@ pub struct SinkSettings {
     pub policy: DeliveryPolicy,
     /// Retention need not wait for it.
     pub may_lose: bool,
+    /// What it is sent is redacted.
+    pub redact: bool,
     pub receiver: Receiver,
 }
 
@@ -180,7 +182,7 @@ impl Check<'_> {
                 self.complain(&given("backoff_ms_max"), "`backoff_ms_max` must not be less than `backoff_initial_ms`".into());
             }
             let start = if sink.start == "end" { Start::End } else { Start::Beginning };
-            sinks.push(SinkSettings { name, filter, start, policy: policy(&sink), may_lose: sink.may_lose, receiver });
+            sinks.push(SinkSettings { name, filter, start, policy: policy(&sink), may_lose: sink.may_lose, redact: sink.redact, receiver });
         }
         sinks
     }

@@ -21,6 +21,7 @@ use super::{EventId, Field, LINE_BYTES_MAX, Micros};
 use crate::extract::{self, Found, Indicator};
 use crate::geoip::{self, Lookup};
 use crate::index::{BlockTerms, HOUR_UNKNOWN, id_hash, session_key};
+use crate::redact::{self, Policy, Private, Redactor, Stage, Subject};
 use crate::sources::{Chunk, Format, Origin, Reason, Refused};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
@@ -57,6 +58,9 @@ pub struct Batch {
     /// Per event: where its line ends in `lines`, just behind the newline.
     pub ends: Vec<u32>,
     pub ids: Vec<EventId>,
+    /// Per event: the id it would have if it were stored as it was, or were not; none without a key of privacy. What has either is
+    /// the same event.
+    other_ids: Vec<EventId>,
     /// What the journal's digest goes over, where that is not the ids: see [`Batch::line_hashes`].
     hashes: Option<Vec<EventId>>,
     /// The times the events are indexed by.
@@ -105,9 +109,9 @@ impl Batch {
         self.ends = ends;
         let mut at = 0..;
         self.ids.retain(|_| at.next().is_some_and(kept));
-        if let Some(hashes) = &mut self.hashes {
+        for ids in self.hashes.iter_mut().chain([&mut self.other_ids]) {
             let mut at = 0..;
-            hashes.retain(|_| at.next().is_some_and(kept));
+            ids.retain(|_| at.next().is_some_and(kept));
         }
         let mut at = 0..;
         self.identity_hours.retain(|_| at.next().is_some_and(kept));
@@ -127,6 +131,11 @@ impl Batch {
     /// [`EventId::of_line`] of each line.
     pub fn line_hashes(&self) -> &[EventId] {
         self.hashes.as_deref().unwrap_or(&self.ids)
+    }
+
+    /// Other ids under which the journal may have the events, in their order; or none at all.
+    pub fn other_ids(&self) -> &[EventId] {
+        &self.other_ids
     }
 
     /// The ids, where the lines alone do not give them: they are stored beside the lines.
@@ -157,6 +166,8 @@ pub struct StoredRun<'a> {
 pub struct Explanation {
     /// Where the event lies in the line: all of it, unless it is an element of an array.
     pub range: Range<usize>,
+    /// The line as it was taken out of its wrapping, if there is one.
+    pub unwrapped: Option<Vec<u8>>,
     pub event: Result<Explained, Refusal>,
 }
 
@@ -188,6 +199,7 @@ enum Fault {
     Flaw(Flaw),
     TooLong,
     Panic,
+    Unredactable(redact::Uncertain),
 }
 
 impl Fault {
@@ -196,6 +208,7 @@ impl Fault {
             Fault::Flaw(flaw) => reason(flaw),
             Fault::TooLong => Reason::LineTooLong,
             Fault::Panic => Reason::DecoderPanic,
+            Fault::Unredactable(_) => Reason::Unredactable,
         }
     }
 
@@ -204,7 +217,33 @@ impl Fault {
             Fault::Flaw(flaw) => flaw.to_string(),
             Fault::TooLong => format!("line longer than {LINE_BYTES_MAX} bytes"),
             Fault::Panic => "the decoder panicked on it; this is a bug in honeyguide".into(),
+            Fault::Unredactable(why) => format!("it cannot be redacted for certain: {why}"),
         }
+    }
+}
+
+/// The lines of a chunk as they may be stored.
+struct Redacted {
+    /// Each with its newline.
+    data: Vec<u8>,
+    lines: Vec<RedactedLine>,
+}
+
+struct RedactedLine {
+    /// Where it begins in the redacted data.
+    start: u32,
+    /// What it was made of.
+    original: Range<u32>,
+    /// The id that the decoder made of that.
+    own_id: Option<EventId>,
+    differs: bool,
+}
+
+impl Redacted {
+    /// The line that begins at `start`.
+    fn line(&self, start: u32) -> &RedactedLine {
+        let at = self.lines.partition_point(|line| line.start < start);
+        &self.lines[at]
     }
 }
 
@@ -220,11 +259,14 @@ pub struct Batcher {
     event: Event,
     indicators: Indicators,
     places: Lookup,
+    privacy: redact::Handle,
+    redactor: Redactor,
     noted: Vec<Noted>,
     terms: Vec<Term>,
     ids: Vec<EventId>,
     /// Ids that decoders made, by the number of their event in `noted`.
     own_ids: Vec<(u32, EventId)>,
+    other_ids: Vec<EventId>,
     hours: Vec<i32>,
     known: Vec<bool>,
     seen: HashTable<u32>,
@@ -256,10 +298,13 @@ impl Batcher {
             event: Event::default(),
             indicators: Indicators::default(),
             places: Lookup::new(places),
+            privacy: redact::Handle::default(),
+            redactor: Redactor::default(),
             noted: Vec::new(),
             terms: Vec::new(),
             ids: Vec::new(),
             own_ids: Vec::new(),
+            other_ids: Vec::new(),
             hours: Vec::new(),
             known: Vec::new(),
             seen: HashTable::new(),
@@ -270,12 +315,24 @@ impl Batcher {
         }
     }
 
+    /// One that redacts the lines of chunks by the policy that is in force when it begins with a chunk.
+    pub fn with_privacy(self, privacy: redact::Handle) -> Batcher {
+        Batcher { privacy, ..self }
+    }
+
     /// Makes a chunk ready for the journal.
     pub fn extract(&mut self, chunk: Chunk, known: &dyn Known) -> Batch {
         let Chunk { mut origin, data, places, refused } = chunk;
         let decoder = origin.source.format.decoder();
         let identity = decoder.identity();
         let mut refusals = Refusals::new(refused);
+        let policy = self.privacy.policy();
+        let subject = Subject { source: &origin.source.name, format: origin.source.format };
+        let redacting = policy.as_deref().filter(|policy| policy.applies(Stage::Store, subject.source));
+        let _private = redacting.map(|_| Private::begin());
+        if let Some(policy) = redacting {
+            refusals = refusals.withholding(policy.key.clone());
+        }
         let offset_of = |at: u32| Chunk::input_offset(&origin, &places, at);
         let (data, wrapped) = match origin.source.format.wrapping() {
             None => (data, None),
@@ -300,35 +357,51 @@ impl Batcher {
             let (offset, bytes) = input_of(range);
             refusals.add(reason, offset, bytes, detail);
         }) || wrapped.is_some();
-        self.decode(&data, 0..self.candidates.len(), decoder, origin.received_at, |range, fault| {
-            let (offset, bytes) = input_of(range);
+        let redacted = redacting.map(|policy| {
+            self.redact(&data, policy, subject, |range, fault| {
+                let (offset, bytes) = input_of(range);
+                refusals.add(fault.reason(), offset, bytes, fault.detail());
+            })
+        });
+        // From here on lines are what will be stored.
+        let lines = redacted.as_ref().map_or(&data, |redacted| &redacted.data);
+        let original = |range: &Range<u32>| redacted.as_ref().map_or(range.clone(), |redacted| redacted.line(range.start).original.clone());
+        self.decode(lines, 0..self.candidates.len(), decoder, origin.received_at, |range, fault| {
+            let (offset, bytes) = input_of(original(&range));
             refusals.add(fault.reason(), offset, bytes, fault.detail());
             None
         });
-        match identity {
-            Identity::Line => self.identify_by_line(&data),
-            Identity::Fields => self.identify_by_fields(&data),
-            Identity::Position => {
+        match (identity, &redacted) {
+            (Identity::Line, None) => self.identify_by_line(&data),
+            (Identity::Fields, None) => self.identify_by_fields(&data),
+            (Identity::Line | Identity::Fields, Some(redacted)) => self.identify_by_originals(&data, redacted),
+            (Identity::Position, _) => {
                 let name = if origin.stream.is_empty() { &origin.path } else { &origin.stream };
                 let input = InputId::new(name, origin.generation, origin.first_seen);
-                let id =
-                    |noted: &Noted| input.event(input_of(noted.line.clone()).0, &data[noted.line.start as usize..noted.line.end as usize]);
+                let id = |noted: &Noted| {
+                    let range = original(&noted.line);
+                    input.event(input_of(range.clone()).0, &data[range.start as usize..range.end as usize])
+                };
                 self.ids.extend(self.noted.iter().map(id));
             }
         }
+        if let Some(key) = policy.as_ref().and_then(|policy| policy.key.as_ref()) {
+            self.hide_ids(key, redacted.as_ref());
+        }
         let duplicates = self.drop_known(known);
-        let shapes = self.unknown_shapes(&data, origin.source.format, known);
-        let terms = self.add_up(&data, |noted| {
-            let (offset, bytes) = input_of(noted.line.clone());
+        let shapes = self.unknown_shapes(lines, origin.source.format, known);
+        let terms = self.add_up(lines, |noted| {
+            let (offset, bytes) = input_of(original(&noted.line));
             refusals.add(Reason::DecoderPanic, offset, bytes, Fault::Panic.detail());
             None
         });
         let times = self.noted.iter().map(|noted| noted.time).collect();
         let identity_hours = self.noted.iter().map(|noted| noted.identity_hour).collect();
         let ids = self.ids.clone();
-        let (lines, ends) = self.take_lines(data);
-        let hashes = (identity != Identity::Line).then(|| hashes_of(&lines));
-        origin.reflowed |= reflowed;
+        let any_redacted = redacted.as_ref().is_some_and(|redacted| redacted.lines.iter().any(|line| line.differs));
+        let (lines, ends) = self.take_lines(redacted.map_or(data, |redacted| redacted.data));
+        let hashes = (identity != Identity::Line || any_redacted).then(|| hashes_of(&lines));
+        origin.reflowed |= reflowed || any_redacted;
         Batch {
             events: ids.len() as u32,
             frame: self.compress(&lines),
@@ -337,6 +410,7 @@ impl Batcher {
             lines,
             ends,
             ids,
+            other_ids: std::mem::take(&mut self.other_ids),
             hashes,
             times,
             identity_hours,
@@ -409,10 +483,15 @@ impl Batcher {
             let unwrapped = Unwrapped::of(wrapping, line, |_, why| refused = Some(why));
             let range = 0..line.len();
             if let Some(detail) = refused {
-                return vec![Explanation { range, event: Err(Refusal { reason: Reason::Malformed, detail }) }];
+                return vec![Explanation { range, unwrapped: None, event: Err(Refusal { reason: Reason::Malformed, detail }) }];
             }
             let events = unwrapped.data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-            return events.map(|line| Explanation { range: range.clone(), event: self.explain_one(format, line, received_at) }).collect();
+            let explain = |line: &[u8]| Explanation {
+                range: range.clone(),
+                unwrapped: Some(line.to_vec()),
+                event: self.explain_one(format, line, received_at),
+            };
+            return events.map(explain).collect();
         }
         let ranges: Vec<_> = if is_array(line) {
             split_array(line).map(|element| element.map_err(|rejected| (rejected.range, rejected.flaw))).collect()
@@ -422,13 +501,16 @@ impl Batcher {
         ranges
             .into_iter()
             .map(|range| match range {
-                Ok(range) => Explanation { event: self.explain_one(format, &line[range.clone()], received_at), range },
-                Err((range, flaw)) => Explanation { event: Err(Refusal { reason: reason(&flaw), detail: flaw.to_string() }), range },
+                Ok(range) => Explanation { unwrapped: None, event: self.explain_one(format, &line[range.clone()], received_at), range },
+                Err((range, flaw)) => {
+                    Explanation { unwrapped: None, event: Err(Refusal { reason: reason(&flaw), detail: flaw.to_string() }), range }
+                }
             })
             .collect()
     }
 
-    fn explain_one(&mut self, format: Format, line: &[u8], received_at: Micros) -> Result<Explained, Refusal> {
+    /// The same of a line as it is stored: an event, out of its wrapping.
+    pub fn explain_one(&mut self, format: Format, line: &[u8], received_at: Micros) -> Result<Explained, Refusal> {
         if let Err(fault) = self.decode_one(format, line) {
             return Err(Refusal { reason: fault.reason(), detail: fault.detail() });
         }
@@ -465,6 +547,7 @@ impl Batcher {
         self.terms.clear();
         self.ids.clear();
         self.own_ids.clear();
+        self.other_ids.clear();
         self.event.reset(simdutf8::basic::from_utf8(data).is_ok());
         self.places.refresh();
     }
@@ -496,6 +579,40 @@ impl Batcher {
             start = end + 1;
         }
         arrays
+    }
+
+    /// Redacts the candidates, which are then those of the redacted lines. One that is no event, or cannot be redacted for certain, is
+    /// refused here: nothing of it is looked at again.
+    fn redact(&mut self, data: &[u8], policy: &Policy, subject: Subject<'_>, mut refuse: impl FnMut(Range<u32>, &Fault)) -> Redacted {
+        let mut redacted = Redacted { data: Vec::with_capacity(data.len()), lines: Vec::with_capacity(self.candidates.len()) };
+        let candidates = std::mem::take(&mut self.candidates);
+        for range in candidates {
+            let line = &data[range.start as usize..range.end as usize];
+            let (event, redactor) = (&mut self.event, &mut self.redactor);
+            let unwound = catch_unwind(AssertUnwindSafe(|| {
+                if line.len() > LINE_BYTES_MAX {
+                    return Err(Fault::TooLong);
+                }
+                event.begin();
+                subject.format.decoder().decode(line, event).map_err(Fault::Flaw)?;
+                let own_id = event.id;
+                let changed = redactor.redact(policy, Stage::Store, subject, line).map_err(Fault::Unredactable)?;
+                Ok((own_id, changed))
+            }));
+            self.event.abandon();
+            match unwound.unwrap_or(Err(Fault::Panic)) {
+                Err(fault) => refuse(range, &fault),
+                Ok((own_id, changed)) => {
+                    let start = redacted.data.len() as u32;
+                    redacted.data.extend_from_slice(changed.as_deref().unwrap_or(line));
+                    self.candidates.push(start..redacted.data.len() as u32);
+                    redacted.data.push(b'\n');
+                    redacted.lines.push(RedactedLine { start, original: range, own_id, differs: changed.is_some() });
+                }
+            }
+        }
+        assert!(redacted.data.len() < u32::MAX as usize, "a chunk that is a few times as long is far below 4 GiB");
+        redacted
     }
 
     /// Decodes candidates and notes what they say. `faulty` decides what becomes of one that is no event.
@@ -573,6 +690,24 @@ impl Batcher {
         }
     }
 
+    /// Gives the noted events the ids that they would have if they were not redacted.
+    fn identify_by_originals(&mut self, data: &[u8], redacted: &Redacted) {
+        for noted in &self.noted {
+            let line = redacted.line(noted.line.start);
+            let original = &data[line.original.start as usize..line.original.end as usize];
+            self.ids.push(line.own_id.unwrap_or_else(|| EventId::of_line(original)));
+        }
+    }
+
+    /// Replaces ids of redacted lines by those of the key, and notes for every event the one that it has not.
+    fn hide_ids(&mut self, key: &redact::Key, redacted: Option<&Redacted>) {
+        for (id, noted) in self.ids.iter_mut().zip(&self.noted) {
+            let hidden = key.id(*id);
+            let differs = redacted.is_some_and(|redacted| redacted.line(noted.line.start).differs);
+            self.other_ids.push(if differs { std::mem::replace(id, hidden) } else { hidden });
+        }
+    }
+
     /// Drops what the journal has, and repetitions within the chunk; returns how many events that were.
     fn drop_known(&mut self, known: &dyn Known) -> u32 {
         self.seen.clear();
@@ -589,13 +724,18 @@ impl Batcher {
         self.hours.clear();
         self.hours.extend(self.noted.iter().map(|noted| noted.identity_hour));
         known.mark(&self.ids, &self.hours, &mut self.known);
+        if !self.other_ids.is_empty() {
+            known.mark(&self.other_ids, &self.hours, &mut self.known);
+        }
         let duplicates = self.known.iter().filter(|&&known| known).count();
         if duplicates > 0 {
             let mut at = 0..;
             let known = &self.known;
             self.noted.retain(|_| at.next().is_some_and(|at: usize| !known[at]));
-            let mut at = 0..;
-            self.ids.retain(|_| at.next().is_some_and(|at: usize| !known[at]));
+            for ids in [&mut self.ids, &mut self.other_ids] {
+                let mut at = 0..;
+                ids.retain(|_| at.next().is_some_and(|at: usize| !known[at]));
+            }
         }
         duplicates as u32
     }
@@ -665,6 +805,9 @@ impl Batcher {
                         None => {
                             self.noted.remove(culprit);
                             self.ids.remove(culprit);
+                            if !self.other_ids.is_empty() {
+                                self.other_ids.remove(culprit);
+                            }
                         }
                     }
                 }

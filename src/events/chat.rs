@@ -3,7 +3,7 @@
 //! `{"sessionId", "message": {"sender", "text", "timestamp"}, "conversationHistory": […], "metadata": {"channel", …}}`; the
 //! timestamp is ISO 8601 or milliseconds since 1970, as a number or a string of digits. The history repeats earlier messages,
 //! so it is not part of a message's identity: the same message sent again with a longer history is the same event.
-use super::decoder::{Decoder, Event, Identity};
+use super::decoder::{Decoder, Event, Identity, Place, Role};
 use super::json::{self, Flaw, Value as Json};
 use super::{Field, Micros, time};
 use crate::extract::{Context, TEXT_BYTES_MAX};
@@ -61,6 +61,26 @@ impl Decoder for Chat {
         }
         event.finish();
         Ok(())
+    }
+
+    fn places(&self, line: &[u8], show: &mut dyn FnMut(Role, Place)) {
+        // It was accepted, so it is an object.
+        let _ = json::members(line, |name, value| match value {
+            Json::Object(from, to) if name.is(b"message") => json::members_of(line, (from, to), |name, value| {
+                if name.is(b"sender") {
+                    show(Role::Field(Field::Sender), Place::of(line, name, value));
+                } else if name.is(b"text") {
+                    show(Role::Text { context: Context::Chat, base64: false }, Place::of(line, name, value));
+                }
+            }),
+            Json::Object(from, to) if name.is(b"metadata") => json::members_of(line, (from, to), |name, value| {
+                if name.is(b"channel") {
+                    show(Role::Field(Field::Channel), Place::of(line, name, value));
+                }
+            }),
+            _ if name.is(b"sessionId") || name.is(b"session_id") => show(Role::Field(Field::Session), Place::of(line, name, value)),
+            _ => {}
+        });
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! An empty value is a term where somebody typed it: the empty user name, password or command is an answer worth counting
 //! (5,781 of 409,000 real events). Elsewhere an empty string says that nothing is known, and is no term.
-use super::decoder::{Decoder, Event, Identity};
+use super::decoder::{Decoder, Event, Identity, Place, Role};
 use super::json::{self, Flaw, Literal, Value};
 use super::{Field, time};
 use crate::extract::Context;
@@ -70,6 +70,27 @@ impl Decoder for Cowrie {
             }
         })?;
         Ok(())
+    }
+
+    fn places(&self, line: &[u8], show: &mut dyn FnMut(Role, Place)) {
+        // It was accepted, so it is an object.
+        let _ = json::members(line, |name, value| {
+            let place = || Place::of(line, name, value);
+            let mut text = |context| show(Role::Text { context, base64: false }, place());
+            match if name.escaped { escaped_member(name) } else { member(name.raw) } {
+                Member::Unknown if name.is(b"message") => show(Role::Retelling, place()),
+                Member::Unknown | Member::Timestamp => {}
+                Member::Text => text(Context::Other),
+                Member::Sensor => show(Role::Field(Field::Sensor), place()),
+                Member::Session => show(Role::Field(Field::Session), place()),
+                Member::Term(field) => {
+                    if let Some(context) = context(field) {
+                        text(context);
+                    }
+                    show(Role::Field(field), place());
+                }
+            }
+        });
     }
 }
 

@@ -10,6 +10,7 @@ use crate::extract::{Context, TEXT_BYTES_MAX};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
 
 /// Reads the lines of one format.
 pub trait Decoder: Send + Sync {
@@ -21,9 +22,47 @@ pub trait Decoder: Send + Sync {
     /// After an error what was noted means nothing.
     fn decode(&self, line: &[u8], event: &mut Event) -> Result<(), Flaw>;
 
+    /// Shows every value of an accepted line that has a [`Role`], whatever its type: also one that gives no term because another of
+    /// the same name comes behind it, because it is empty, or because it is no text.
+    fn places(&self, line: &[u8], show: &mut dyn FnMut(Role, Place));
+
     /// Whether values of `field` that are plain ASCII stand in the line as they are, up to JSON's escapes.
     fn verbatim(&self, _field: Field) -> bool {
         true
+    }
+}
+
+/// What a value of a line is to its format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Field(Field),
+    /// Looked through for indicators, maybe after it was decoded.
+    Text {
+        context: Context,
+        base64: bool,
+    },
+    /// Made of other values of the line, in words: what is said of one of them stands here as well.
+    Retelling,
+}
+
+/// Where a value stands in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where the quote of its member's name stands; `None` for an element of an array.
+    pub name: Option<usize>,
+    /// With its quotes.
+    pub value: Range<usize>,
+}
+
+impl Place {
+    /// Of a member.
+    pub fn of(line: &[u8], name: Literal<'_>, value: Value<'_>) -> Place {
+        Place { name: Some(name.at - 1), value: json::range_of(line, name, value) }
+    }
+
+    /// What lies `by` bytes further into another line.
+    pub fn shifted(self, by: usize) -> Place {
+        Place { name: self.name.map(|at| at + by), value: self.value.start + by..self.value.end + by }
     }
 }
 

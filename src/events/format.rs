@@ -3,7 +3,7 @@
 //! A format is named in the configuration and in every block of the journal, and lives as long as the process. Two are built in,
 //! some are described by `config/formats.toml`, which is compiled in, and others by the configuration, when it is read. A block
 //! whose format nobody knows any more keeps its events; they have no terms until the format is described again.
-use super::decoder::{Decoder, Event, Identity};
+use super::decoder::{Decoder, Event, Identity, Place, Role};
 use super::json::Flaw;
 use super::mapping::{Description, IdentityRule, IdentityWord, Mapping, Problem};
 use super::wrapping::{CSV_COLUMNS_MAX, Enveloped, Reidentified, Wrap, Wrapping};
@@ -39,6 +39,8 @@ impl Decoder for Unread {
     fn decode(&self, _: &[u8], _: &mut Event) -> Result<(), Flaw> {
         Err(Flaw::malformed("nobody describes this format any more"))
     }
+
+    fn places(&self, _: &[u8], _: &mut dyn FnMut(Role, Place)) {}
 }
 
 /// Every format that a description was ever made into: the same description is the same format, so that reading a configuration a

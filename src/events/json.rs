@@ -6,6 +6,7 @@
 //! surrogate escapes, which Python writes and serde_json refuses, come out as U+FFFD; every flaw has its column; and arrays
 //! are split by the same code. The tests hold it against serde_json.
 use super::JSON_DEPTH_MAX;
+use std::ops::Range;
 
 /// What is wrong with a line, without a byte of the line in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +155,27 @@ pub fn members<'a>(line: &'a [u8], visit: impl FnMut(Literal<'a>, Value<'a>)) ->
     match scanner.peek() {
         None => Ok(()),
         Some(_) => Err(Flaw::not_an_object("something behind the object", scanner.at)),
+    }
+}
+
+/// Where a member's value lies in `line`, its quotes included.
+pub fn range_of(line: &[u8], name: Literal<'_>, value: Value<'_>) -> Range<usize> {
+    element_range(value).unwrap_or_else(|| {
+        // `true`, `false` or `null`, behind the colon that follows the name's quote.
+        let from = name.at + name.raw.len() + 1;
+        let word = |byte: &u8| byte.is_ascii_lowercase();
+        let start = from + line[from..].iter().position(word).unwrap_or(0);
+        start..start + line[start..].iter().take_while(|byte| word(byte)).count()
+    })
+}
+
+/// Where a value lies, its quotes included; of `true`, `false` and `null` it does not know.
+pub fn element_range(value: Value<'_>) -> Option<Range<usize>> {
+    match value {
+        Value::String(literal) => Some(literal.at - 1..literal.at + literal.raw.len() + 1),
+        Value::Number(digits, at) => Some(at..at + digits.len()),
+        Value::Array(from, to) | Value::Object(from, to) => Some(from..to),
+        Value::Boolean | Value::Null => None,
     }
 }
 

@@ -8,7 +8,7 @@
 //! as a path is long, never as deep as the input.
 use super::Field;
 use super::chat::event_time;
-use super::decoder::{Decoder, Event, Identity};
+use super::decoder::{Decoder, Event, Identity, Place, Role};
 use super::json::{self, Flaw, Literal, Value};
 use crate::extract::Context;
 use base64::Engine;
@@ -284,31 +284,34 @@ fn steps(text: &str) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
+/// Takes values: the number of the path, the member's name, the value. False: no more.
+trait Take<'a>: FnMut(u16, Option<Literal<'a>>, Value<'a>) -> bool {}
+
+impl<'a, T: FnMut(u16, Option<Literal<'a>>, Value<'a>) -> bool> Take<'a> for T {}
+
 impl Node {
-    fn take<'a>(&self, line: &'a [u8], value: Value<'a>, found: &mut Found<'a>) {
-        if let Some(path) = self.path
-            && found.len() < VALUES_MAX
-        {
-            found.push((path, value));
-        }
+    fn take<'a>(&self, line: &'a [u8], name: Option<Literal<'a>>, value: Value<'a>, found: &mut impl Take<'a>) -> bool {
+        let mut more = self.path.is_none_or(|path| found(path, name, value));
         if self.next.is_empty() {
-            return;
+            return more;
         }
         match value {
-            Value::Object(from, to) => json::members_of(line, (from, to), |name, value| self.member(line, name, value, found)),
+            Value::Object(from, to) => json::members_of(line, (from, to), |name, value| more &= self.member(line, name, value, found)),
             Value::Array(from, to) => {
                 let mut at = 0;
                 json::elements_of(line, (from, to), |value| {
-                    self.element(line, at, value, found);
+                    more &= self.element(line, at, value, found);
                     at += 1;
-                    found.len() < VALUES_MAX
+                    more
                 });
             }
             _ => {}
         }
+        more
     }
 
-    fn member<'a>(&self, line: &'a [u8], name: Literal<'a>, value: Value<'a>, found: &mut Found<'a>) {
+    fn member<'a>(&self, line: &'a [u8], name: Literal<'a>, value: Value<'a>, found: &mut impl Take<'a>) -> bool {
+        let mut more = true;
         for (step, next) in &self.next {
             let leads = match step {
                 Step::Member(wanted) => name.is(wanted),
@@ -316,16 +319,18 @@ impl Node {
                 _ => false,
             };
             if leads {
-                next.take(line, value, found);
+                more &= next.take(line, Some(name), value, found);
             }
         }
+        more
     }
 
-    fn element<'a>(&self, line: &'a [u8], at: usize, value: Value<'a>, found: &mut Found<'a>) {
+    fn element<'a>(&self, line: &'a [u8], at: usize, value: Value<'a>, found: &mut impl Take<'a>) -> bool {
+        let mut more = true;
         for (step, next) in &self.next {
             match (step, value) {
-                (Step::Each, _) => next.take(line, value, found),
-                (Step::Element(wanted), _) if *wanted == at => next.take(line, value, found),
+                (Step::Each, _) => more &= next.take(line, None, value, found),
+                (Step::Element(wanted), _) if *wanted == at => more &= next.take(line, None, value, found),
                 (Step::Named(wanted), Value::Array(from, to)) => {
                     let mut name = None;
                     json::elements_of(line, (from, to), |value| match (name, value) {
@@ -335,7 +340,7 @@ impl Node {
                         }
                         (None, _) => false,
                         (Some(_), value) => {
-                            next.take(line, value, found);
+                            more &= next.take(line, None, value, found);
                             false
                         }
                     });
@@ -343,6 +348,7 @@ impl Node {
                 _ => {}
             }
         }
+        more
     }
 }
 
@@ -361,7 +367,12 @@ impl Decoder for Mapping {
         let mut found: Found<'_> = SmallVec::new();
         json::members(line, |name, value| {
             event.member(name, &value);
-            self.root.member(line, name, value, &mut found);
+            self.root.member(line, name, value, &mut |path, _, value| {
+                if found.len() < VALUES_MAX {
+                    found.push((path, value));
+                }
+                found.len() < VALUES_MAX
+            });
         })?;
         if self.identity == Identity::Fields {
             event.identify(&self.name, line, self.identity_fields.len(), |at| values(&found, &self.identity_fields[at]));
@@ -404,6 +415,30 @@ impl Decoder for Mapping {
         Ok(())
     }
 
+    fn places(&self, line: &[u8], show: &mut dyn FnMut(Role, Place)) {
+        let pieces = self.eventid.iter().filter_map(|piece| match piece {
+            Piece::Value(paths) => Some((Role::Field(Field::Eventid), paths)),
+            Piece::Text(_) => None,
+        });
+        let own = [(Role::Field(Field::Session), &self.session), (Role::Field(Field::Sensor), &self.sensor)];
+        let fields = self.fields.iter().map(|(field, paths)| (Role::Field(*field), paths));
+        let texts = self.texts.iter().map(|(context, base64, paths)| (Role::Text { context: *context, base64: *base64 }, paths));
+        let roles: Vec<(Role, &Paths)> = own.into_iter().chain(pieces).chain(fields).chain(texts).collect();
+        // It was accepted, so it is an object.
+        let _ = json::members(line, |name, value| {
+            self.root.member(line, name, value, &mut |path, name, value| {
+                let place = match name {
+                    Some(name) => Some(Place::of(line, name, value)),
+                    None => json::element_range(value).map(|value| Place { name: None, value }),
+                };
+                for (role, _) in roles.iter().filter(|(_, paths)| paths.contains(&path)) {
+                    place.iter().for_each(|place| show(*role, place.clone()));
+                }
+                true
+            });
+        });
+    }
+
     fn verbatim(&self, field: Field) -> bool {
         field != Field::Eventid || matches!(self.eventid[..], [] | [Piece::Value(_)])
     }
@@ -440,17 +475,22 @@ impl Mapping {
 
 /// What a base64 text stands for, as far as a text is looked at; the text itself when it is no base64.
 fn decode_base64(literal: Literal<'_>, out: &mut Vec<u8>) {
+    let mut text = Vec::new();
+    json::unescape(literal.raw, &mut text);
+    unpack_base64(&text, out);
+}
+
+/// What a text that is base64 holds, as far as it is looked through; of another the text itself.
+pub(crate) fn unpack_base64(text: &[u8], out: &mut Vec<u8>) {
     use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
     const ENGINE: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
     );
-    let mut text = Vec::new();
-    json::unescape(literal.raw, &mut text);
-    text.truncate(crate::extract::TEXT_BYTES_MAX / 3 * 4);
-    match ENGINE.decode(&text) {
+    let text = &text[..text.len().min(crate::extract::TEXT_BYTES_MAX / 3 * 4)];
+    match ENGINE.decode(text) {
         Ok(decoded) => out.extend_from_slice(&decoded),
-        Err(_) => out.extend_from_slice(&text),
+        Err(_) => out.extend_from_slice(text),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each refusal is a record of its own until a chunk has many: then further lines are gathered, nothing of them lost, into
 //! records of many lines. A binary file given by mistake must not become a hundred thousand records.
 use super::json::{Flaw, FlawKind};
+use crate::redact::Key;
 use crate::sources::{REFUSED_BYTES_MAX, Reason, Refused};
 
 /// Refused lines of one chunk that get a record each.
@@ -15,11 +16,19 @@ pub(super) struct Refusals {
     given: usize,
     /// Lines in the last record, while it may take more.
     gathering: Option<(u64, String)>,
+    /// Nothing of the text is kept, under this key if there is one.
+    withheld: Option<Option<Key>>,
 }
 
 impl Refusals {
     pub fn new(given: Vec<Refused>) -> Refusals {
-        Refusals { given: given.len(), records: given, gathering: None }
+        Refusals { given: given.len(), records: given, gathering: None, withheld: None }
+    }
+
+    /// Keeps nothing of what was refused but its length, and its hash under the key: a redaction policy cannot look into what is no
+    /// event, and a short text could be guessed by its plain hash.
+    pub fn withholding(self, key: Option<Key>) -> Refusals {
+        Refusals { withheld: Some(key), ..self }
     }
 
     /// Refuses `bytes`, which lie at `offset` of the input.
@@ -61,6 +70,13 @@ impl Refusals {
     /// All records, in the order of their offsets.
     pub fn finish(mut self) -> Vec<Refused> {
         self.close();
+        if let Some(key) = &self.withheld {
+            for record in self.records.iter_mut().filter(|record| record.len > 0) {
+                record.bytes = Vec::new();
+                record.hash = key.as_ref().map_or([0; 32], |key| key.refused(&record.hash));
+                record.detail.push_str("; its text is withheld, because a redaction policy is in force");
+            }
+        }
         self.records.sort_by_key(|record| record.offset);
         self.records
     }

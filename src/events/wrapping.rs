@@ -5,7 +5,7 @@
 //!   that the message is; of another message `"message":"…"` stands in place of `event`.
 //! - docker: `{"docker":{"stream":…,"time":…},"event":{…}}`, likewise.
 //! - csv: `{"column":"value",…}`; empty values are left out.
-use super::decoder::{Decoder, Event, Identity};
+use super::decoder::{Decoder, Event, Identity, Place, Role};
 use super::json::{self, Flaw, Value};
 use super::{Field, time};
 use crate::extract::Context;
@@ -367,6 +367,22 @@ impl Decoder for Enveloped {
         Ok(())
     }
 
+    fn places(&self, line: &[u8], show: &mut dyn FnMut(Role, Place)) {
+        // It was accepted, so it is an object.
+        let _ = json::members(line, |name, value| match value {
+            Value::Object(from, to) if name.is(b"event") => {
+                self.inner.places(&line[from..to], &mut |role, place| show(role, place.shifted(from)));
+            }
+            Value::Object(from, to) if name.is(b"syslog") || name.is(b"docker") => json::members_of(line, (from, to), |name, value| {
+                if name.is(b"host") {
+                    show(Role::Field(Field::Sensor), Place::of(line, name, value));
+                }
+            }),
+            _ if name.is(b"message") => show(Role::Text { context: Context::Other, base64: false }, Place::of(line, name, value)),
+            _ => {}
+        });
+    }
+
     fn verbatim(&self, field: Field) -> bool {
         self.inner.verbatim(field)
     }
@@ -385,6 +401,10 @@ impl Decoder for Reidentified {
 
     fn decode(&self, line: &[u8], event: &mut Event) -> Result<(), Flaw> {
         self.inner.decode(line, event)
+    }
+
+    fn places(&self, line: &[u8], show: &mut dyn FnMut(Role, Place)) {
+        self.inner.places(line, show);
     }
 
     fn verbatim(&self, field: Field) -> bool {

@@ -8,6 +8,7 @@ use super::{Context, Text};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use std::ops::Range;
 
 /// Shortest run that is tried as base64, bytes.
 const BASE64_BYTES_MIN: usize = 16;
@@ -26,12 +27,19 @@ static URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIE
 /// How many bytes may still be unpacked.
 pub(super) struct Budget {
     bytes: usize,
+    /// Most pieces unpacked out of one text.
+    pieces_max: usize,
 }
 
 impl Budget {
     /// For all that is packed into `text`, at any depth.
     pub fn of(text: &str) -> Budget {
-        Budget { bytes: 2 * text.len() }
+        Budget { bytes: 2 * text.len(), pieces_max: PIECES_MAX }
+    }
+
+    /// The same, however many pieces there are.
+    pub fn of_all_pieces(text: &str) -> Budget {
+        Budget { pieces_max: usize::MAX, ..Budget::of(text) }
     }
 
     fn take(&mut self, bytes: usize) -> bool {
@@ -206,8 +214,11 @@ fn quoted(bytes: &[u8], at: usize, rewrite: &mut Rewrite<'_>) -> usize {
     end + 1
 }
 
+/// Told of a text that is packed into another, and of where it stands in that one's [`Text::plain`].
+pub(super) type Look<'l> = &'l mut dyn FnMut(&mut Budget, Context, &str, Range<usize>);
+
 /// Hands over every text that is packed into this one.
-pub(super) fn packed(text: &Text<'_>, seen: &Seen, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Context, &str)) {
+pub(super) fn packed(text: &Text<'_>, seen: &Seen, budget: &mut Budget, look: Look<'_>) {
     if seen.has(b'%') && matches!(text.context, Context::Command | Context::Other | Context::Address) {
         percent(text, budget, look);
     }
@@ -219,7 +230,7 @@ pub(super) fn packed(text: &Text<'_>, seen: &Seen, budget: &mut Budget, look: &m
 }
 
 /// A text that is base64 from one end to the other, maybe cut out of a longer one.
-fn whole(text: &str, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Context, &str)) {
+fn whole(text: &str, budget: &mut Budget, look: Look<'_>) {
     let inner = text.trim();
     let inner = inner.strip_prefix('b').filter(|rest| rest.starts_with(['\'', '"'])).unwrap_or(inner).trim_matches(['\'', '"']).trim();
     let bytes = inner.as_bytes();
@@ -230,7 +241,7 @@ fn whole(text: &str, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Cont
     for skipped in 0..4.min(joined.len()) {
         if let Some(unpacked) = base64_text(&joined[skipped..]) {
             if budget.take(unpacked.len()) {
-                look(budget, Context::Command, &unpacked);
+                look(budget, Context::Command, &unpacked, 0..text.len());
             }
             return;
         }
@@ -242,10 +253,10 @@ fn is_base64(byte: u8) -> bool {
 }
 
 /// Base64 and hexadecimal in a command.
-fn runs(text: &str, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Context, &str)) {
+fn runs(text: &str, budget: &mut Budget, look: Look<'_>) {
     let bytes = text.as_bytes();
     let (mut at, mut pieces) = (0, 0);
-    while at < bytes.len() && pieces < PIECES_MAX {
+    while at < bytes.len() && pieces < budget.pieces_max {
         if !is_base64(bytes[at]) {
             at += 1;
             continue;
@@ -277,7 +288,7 @@ fn runs(text: &str, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Conte
         if let Some(unpacked) = unpacked {
             pieces += 1;
             if budget.take(unpacked.len()) {
-                look(budget, Context::Command, &unpacked);
+                look(budget, Context::Command, &unpacked, at - run.len()..at);
             }
         }
     }
@@ -331,7 +342,7 @@ fn is_wide_text(bytes: &[u8]) -> bool {
 }
 
 /// A URL that is a value inside another (`?u=http%3A%2F%2Fevil.com%2Fx`), or that is percent signs altogether.
-fn percent(text: &Text<'_>, budget: &mut Budget, look: &mut dyn FnMut(&mut Budget, Context, &str)) {
+fn percent(text: &Text<'_>, budget: &mut Budget, look: Look<'_>) {
     let bytes = text.plain.as_bytes();
     let mut pieces = 0;
     let mut from = 0;
@@ -369,10 +380,10 @@ fn percent(text: &Text<'_>, budget: &mut Budget, look: &mut dyn FnMut(&mut Budge
             }
         }
         pieces += 1;
-        if pieces > PIECES_MAX || !budget.take(unpacked.len()) {
+        if pieces > budget.pieces_max || !budget.take(unpacked.len()) {
             return;
         }
-        look(budget, text.context, &String::from_utf8_lossy(&unpacked));
+        look(budget, text.context, &String::from_utf8_lossy(&unpacked), start..end);
         from = end.max(at);
     }
 }
@@ -489,7 +500,7 @@ mod tests {
             *unpacked += text.len();
             if layer < LAYERS_MAX {
                 let whole = Text::plain(Context::Command, text);
-                packed(&whole, &Seen::of(text), budget, &mut |budget, _, inner| count(inner, layer + 1, budget, unpacked));
+                packed(&whole, &Seen::of(text), budget, &mut |budget, _, inner, _| count(inner, layer + 1, budget, unpacked));
             }
         }
         count(&text, 0, &mut budget, &mut unpacked);

@@ -92,11 +92,27 @@ pub struct Indicator {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     pub indicators: Vec<Indicator>,
+    /// When all places are asked for instead: these, and none is left out.
+    spots: Option<Vec<Spot>>,
+}
+
+/// Where in a text something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// What it is: a field's name, or another that an extractor gives.
+    pub what: &'static str,
+    /// Its canonical form.
+    pub value: String,
+    /// Its place in the text; where it is packed (base64, percent signs), all that it is packed into.
+    pub range: Range<usize>,
 }
 
 impl Found {
     /// Notes a value that stands at `range` of `text.plain`; `value` is its canonical form.
     pub fn add(&mut self, field: Field, value: &str, text: &Text<'_>, range: Range<usize>) {
+        if self.spots.is_some() {
+            return self.mark(field.name(), value, text, range);
+        }
         if self.is_full() || value.is_empty() {
             return;
         }
@@ -108,9 +124,23 @@ impl Found {
         self.indicators.push(Indicator { field, value: value.to_owned(), verbatim });
     }
 
+    /// Notes where something stands, when that is what is asked for.
+    pub fn mark(&mut self, what: &'static str, value: &str, text: &Text<'_>, range: Range<usize>) {
+        if let Some(spots) = &mut self.spots
+            && !value.is_empty()
+        {
+            spots.push(Spot { what, value: value.to_owned(), range: text.origin(range) });
+        }
+    }
+
+    /// `most`, unless every place is asked for.
+    fn bounded(&self, most: usize) -> usize {
+        if self.spots.is_some() { usize::MAX } else { most }
+    }
+
     /// Whether no more is taken.
     pub fn is_full(&self) -> bool {
-        self.indicators.len() >= INDICATORS_PER_TEXT_MAX
+        self.spots.is_none() && self.indicators.len() >= INDICATORS_PER_TEXT_MAX
     }
 
     /// Notes what a text is about, in our words.
@@ -132,13 +162,17 @@ impl<'a> Text<'a> {
         Text { context, verbatim: text, plain: text, defanged: &[], origins: &[], fetched: &[] }
     }
 
+    /// Where in `verbatim` that stands which stands at `range` of `plain`.
+    pub fn origin(&self, range: Range<usize>) -> Range<usize> {
+        if self.origins.is_empty() {
+            return range;
+        }
+        text::origin_of_start(self.origins, range.start)..text::origin_of_end(self.origins, range.end)
+    }
+
     /// What stands at `range` of `plain`, as it was written.
     pub fn written(&self, range: Range<usize>) -> &'a str {
-        if self.origins.is_empty() {
-            return &self.plain[range];
-        }
-        let (start, end) = (text::origin_of_start(self.origins, range.start), text::origin_of_end(self.origins, range.end));
-        self.verbatim.get(start..end).unwrap_or(&self.plain[range])
+        self.verbatim.get(self.origin(range.clone())).unwrap_or(&self.plain[range])
     }
 
     /// Whether the text was defanged somewhere in `range`.
@@ -219,9 +253,52 @@ fn look(context: Context, text: &str, layer: usize, budget: &mut decode::Budget,
         }
     }
     if layer < LAYERS_MAX {
-        decode::packed(&looked_at, seen, budget, &mut |budget, context, unpacked| look(context, unpacked, layer + 1, budget, found));
+        decode::packed(&looked_at, seen, budget, &mut |budget, context, unpacked, _| look(context, unpacked, layer + 1, budget, found));
     }
 }
+
+/// Every place of a text, however long, where one of `extractors` finds something: for what must not be left standing anywhere.
+///
+/// Bounded by the text alone: what [`indicators`] leaves out because there is so much of it is here.
+pub fn spots(context: Context, text: &str, extractors: &[&dyn Extractor], spots: &mut Vec<Spot>) {
+    let mut found = Found { spots: Some(std::mem::take(spots)), ..Found::default() };
+    look_everywhere(context, text, 0, &mut decode::Budget::of_all_pieces(text), extractors, &mut found);
+    *spots = found.spots.unwrap_or_default();
+}
+
+fn look_everywhere(
+    context: Context,
+    text: &str,
+    layer: usize,
+    budget: &mut decode::Budget,
+    extractors: &[&dyn Extractor],
+    found: &mut Found,
+) {
+    let seen = Seen::of(text);
+    let prepared = text::prepare(context, text, &seen);
+    let looked_at = prepared.as_ref().map_or_else(|| Text::plain(context, text), |prepared| prepared.text(context, text));
+    let seen = if prepared.is_some() { Seen::of(looked_at.plain) } else { seen };
+    for extractor in extractors.iter().filter(|extractor| seen.suffices(extractor.needs())) {
+        extractor.extract(&looked_at, found);
+        if prepared.is_some() {
+            // As it stands as well: what looks like an escape may be none.
+            extractor.extract(&Text::plain(context, text), found);
+        }
+    }
+    if layer < LAYERS_MAX {
+        decode::packed(&looked_at, &seen, budget, &mut |budget, context, unpacked, range| {
+            let first = found.spots.as_ref().map_or(0, Vec::len);
+            look_everywhere(context, unpacked, layer + 1, budget, extractors, found);
+            let inside = found.spots.iter_mut().flat_map(|spots| &mut spots[first..]);
+            inside.for_each(|spot| spot.range = looked_at.origin(range.clone()));
+        });
+    }
+}
+
+/// Finds e-mail addresses.
+pub static EMAIL: &dyn Extractor = &email::Addresses;
+/// Finds phone numbers.
+pub static PHONE: &dyn Extractor = &phone::Phone;
 
 #[cfg(test)]
 mod tests {

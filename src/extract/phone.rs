@@ -51,7 +51,7 @@ impl Extractor for Phone {
         if bytes.len() < DIGITS_MIN {
             return;
         }
-        let mut candidates = CANDIDATES_MAX;
+        let mut candidates = found.bounded(CANDIDATES_MAX);
         let mut end = 0;
         if text.context == Context::Chat {
             let mut at = 0;

@@ -1,10 +1,12 @@
 //! The feed of most sinks: every event is an item, as far as the sink's filter lets it through.
 use super::feed::{BatchLimits, Feed, FeedError, Taken};
 use super::{Batch, Item};
-use crate::events::Micros;
 use crate::events::batch::Batcher;
+use crate::events::{EventId, Micros};
 use crate::index::query::Query;
+use crate::redact::{self, Redactor, Subject};
 use crate::store::{Found, JournalReader, Store};
+use std::borrow::Cow;
 
 /// So much is looked at in one go, so that a filter that lets nothing through does not keep an order waiting.
 const SCANNED_EVENTS_MAX: usize = 64 << 10;
@@ -17,6 +19,9 @@ pub struct EventsFeed {
     /// The sink needs the time an event is indexed by, which costs decoding it.
     wants_time: bool,
     batcher: Batcher,
+    /// Events leave as the policy in force says; `None`: as they are stored.
+    privacy: Option<redact::Handle>,
+    redactor: Redactor,
 }
 
 impl EventsFeed {
@@ -24,7 +29,12 @@ impl EventsFeed {
     /// received.
     pub fn new(store: Store, from: u64, filter: Option<Query>, wants_time: bool) -> EventsFeed {
         let batcher = store.batcher();
-        EventsFeed { reader: JournalReader::new(store, from), filter, wants_time, batcher }
+        EventsFeed { reader: JournalReader::new(store, from), filter, wants_time, batcher, privacy: None, redactor: Redactor::default() }
+    }
+
+    /// What it is asked for is redacted by the policy in force. Filters still match what is stored.
+    pub fn redacted(self, privacy: redact::Handle) -> EventsFeed {
+        EventsFeed { privacy: Some(privacy), ..self }
     }
 }
 
@@ -43,6 +53,7 @@ impl Feed for EventsFeed {
     fn take(&mut self, limits: BatchLimits, _now: Micros) -> Result<Taken, FeedError> {
         let mut taken = Taken::default();
         let (mut events, mut bytes) = (0, 0);
+        let policy = self.privacy.as_ref().and_then(redact::Handle::policy);
         loop {
             if events == SCANNED_EVENTS_MAX || bytes >= SCANNED_BYTES_MAX || taken.batch.items.len() >= limits.items {
                 taken.more = true;
@@ -66,11 +77,21 @@ impl Feed for EventsFeed {
                 Some(event.received_at)
             };
             if let Some(time) = time {
-                if !taken.batch.items.is_empty() && taken.batch.payload.len() + event.line.len() > limits.bytes {
+                let line = match &policy {
+                    None => event.line.into(),
+                    Some(policy) => {
+                        let subject = Subject { source: event.source, format: event.format };
+                        self.redactor.leaving(policy, subject, event.line)
+                    }
+                };
+                if !taken.batch.items.is_empty() && taken.batch.payload.len() + line.len() > limits.bytes {
                     taken.more = true;
                     break;
                 }
-                push(&mut taken.batch, &event, time);
+                // A plain hash of what was left out could be tried out by the receiver.
+                let key = policy.as_ref().and_then(|policy| policy.key.as_ref()).filter(|_| matches!(line, Cow::Owned(_)));
+                let id = key.map_or(event.id, |key| key.id(event.id));
+                push(&mut taken.batch, &event, id, &line, time);
             }
             events += 1;
             bytes += event.line.len();
@@ -91,15 +112,15 @@ impl Feed for EventsFeed {
     }
 }
 
-fn push(batch: &mut Batch, event: &crate::store::StoredEvent<'_>, time: Micros) {
+fn push(batch: &mut Batch, event: &crate::store::StoredEvent<'_>, id: EventId, line: &[u8], time: Micros) {
     let item = Item {
         seq: event.seq,
-        id: event.id,
+        id,
         time,
         received_at: event.received_at,
         source: event.source.clone(),
         format: event.format,
         payload: 0..0,
     };
-    batch.push(item, event.line);
+    batch.push(item, line);
 }

@@ -81,9 +81,9 @@ pub struct Refused {
     pub offset: u64,
     /// Length of all that was refused, bytes; `bytes` may hold only its beginning.
     pub len: u64,
-    /// BLAKE3 of all that was refused.
+    /// BLAKE3 of all that was refused; of what is withheld a keyed one, or zeros without a key.
     pub hash: [u8; 32],
-    /// The refused bytes, at most [`REFUSED_BYTES_MAX`].
+    /// The refused bytes, at most [`REFUSED_BYTES_MAX`]; none where a redaction policy withholds them.
     pub bytes: Vec<u8>,
     /// One line saying what was wrong, with nothing of the input in it.
     pub detail: String,
@@ -121,6 +121,8 @@ pub enum Reason {
     DocumentTooLong,
     /// The decoder panicked on it.
     DecoderPanic,
+    /// An event that could not be redacted for certain.
+    Unredactable,
     /// The archive is damaged or expands beyond the ratio or size limit.
     Archive,
     /// Bytes found behind the last whole block when a segment was opened.
@@ -130,7 +132,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::NotAnObject,
         Reason::Malformed,
         Reason::LineTooLong,
@@ -138,6 +140,7 @@ impl Reason {
         Reason::TooDeep,
         Reason::DocumentTooLong,
         Reason::DecoderPanic,
+        Reason::Unredactable,
         Reason::Archive,
         Reason::TornTail,
         Reason::Undeliverable,
@@ -152,6 +155,7 @@ impl Reason {
             Reason::TooDeep => "too_deep",
             Reason::DocumentTooLong => "document_too_long",
             Reason::DecoderPanic => "decoder_panic",
+            Reason::Unredactable => "unredactable",
             Reason::Archive => "archive",
             Reason::TornTail => "torn_tail",
             Reason::Undeliverable => "undeliverable",

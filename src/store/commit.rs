@@ -82,10 +82,15 @@ impl Committer {
         self.known.resize(batch.ids.len(), false);
         let view = self.shared.view();
         if view.generation != generation {
-            view.mark_sealed(generation, &batch.ids, &batch.identity_hours, &mut self.known, &mut self.cache)?;
+            for ids in [&batch.ids[..], batch.other_ids()].into_iter().filter(|ids| !ids.is_empty()) {
+                view.mark_sealed(generation, ids, &batch.identity_hours, &mut self.known, &mut self.cache)?;
+            }
         }
         for live in &view.live {
             live.read().index.mark_known(&batch.ids, &mut self.known);
+            if !batch.other_ids().is_empty() {
+                live.read().index.mark_known(batch.other_ids(), &mut self.known);
+            }
         }
         if self.known.contains(&true) {
             self.known.iter_mut().for_each(|known| *known = !*known);

@@ -35,6 +35,7 @@ use crate::journal::block::Checkpoints;
 use crate::journal::fs::{Fs, Pool};
 use crate::journal::log::Log;
 use crate::journal::{fs::File, segment};
+use crate::redact;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -141,6 +142,8 @@ pub(crate) struct Shared {
     pub schemas: Schemas,
     /// Where addresses are, for everything that decodes lines of this store.
     pub places: geoip::Handle,
+    /// What must not be stored, or must not leave.
+    pub privacy: redact::Handle,
     history: OnceLock<History>,
 }
 
@@ -160,7 +163,7 @@ pub struct Probes {
 
 impl Shared {
     pub fn batcher(&self) -> Batcher {
-        Batcher::with_places(self.places.clone())
+        Batcher::with_places(self.places.clone()).with_privacy(self.privacy.clone())
     }
 
     pub fn view(&self) -> Arc<View> {
@@ -208,6 +211,11 @@ impl Store {
     /// The databases that tell where addresses are.
     pub fn places(&self) -> &geoip::Handle {
         &self.0.places
+    }
+
+    /// What must not be stored, or must not leave: nothing, until somebody says.
+    pub fn privacy(&self) -> &redact::Handle {
+        &self.0.privacy
     }
 
     /// What decodes lines of this store: as they are indexed from now on.

@@ -99,6 +99,7 @@ pub fn open(
         carried: Mutex::default(),
         schemas,
         places,
+        privacy: crate::redact::Handle::default(),
         history: OnceLock::new(),
     });
     let mut parts = open_journal(shared, committed, now, progress)?;

@@ -32,7 +32,7 @@ pub struct QuarantineRecord {
     pub offset: u64,
     /// Length of all that was refused, bytes.
     pub len: u64,
-    /// BLAKE3 of all that was refused, hexadecimal.
+    /// BLAKE3 of all that was refused, hexadecimal; of what a redaction policy withholds a keyed one, or nothing.
     pub blake3: String,
     /// What was refused, or its beginning when it was longer than `kept`: as text, or in hexadecimal when it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,8 +59,10 @@ pub struct Undelivered {
 
 impl QuarantineRecord {
     pub fn new(refused: &Refused, source: &str, format: &str, path: &str, received_at: Micros) -> QuarantineRecord {
-        let text = std::str::from_utf8(&refused.bytes).ok().map(str::to_owned);
-        let hex_bytes = text.is_none().then(|| hex(&refused.bytes));
+        // Withheld by a redaction policy.
+        let is_withheld = refused.bytes.is_empty() && refused.len > 0;
+        let text = std::str::from_utf8(&refused.bytes).ok().filter(|_| !is_withheld).map(str::to_owned);
+        let hex_bytes = (text.is_none() && !is_withheld).then(|| hex(&refused.bytes));
         QuarantineRecord {
             timestamp: time::format(received_at),
             reason: refused.reason,
@@ -70,7 +72,7 @@ impl QuarantineRecord {
             path: path.into(),
             offset: refused.offset,
             len: refused.len,
-            blake3: hex(&refused.hash),
+            blake3: if is_withheld && refused.hash == [0; 32] { String::new() } else { hex(&refused.hash) },
             text,
             hex: hex_bytes,
             kept: refused.bytes.len() as u64,
@@ -108,7 +110,11 @@ impl QuarantineRecord {
 }
 
 fn key(blake3: &str, len: u64, path: &str, offset: u64, reason: Reason) -> EventId {
-    if len > 0 { EventId::of_line(blake3.as_bytes()) } else { EventId::of_line(format!("{path}\n{offset}\n{}", reason.name()).as_bytes()) }
+    if len > 0 && !blake3.is_empty() {
+        EventId::of_line(blake3.as_bytes())
+    } else {
+        EventId::of_line(format!("{path}\n{offset}\n{}", reason.name()).as_bytes())
+    }
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

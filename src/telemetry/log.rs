@@ -109,6 +109,8 @@ impl Log {
             // Empty unless RUST_BACKTRACE asks for it.
             let backtrace = std::backtrace::Backtrace::capture();
             let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+            // Messages of the library's panics quote texts.
+            let message = if crate::redact::is_private() { Some("(withheld: a redaction policy is in force)") } else { message };
             slog_scope::with_logger(|logger| {
                 slog::error!(logger, "panicked: {}", message.unwrap_or("(no message)"); "event.dataset" => "honeyguide.panic",
                     "place" => place, "thread" => thread.name().unwrap_or_default(),
