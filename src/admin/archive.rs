@@ -66,16 +66,22 @@ struct Table {
     query: String,
     #[serde(default)]
     limit: Option<u64>,
+    /// As they may leave, by the policy in force.
+    #[serde(default)]
+    redact: bool,
 }
 
 /// The events that match, as Parquet.
 async fn parquet(admin: web::Data<Admin>, asked: web::Query<Table>) -> Result<HttpResponse, Problem> {
-    let Table { query: text, limit } = asked.into_inner();
+    let Table { query: text, limit, redact } = asked.into_inner();
     let query = Query::parse(&text, time::now()).map_err(|error| Problem::bad_query(&error))?;
     let store = admin.engine.store().clone();
+    // Clear text for somebody who asked for none would be worse than no answer.
+    let nothing = || Problem::bad_request(&"the daemon's configuration has no [[redact]], which says what to redact");
+    let policy = if redact { Some(store.privacy().policy().ok_or_else(nothing)?) } else { None };
     let mut answer = stream::lines(&admin, move |lines| {
         let out = Into(|bytes: &[u8]| if lines.bytes(bytes).is_break() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) });
-        export(&store, &text, &query, limit.unwrap_or(u64::MAX), out).map_err(|error| Problem::failed(&error))?;
+        export(&store, (&text, &query), limit.unwrap_or(u64::MAX), policy.as_deref(), out).map_err(|error| Problem::failed(&error))?;
         Ok(())
     })
     .await?;

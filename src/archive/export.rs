@@ -5,7 +5,8 @@
 use super::parquet::{WriteError, Writer, key};
 use crate::events::Micros;
 use crate::index::query::Query;
-use crate::store::{Found, JournalReader, Missing, Store};
+use crate::redact::{Policy, Redactor, Subject};
+use crate::store::{Found, JournalReader, Missing, Store, StoredEvent};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 
@@ -17,10 +18,16 @@ pub struct Exported {
     pub unreadable: u64,
 }
 
-/// Writes the first `limit` events of the journal that match.
-pub fn export<W: Write + Send>(store: &Store, text: &str, query: &Query, limit: u64, out: W) -> Result<(W, Exported), WriteError> {
+/// Writes the first `limit` events of the journal that match, as a policy lets them leave.
+pub fn export<W: Write + Send>(
+    store: &Store,
+    (text, query): (&str, &Query),
+    limit: u64,
+    policy: Option<&Policy>,
+    out: W,
+) -> Result<(W, Exported), WriteError> {
     let mut writer = Writer::new(out)?;
-    let mut exported = Exported::default();
+    let (mut exported, mut redactor) = (Exported::default(), Redactor::default());
     // Retention may take the first blocks while this begins; the reader says so and goes on.
     let from = store.first_seq().max(query.since.map_or(Ok(0), |since| store.seq_at(since))?);
     let (mut reader, mut batcher) = (JournalReader::new(store.clone(), from), store.batcher());
@@ -42,7 +49,13 @@ pub fn export<W: Write + Send>(store: &Store, text: &str, query: &Query, limit: 
         // A line that its decoder does not read any more has no terms: it matches what asks for none.
         let found = if time.is_some() { found } else { 0 };
         if query.condition.holds(found) && query.covers(time.unwrap_or(event.received_at)) {
-            writer.push(&event)?;
+            match policy {
+                None => writer.push(&event)?,
+                Some(policy) => {
+                    let line = redactor.leaving(policy, Subject { source: event.source, format: event.format }, event.line);
+                    writer.push(&StoredEvent { line: &line, ..event })?;
+                }
+            }
             exported.events += 1;
         }
         reader.advance();

@@ -19,7 +19,7 @@ pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> an
     let request = SearchRequest { query: args.query.join(" "), limit: args.limit(), newest: args.newest };
     let begin = Begin::read(&request, args.cursor.as_deref(), time::now()).map_err(|error| Usage(error.to_string()))?;
     if let Some(file) = &args.out {
-        return archive::export(&request, file, context, out);
+        return archive::export(&request, args.redact, file, context, out);
     }
     if args.explain {
         return explain(args, &request, begin, context, &settings, out);

@@ -1,7 +1,9 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::archive::ArchiveOptions;
 use super::file::{Fragment, Given, Problem, Values};
-use super::groups::{Admin, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Root, Source, Supervision};
+use super::groups::{
+    Admin, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Root, Source, Supervision,
+};
 use super::key::{Group, Key, Origin, Place, Value};
 use super::privacy::PrivacySettings;
 use super::sinks::SinkSettings;

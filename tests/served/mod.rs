@@ -6,8 +6,8 @@ use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
 use honeyguide::cli::{
-    archive, clusters, count, distinct, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top,
-    verify,
+    archive, clusters, count, distinct, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session, sinks,
+    status, top, verify,
 };
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
