@@ -6,6 +6,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod enrich;
 pub mod events;
 pub mod extract;
 pub mod geoip;

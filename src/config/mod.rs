@@ -3,6 +3,7 @@
 //! [`groups`] holds every option once. A file is checked as a whole before anything is opened: unknown keys, wrong types
 //! and values that cannot work are all told at once, each with its line and what to write instead.
 pub mod bytes;
+pub mod enrichers;
 pub mod file;
 pub mod groups;
 pub mod key;
@@ -11,6 +12,7 @@ pub mod settings;
 pub mod sinks;
 pub mod template;
 
+pub use enrichers::EnricherSettings;
 pub use file::{Fragment, Problem};
 pub use groups::{GROUPS, Journal, Limits, Supervision};
 pub use key::{Origin, Place};

@@ -1,4 +1,5 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
+use super::enrichers::EnricherSettings;
 use super::file::{Fragment, Given, Problem, Values};
 use super::groups::{Admin, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
@@ -30,6 +31,7 @@ pub struct Settings {
     pub formats: Vec<Format>,
     pub sources: Vec<SourceSettings>,
     pub sinks: Vec<SinkSettings>,
+    pub enrichers: Vec<EnricherSettings>,
     /// Who scores chats besides the rules.
     pub model: Option<ModelEndpoint>,
     pub model_timeout: Duration,
@@ -172,6 +174,7 @@ impl Settings {
         let formats = check.formats(fragment.tables("format"));
         let sources = check.sources(fragment.tables("source"), &formats);
         let sinks = check.sinks(fragment.tables("sink"));
+        let enrichers = check.enrichers(fragment.tables("enricher"));
         let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
         let model = check.model(&fragment, &table);
         let model_timeout = Duration::from_millis(table.timeout_ms);
@@ -187,6 +190,7 @@ impl Settings {
                 formats,
                 sources,
                 sinks,
+                enrichers,
                 model,
                 model_timeout,
                 lists,
@@ -235,6 +239,11 @@ impl Settings {
     /// Where a sink was configured: parallel to `sinks`.
     pub fn sink_places(&self) -> impl Iterator<Item = &Place> {
         self.fragment.tables("sink").iter().map(|(place, _)| place)
+    }
+
+    /// Where an enricher was configured: parallel to `enrichers`.
+    pub fn enricher_places(&self) -> impl Iterator<Item = &Place> {
+        self.fragment.tables("enricher").iter().map(|(place, _)| place)
     }
 }
 

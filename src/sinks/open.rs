@@ -78,7 +78,7 @@ fn http_settings(settings: &SinkSettings, receiver: &HttpReceiver) -> Result<Htt
 }
 
 /// The text in a secret's file, without the newline at its end.
-fn secret(path: &Path) -> Result<Secret, String> {
+pub(crate) fn secret(path: &Path) -> Result<Secret, String> {
     let shown = || printable(&path.to_string_lossy()).into_owned();
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut text));
