@@ -7,6 +7,7 @@ pub mod access;
 pub mod problem;
 
 pub(crate) mod changes;
+pub(crate) mod enrich;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
@@ -168,6 +169,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(changes::routes)
                     .configure(sinks::routes)
                     .configure(geoip::routes)
+                    .configure(enrich::routes)
                     .default_service(web::to(not_found)),
             )
             .default_service(web::to(not_found))

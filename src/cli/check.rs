@@ -53,6 +53,7 @@ struct Report {
     formats: Vec<&'static str>,
     sources: Vec<SourceReport>,
     sinks: Vec<SinkReport>,
+    enrichers: Vec<EnricherReport>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -91,6 +92,20 @@ struct SinkReport {
     start: &'static str,
     may_lose: bool,
     /// What would keep it from delivering, as things are now, and secrets that others can read.
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct EnricherReport {
+    name: String,
+    r#type: &'static str,
+    set_in: String,
+    /// URL, with nothing secret in it.
+    place: String,
+    kinds: Vec<&'static str>,
+    quota_per_minute: u32,
+    quota_per_day: u32,
+    /// What would keep it from being asked, as things are now, and keys that others can read.
     problems: Vec<String>,
 }
 
@@ -144,6 +159,7 @@ impl Report {
         });
         let sources = settings.sources.iter().zip(settings.source_places());
         let sinks = settings.sinks.iter().zip(settings.sink_places());
+        let enrichers = settings.enrichers.iter().zip(settings.enricher_places());
         Report {
             valid: true,
             config: settings.file.clone(),
@@ -157,6 +173,7 @@ impl Report {
             formats: settings.formats.iter().map(|format| format.name()).collect(),
             sources: sources.map(|(source, place)| SourceReport::of(source, &place.to_string())).collect(),
             sinks: sinks.map(|(sink, place)| SinkReport::of(sink, place.to_string())).collect(),
+            enrichers: enrichers.map(|(enricher, place)| EnricherReport::of(enricher, place.to_string())).collect(),
             obstacles,
         }
     }
@@ -201,6 +218,9 @@ impl Report {
         for sink in &self.sinks {
             sink.render(&mut text, output);
         }
+        for enricher in &self.enrichers {
+            enricher.render(&mut text, output);
+        }
         text.push('\n');
         for obstacle in &self.obstacles {
             let _ = writeln!(text, "{}", output.paint(Colour::Bad, &format!("run would refuse to start: {}", escape(obstacle))));
@@ -242,6 +262,35 @@ impl SinkReport {
         let what = self.filter.as_deref().map_or("all events".to_owned(), |filter| format!("events that match {}", escape(filter)));
         let lose = if self.may_lose { "; retention does not wait for it" } else { "" };
         let _ = writeln!(text, "  {what}, from the {} when first seen{lose}", self.start);
+        for problem in &self.problems {
+            let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
+        }
+    }
+}
+
+impl EnricherReport {
+    fn of(enricher: &config::EnricherSettings, set_in: String) -> EnricherReport {
+        let mut problems: Vec<String> = enricher.api_key_file.iter().filter_map(|file| secret_problem(file)).collect();
+        let ca_file = enricher.ca_file.as_deref();
+        problems.extend(ca_file.filter(|file| access(*file, AccessFlags::R_OK).is_err()).map(unreadable));
+        EnricherReport {
+            name: enricher.name.to_string(),
+            r#type: enricher.service.name(),
+            set_in,
+            place: crate::sinks::http::shown(&enricher.url),
+            kinds: enricher.kinds.iter().map(|kind| kind.name()).collect(),
+            quota_per_minute: enricher.quota.per_minute,
+            quota_per_day: enricher.quota.per_day,
+            problems,
+        }
+    }
+
+    fn render(&self, text: &mut String, output: &Output) {
+        let head = output.paint(Colour::Strong, &format!("enricher {}", self.name));
+        let _ = writeln!(text, "\n{head}  {}, {}", self.r#type, escape(&self.set_in));
+        let _ = writeln!(text, "  {}", escape(&self.place));
+        let quota = format!("at most {} a minute, {} a day", self.quota_per_minute, self.quota_per_day);
+        let _ = writeln!(text, "  asked about {}, when told to; {quota}", self.kinds.join(", "));
         for problem in &self.problems {
             let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
         }

@@ -6,7 +6,8 @@ use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
 use honeyguide::cli::{
-    count, distinct, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top, verify,
+    count, distinct, enrich, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session, sinks, status, top,
+    verify,
 };
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
@@ -74,6 +75,8 @@ impl Home {
             Command::Distinct(args) => distinct::answer(args, &context, &mut out),
             Command::New(args) => new::answer(args, &context, &mut out),
             Command::Indicators(args) => indicators::answer(args, &context, &mut out),
+            Command::Enrich(args) => enrich::answer(args, &context, &mut out),
+            Command::Enrichers => enrich::list_answer(&context, &mut out),
             Command::Session(args) => session::answer(args, &context, &mut out),
             Command::Status => status::answer(&context, &mut out),
             Command::Verify => verify::answer(&context, &mut out),
