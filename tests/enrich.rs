@@ -506,7 +506,7 @@ fn commands_say_the_same_with_a_daemon_and_without_and_show_asks_nobody() {
     assert_eq!((&without.0["flagged_by"], &without.1[0]["summary"]), (&json!(["vt"]), &json!("9 of 90 engines")));
     let reasons = without.0["reasons"].as_array().and_then(|reasons| reasons.last()).cloned();
     assert_eq!(reasons, Some(json!("+15 malicious by vt")));
-    assert!(home.expect(Exit::Done, &["indicators", "list"]).contains("malicious by vt"));
+    assert!(home.expect(Exit::Done, &["indicators", "show", "185.220.101.1"]).contains("; +15 malicious by vt"));
     assert_eq!(service.asked().len(), 1);
     for words in [["enrich", "root"], ["enrich", "a b"]] {
         assert!(home.fails(&words).to_string().contains("nothing others can be asked about"));

@@ -205,9 +205,9 @@ groups! {
     /// kept, so that nothing is asked twice. What they are sent, and what never: ops/ENRICHMENT.md.
     Enricher "enricher" required {
         /// Short name, as of a source: answers and quotas are kept under it.
-        name: String = "\"virustotal\"" required, Kind::Text { none: None }, Reload;
+        name: String = "\"greynoise\"" required, Kind::Text { none: None }, Reload;
         /// Whose shape it has: "virustotal", "abuseipdb", "greynoise" (Community), "urlhaus", or "hook", a service of your own.
-        r#type: String = "\"virustotal\"" required, Kind::Choice(&["virustotal", "abuseipdb", "greynoise", "urlhaus", "hook"]), Reload;
+        r#type: String = "\"greynoise\"" required, Kind::Choice(&["virustotal", "abuseipdb", "greynoise", "urlhaus", "hook"]), Reload;
         /// Where it is asked: "default" is the service's own address. With https://; http:// only to addresses in `allow_private`.
         url: Option<String> = "\"default\"", Kind::Text { none: Some("default") }, Reload;
         /// File with the key, readable by the daemon's user only. "greynoise" and "hook" also do without.

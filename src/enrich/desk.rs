@@ -427,7 +427,10 @@ impl Drop for Desk {
     fn drop(&mut self) {
         for enricher in &self.setup().enrichers {
             // What requests changed is written already; hits are but a figure.
-            let _ = self.state.put_enricher(enricher.settings.name.as_str(), &enricher.progress().standing, false);
+            let (name, standing) = (enricher.settings.name.as_str(), enricher.progress().standing.clone());
+            if self.state.enricher(name) != standing {
+                let _ = self.state.put_enricher(name, &standing, false);
+            }
         }
     }
 }

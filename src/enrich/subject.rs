@@ -2,7 +2,7 @@
 //! written it is asked for once.
 use crate::events::Field;
 use crate::indicators::defang::refang;
-use crate::indicators::lists::{Judged, Lists};
+use crate::indicators::lists::{Judged, Lists, RESERVED, SPECIAL_NAMES};
 use std::fmt;
 use std::net::IpAddr;
 use url::{Host, Url};
@@ -87,7 +87,12 @@ impl Subject {
         };
         match lists.judge(kind, &self.value) {
             Judged::Harmless(list) => Some(list),
-            Judged::Denied | Judged::Unlisted => None,
+            Judged::Unlisted => None,
+            // Whose a private address is does not change by denying it.
+            Judged::Denied => match Lists::default().judge(kind, &self.value) {
+                Judged::Harmless(list @ (RESERVED | SPECIAL_NAMES)) => Some(list),
+                _ => None,
+            },
         }
     }
 }
@@ -145,7 +150,7 @@ fn url(value: &str) -> Option<Subject> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicators::lists::{Entry, OWN, RESERVED, SOFTWARE_HOSTS, SPECIAL_NAMES};
+    use crate::indicators::lists::{Entry, OWN, SOFTWARE_HOSTS};
 
     fn told(subject: Option<Subject>) -> String {
         subject.map_or_else(|| "-".to_owned(), |subject| format!("{} {}", subject.kind, subject.value))
@@ -213,6 +218,10 @@ mod tests {
             ("evil.top", None),
         ] {
             assert_eq!(Subject::recognise(written).unwrap().withheld(&lists), expected, "{written}");
+        }
+        let lists = Lists { deny: ["10.0.0.0/8", "*.local", "github.com"].map(|text| Entry::parse(text).unwrap()).into(), ..lists };
+        for (written, expected) in [("10.1.2.3", Some(RESERVED)), ("printer.local", Some(SPECIAL_NAMES)), ("github.com", None)] {
+            assert_eq!(Subject::recognise(written).unwrap().withheld(&lists), expected, "{written}, though it is denied");
         }
     }
 }
