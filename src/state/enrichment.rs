@@ -215,6 +215,16 @@ mod tests {
     }
 
     #[test]
+    fn version_one_of_a_standing_keeps_its_bytes() {
+        let (mut standing, day) = (Standing::default(), 86_400_000_000_i64);
+        standing.admit(Quota { per_minute: 1, per_day: 1 }, day).unwrap();
+        let bytes = codec::encode(&standing);
+        let (day_and_used, one) = ([1, 0, 0, 0, 1, 0, 0, 0], 1u64.to_le_bytes());
+        let golden = [&[1][..], &day_and_used, &one, &day.to_le_bytes(), &[0; 16], &one, &[0; 8]].concat();
+        assert_eq!(bytes[..bytes.len() - 4], golden);
+    }
+
+    #[test]
     fn the_longest_answer_there_can_be_is_no_blob() {
         let long = "\u{20ac}".repeat(10_000);
         let labels: Vec<String> = (0..100).map(|number| format!("{number}{long}")).collect();
