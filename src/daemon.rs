@@ -8,6 +8,7 @@ use crate::actors::metrics::Observed;
 use crate::actors::supervised::{Budget, Policy, start};
 use crate::actors::supervisor::{Drain, Release, Reload, SupervisorActor, SupervisorConfig, retention_plan};
 use crate::config::{self, Settings};
+use crate::enrich::Desk;
 use crate::events::time;
 use crate::journal::fs::RealFs;
 use crate::os::lock::DataDirLock;
@@ -166,6 +167,8 @@ pub struct Engine {
     pub supervisor: Addr<SupervisorActor>,
     pub observed: Observed,
     pub state: Arc<State>,
+    /// Asks other services about values.
+    pub enrichment: Arc<Desk>,
     pub settings: watch::Sender<Settings>,
     pub started: Instant,
     pub budget: Budget,
@@ -200,6 +203,7 @@ impl Engine {
         };
         let budget = Budget::new(policy(&settings), telemetry);
         let (settings_sender, _) = watch::channel(settings.clone());
+        let enrichment = Arc::new(Desk::new(state.clone(), &settings, observed.telemetry.clone()));
         let config = SupervisorConfig {
             settings,
             parts,
@@ -211,7 +215,7 @@ impl Engine {
         };
         let supervisor = SupervisorActor::new(config);
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
-        Engine { supervisor, observed, state, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
+        Engine { supervisor, observed, state, enrichment, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {
@@ -259,6 +263,7 @@ impl Engine {
                     needs_restart: &needs_restart.join(", "),
                 });
                 self.supervisor.do_send(Reload(settings.clone()));
+                self.enrichment.configure(&settings);
                 self.settings.send_replace(settings);
             }
         }

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod enrich;
 pub mod events;
 pub mod extract;
 pub mod geoip;

@@ -2,17 +2,18 @@
 use super::Admin;
 use super::problem::Problem;
 use super::stream;
+use crate::enrich::Desk;
 use crate::events::time;
 use crate::indicators::known::{self, Known};
 use crate::indicators::lists::Lists;
 use crate::indicators::{self};
 use crate::os::memory;
-use crate::service::dossier::dossier;
+use crate::service::dossier::{Dossier, dossier};
 use crate::service::indicators::{Asked, list};
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// When nobody says how many.
 const LIMIT_DEFAULT: usize = 50;
@@ -49,14 +50,21 @@ fn lists_of(admin: &Admin) -> (Lists, PathBuf) {
     (settings.lists.clone(), known::directory(&settings.data_dir))
 }
 
+/// Outside lists, and what enrichers have said.
+fn known(directory: &Path, desk: &Desk) -> Result<Known, Problem> {
+    let known = Known::open(directory).map_err(|error| Problem::failed(&error))?;
+    Ok(known.with_flagged(desk.flagged().map_err(|error| Problem::failed(&error))?))
+}
+
 /// Indicators, the highest scores first, and how many more there are.
 async fn indicators(admin: web::Data<Admin>, wanted: web::Query<Wanted>) -> Result<HttpResponse, Problem> {
     let Wanted { kind, since, until, min_count, min_score, sensor, hostile, limit } = wanted.into_inner();
     let kinds = indicators::kinds_called(&kind).map_err(|error| Problem::bad_request(&error))?;
     let asked = Asked { kinds, since, until, min_count, min_score, sensor, hostile, limit };
     let (store, now, (lists, directory)) = (admin.engine.store().clone(), time::now(), lists_of(&admin));
+    let desk = admin.engine.enrichment.clone();
     let body = stream::one(&admin, move || {
-        let known = Known::open(&directory).map_err(|error| Problem::failed(&error))?;
+        let known = known(&directory, &desk)?;
         let listed = list(&store.answers(), &asked, (&lists, &known), now)?;
         let body = serde_json::to_vec(&listed).map_err(|error| Problem::failed(&error))?;
         drop(listed);
@@ -75,9 +83,11 @@ struct One {
 /// All that is known of a value.
 async fn show(admin: web::Data<Admin>, one: web::Query<One>) -> Result<HttpResponse, Problem> {
     let (store, now, (lists, directory)) = (admin.engine.store().clone(), time::now(), lists_of(&admin));
+    let desk = admin.engine.enrichment.clone();
     let told = stream::one(&admin, move || {
-        let known = Known::open(&directory).map_err(|error| Problem::failed(&error))?;
-        Ok(dossier(&store, &one.value, (&lists, &known), now)?)
+        let known = known(&directory, &desk)?;
+        let told = dossier(&store, &one.value, (&lists, &known), now)?;
+        Ok(Dossier { verdicts: desk.cached(&told.value), ..told })
     });
     Ok(HttpResponse::Ok().json(told.await?))
 }

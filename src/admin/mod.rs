@@ -8,6 +8,7 @@ pub mod problem;
 
 pub(crate) mod archive;
 pub(crate) mod changes;
+pub(crate) mod enrich;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
@@ -170,6 +171,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(sinks::routes)
                     .configure(geoip::routes)
                     .configure(archive::routes)
+                    .configure(enrich::routes)
                     .default_service(web::to(not_found)),
             )
             .default_service(web::to(not_found))

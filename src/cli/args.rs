@@ -108,6 +108,17 @@ Examples:
     New(New),
     /// List what attackers used, scored; export it for firewalls and for others
     Indicators(Indicators),
+    /// Ask other services what they know of a hash, an address, a name or a URL, each once
+    Enrich(Enrich),
+    /// Show the services that can be asked: what is left of their quotas, and which is left alone
+    #[command(after_long_help = "\
+Services are configured as [[enricher]]; which there are, what they are sent and what never: ops/ENRICHMENT.md. Quotas are counted here, \
+across restarts; keys are not shown. A service that fails, or says that it is asked too often, is left alone for a while.
+
+Examples:
+  honeyguide enrichers
+  honeyguide enrichers --json | jq -r '.[] | select(.state != \"ready\") | .name'")]
+    Enrichers,
     /// Show the fields events were seen with, their types, and where those changed
     Schema(Schema),
     /// Tell what happened in one session
@@ -1066,6 +1077,39 @@ pub enum IndicatorsForm {
 
 fn indicator_kind(name: &str) -> Result<Field, String> {
     indicators::kinds_called(name)?.pop().ok_or_else(|| "name a kind".to_owned())
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Values may be written so that they lead nowhere (hxxp://evil[.]com). Each goes to every [[enricher]] that answers its kind; URLs only to \
+those whose `kinds` name them. An answer is kept (ttl_hours, unknown_ttl_hours), so the same value asked a thousand times costs one request. \
+Never sent to anybody: private and reserved addresses, and what is on your own lists or on those that are compiled in.
+
+When a quota of a minute is used up, the command waits. Behind a quota of a day, or while a service is left alone, kept answers are told \
+and marked as stale; what could not be asked is told at the end, and the exit code is then 3. With --json one object a line.
+
+Examples:
+  honeyguide enrich 198.51.100.7
+  honeyguide enrich 'hxxp://evil[.]example/x.sh' evil.example --with urlhaus
+  honeyguide enrich --refresh d41d8cd98f00b204e9800998ecf8427e
+  honeyguide indicators list --kind shasum --raw --json | jq -r '.[].value' | honeyguide enrich - --no-wait --json
+  honeyguide enrich --cached evil.example --json | jq -r '.answers[].verdict'")]
+pub struct Enrich {
+    /// Hashes, addresses, domain names, URLs; or - to read them from standard input, one a line
+    #[arg(value_name = "VALUE", required = true)]
+    pub values: Vec<String>,
+    /// Ask only this one; may be given again [default: all that answer such values]
+    #[arg(long, value_name = "NAME")]
+    pub with: Vec<String>,
+    /// Ask again although an answer is kept
+    #[arg(long, conflicts_with = "cached")]
+    pub refresh: bool,
+    /// Ask nobody: tell what is kept
+    #[arg(long)]
+    pub cached: bool,
+    /// Do not wait for the quota of a minute
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 #[derive(Args, Debug)]

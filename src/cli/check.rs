@@ -59,6 +59,7 @@ struct Report {
     /// What is redacted, a line for each rule; and what is wrong with the key.
     redaction: Vec<String>,
     redaction_problems: Vec<String>,
+    enrichers: Vec<EnricherReport>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -106,6 +107,20 @@ struct ArchiveReport {
     to: String,
     formats: Vec<&'static str>,
     /// What would keep it from archiving, and so retention from removing, as things are now; nothing is asked of S3.
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct EnricherReport {
+    name: String,
+    r#type: &'static str,
+    set_in: String,
+    /// URL, with nothing secret in it.
+    place: String,
+    kinds: Vec<&'static str>,
+    quota_per_minute: u32,
+    quota_per_day: u32,
+    /// What would keep it from being asked, as things are now, and keys that others can read.
     problems: Vec<String>,
 }
 
@@ -159,6 +174,7 @@ impl Report {
         });
         let sources = settings.sources.iter().zip(settings.source_places());
         let sinks = settings.sinks.iter().zip(settings.sink_places());
+        let enrichers = settings.enrichers.iter().zip(settings.enricher_places());
         Report {
             valid: true,
             config: settings.file.clone(),
@@ -175,6 +191,7 @@ impl Report {
             archive: ArchiveReport::of(settings),
             redaction: settings.privacy.rules.iter().map(ToString::to_string).collect(),
             redaction_problems: redaction_problems(settings),
+            enrichers: enrichers.map(|(enricher, place)| EnricherReport::of(enricher, place.to_string())).collect(),
             obstacles,
         }
     }
@@ -227,6 +244,9 @@ impl Report {
         }
         if let Some(archive) = &self.archive {
             archive.render(&mut text, output);
+        }
+        for enricher in &self.enrichers {
+            enricher.render(&mut text, output);
         }
         text.push('\n');
         for obstacle in &self.obstacles {
@@ -291,6 +311,35 @@ impl ArchiveReport {
         for problem in &self.problems {
             let told = format!("{}; retention removes nothing until it works", escape(problem));
             let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &told));
+        }
+    }
+}
+
+impl EnricherReport {
+    fn of(enricher: &config::EnricherSettings, set_in: String) -> EnricherReport {
+        let mut problems: Vec<String> = enricher.api_key_file.iter().filter_map(|file| secret_problem(file)).collect();
+        let ca_file = enricher.ca_file.as_deref();
+        problems.extend(ca_file.filter(|file| access(*file, AccessFlags::R_OK).is_err()).map(unreadable));
+        EnricherReport {
+            name: enricher.name.to_string(),
+            r#type: enricher.service.name(),
+            set_in,
+            place: crate::sinks::http::shown(&enricher.url),
+            kinds: enricher.kinds.iter().map(|kind| kind.name()).collect(),
+            quota_per_minute: enricher.quota.per_minute,
+            quota_per_day: enricher.quota.per_day,
+            problems,
+        }
+    }
+
+    fn render(&self, text: &mut String, output: &Output) {
+        let head = output.paint(Colour::Strong, &format!("enricher {}", self.name));
+        let _ = writeln!(text, "\n{head}  {}, {}", self.r#type, escape(&self.set_in));
+        let _ = writeln!(text, "  {}", escape(&self.place));
+        let quota = format!("at most {} a minute, {} a day", self.quota_per_minute, self.quota_per_day);
+        let _ = writeln!(text, "  asked about {}, when told to; {quota}", self.kinds.join(", "));
+        for problem in &self.problems {
+            let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
         }
     }
 }

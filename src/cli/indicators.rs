@@ -4,9 +4,10 @@ use super::client::Target;
 use super::context::{Context, Exit, Usage};
 use super::redacting::Redacting;
 use super::terminal::{Align, Colour, Output, Table, escape};
-use super::{format, print};
+use super::{enrich, format, print};
 use crate::config::Settings;
 use crate::config::SourceName;
+use crate::enrich::Desk;
 use crate::events::{Micros, time};
 use crate::indicators::defang::defang;
 use crate::indicators::known::{self, Known, LIST_BYTES_MAX};
@@ -40,7 +41,7 @@ fn find(asked: Asked, settings: &Settings, now: Micros) -> anyhow::Result<Listed
     let client = match Target::find(settings)? {
         Target::Daemon(client) => client,
         Target::Local(open) => {
-            let known = known(settings)?;
+            let known = known(settings, &enrich::desk(settings, &open))?;
             return Ok(list(&open.store.answers(), &asked, (&settings.lists, &known), now)?);
         }
     };
@@ -57,8 +58,9 @@ fn find(asked: Asked, settings: &Settings, now: Micros) -> anyhow::Result<Listed
     client.get(&["api", "v1", "indicators"], &parameters, None)
 }
 
-fn known(settings: &Settings) -> anyhow::Result<Known> {
-    Known::open(&known::directory(&settings.data_dir)).context("cannot open the outside lists")
+fn known(settings: &Settings, desk: &Desk) -> anyhow::Result<Known> {
+    let known = Known::open(&known::directory(&settings.data_dir)).context("cannot open the outside lists")?;
+    Ok(known.with_flagged(desk.flagged()?))
 }
 
 fn asked(filter: &IndicatorFilter, hostile: bool, limit: usize) -> Asked {
@@ -103,6 +105,7 @@ fn table(indicators: &[Indicator], raw: bool, output: &Output) -> String {
         let note = match (&row.warning, row.expired) {
             (Some(list), _) => format!("list: {list}"),
             (None, true) => "expired".to_owned(),
+            (None, false) if !row.flagged_by.is_empty() => format!("malicious by {}", row.flagged_by.join(", ")),
             (None, false) if !row.known_in.is_empty() => format!("known in {}", row.known_in.join(", ")),
             (None, false) => String::new(),
         };
@@ -202,7 +205,11 @@ fn feed(indicators: &[Indicator], directory: &Path) -> anyhow::Result<u64> {
 fn shown(value: &str, settings: &Settings, context: &Context, now: Micros, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let told: Dossier = match Target::find(settings)? {
         Target::Daemon(client) => client.get(&["api", "v1", "indicators", "show"], &[("value", value.to_owned())], None)?,
-        Target::Local(open) => dossier(&open.store, value, (&settings.lists, &known(settings)?), now)?,
+        Target::Local(open) => {
+            let desk = enrich::desk(settings, &open);
+            let told = dossier(&open.store, value, (&settings.lists, &known(settings, &desk)?), now)?;
+            Dossier { verdicts: desk.cached(&told.value), ..told }
+        }
     };
     if context.global.json {
         writeln!(out, "{}", format::json(&told, &context.output)?)?;
@@ -226,6 +233,10 @@ fn page(told: &Dossier, output: &Output) -> String {
         let skipped = kind.days.len().saturating_sub(ROWS_MAX);
         let days = kind.days.iter().skip(skipped).map(|(day, events)| format!("{day} {events}"));
         let _ = writeln!(page, "  by day     {}", told_of(days, kind.days.len()));
+    }
+    if !told.verdicts.is_empty() {
+        let _ = writeln!(page, "\n{}", output.paint(Colour::Strong, "what others say"));
+        page.push_str(&enrich::answers(&told.verdicts, output));
     }
     for session in &told.sessions {
         let id = escape(&session.id);

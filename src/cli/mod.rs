@@ -15,6 +15,7 @@ pub mod count;
 pub mod counted;
 pub mod demo;
 pub mod distinct;
+pub mod enrich;
 pub mod explain;
 pub mod format;
 pub mod geoip;
@@ -80,6 +81,8 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Distinct(args) => distinct::run(args, context),
         Command::New(args) => new::run(args, context),
         Command::Indicators(args) => indicators::run(args, context),
+        Command::Enrich(args) => enrich::run(args, context),
+        Command::Enrichers => enrich::list(context),
         Command::Schema(args) => schema::run(args, context),
         Command::Session(args) => session::run(args, context),
         Command::Clusters(args) => clusters::run(args, context),

@@ -331,6 +331,7 @@ impl Table {
 
 const TEMPLATE_TOTAL: &str = "{bar:24} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left  {msg}";
 const TEMPLATE_OPEN: &str = "{spinner} {binary_bytes}  {binary_bytes_per_sec}  {msg}";
+const TEMPLATE_COUNT: &str = "{spinner} {pos} done  {elapsed}  {msg}";
 
 /// A progress bar over `total` bytes on standard error, hidden when that is no terminal. Finish it with `finish_and_clear`.
 pub fn progress(total: Option<u64>) -> indicatif::ProgressBar {
@@ -345,6 +346,18 @@ pub fn progress(total: Option<u64>) -> indicatif::ProgressBar {
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
     let style = ProgressStyle::with_template(template).expect("the templates are constants, and a test parses them");
     bar.set_style(style.progress_chars("=> "));
+    bar
+}
+
+/// A count of what is done, on standard error, hidden when that is no terminal. Finish it with `finish_and_clear`.
+pub fn counter() -> indicatif::ProgressBar {
+    use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::no_length();
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
+    bar.set_style(ProgressStyle::with_template(TEMPLATE_COUNT).expect("the templates are constants, and a test parses them"));
     bar
 }
 
@@ -477,7 +490,7 @@ mod tests {
     fn progress_templates_are_valid() {
         progress(Some(10)).finish_and_clear();
         progress(None).finish_and_clear();
-        for template in [TEMPLATE_TOTAL, TEMPLATE_OPEN] {
+        for template in [TEMPLATE_TOTAL, TEMPLATE_OPEN, TEMPLATE_COUNT] {
             indicatif::ProgressStyle::with_template(template).unwrap();
         }
     }

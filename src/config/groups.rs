@@ -230,6 +230,35 @@ groups! {
         chats_open: usize = "10000", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
     }
 
+    /// Services that are asked what they know of a value, when `honeyguide enrich` is told to; one such table for each. Every answer is
+    /// kept, so that nothing is asked twice. What they are sent, and what never: ops/ENRICHMENT.md.
+    Enricher "enricher" required {
+        /// Short name, as of a source: answers and quotas are kept under it.
+        name: String = "\"greynoise\"" required, Kind::Text { none: None }, Reload;
+        /// Whose shape it has: "virustotal", "abuseipdb", "greynoise" (Community), "urlhaus", or "hook", a service of your own.
+        r#type: String = "\"greynoise\"" required, Kind::Choice(&["virustotal", "abuseipdb", "greynoise", "urlhaus", "hook"]), Reload;
+        /// Where it is asked: "default" is the service's own address. With https://; http:// only to addresses in `allow_private`.
+        url: Option<String> = "\"default\"", Kind::Text { none: Some("default") }, Reload;
+        /// File with the key, readable by the daemon's user only. "greynoise" and "hook" also do without.
+        api_key_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// What it is asked about: "hash", "address", "domain", "url"; none given: all that it answers, but no URLs, which tell more.
+        kinds: Vec<String> = "[]", Kind::List { most: 4 }, Reload;
+        /// How long an answer holds; and one that nothing is known. Older ones are told, marked as stale, only while it cannot be asked.
+        ttl_hours: u64 = "168", Kind::Number { min: 1, max: 87_600, none: None }, Reload;
+        unknown_ttl_hours: u64 = "24", Kind::Number { min: 1, max: 87_600, none: None }, Reload;
+        /// Most requests in any minute, and in a day (UTC); "default" is what the service gives away free of charge.
+        quota_per_minute: Option<usize> = "\"default\"", Kind::Number { min: 1, max: 240, none: Some("default") }, Reload;
+        quota_per_day: Option<usize> = "\"default\"", Kind::Number { min: 1, max: 10_000_000, none: Some("default") }, Reload;
+        /// A request that is not answered within this time failed.
+        timeout_seconds: u64 = "20", Kind::Number { min: 1, max: 300, none: None }, Reload;
+        /// How long it is left alone when it fails or says that it is asked too often; doubles with each failure in a row, to an hour.
+        cooldown_seconds: u64 = "60", Kind::Number { min: 1, max: 3600, none: None }, Reload;
+        /// Private addresses that the URL may lead to, as for sinks.
+        allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        /// Trust the certificates in this PEM file as well.
+        ca_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+    }
+
     /// An outside program that scores chats; what it does not answer in time, or not at all, the built-in rules score.
     /// What it is sent and has to answer is described in ops/INDICATORS.md.
     Model "model" {
@@ -299,6 +328,8 @@ groups! {
         sled_cache_bytes: u64 = "\"8 MiB\"", Kind::Bytes { min: MIB, max: GIB, none: None }, Restart;
         /// What was refused is kept up to this, and so much again of dead letters; then the oldest goes, and a log line says so.
         quarantine_bytes: u64 = "\"256 MiB\"", Kind::Bytes { min: MIB, max: TIB, none: None }, Reload;
+        /// Answers of enrichers that are kept; of more the oldest go.
+        enrichment_entries: u64 = "100000", Kind::Number { min: 1, max: 10_000_000, none: None }, Reload;
         /// Log files held open at once.
         open_files: usize = "512", Kind::Number { min: 16, max: 65_536, none: None }, Restart;
         /// Threads that decode and compress; "auto": one for each processor.

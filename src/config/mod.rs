@@ -4,6 +4,7 @@
 //! and values that cannot work are all told at once, each with its line and what to write instead.
 pub mod archive;
 pub mod bytes;
+pub mod enrichers;
 pub mod file;
 pub mod groups;
 pub mod key;
@@ -14,6 +15,7 @@ pub mod sinks;
 pub mod template;
 
 pub use archive::ArchiveOptions;
+pub use enrichers::EnricherSettings;
 pub use file::{Fragment, Problem};
 pub use groups::{GROUPS, Journal, Limits, Supervision};
 pub use key::{Origin, Place};

@@ -86,7 +86,11 @@ impl Settings {
     /// The settings after a reload: `new` where it applies in place, these elsewhere.
     pub fn reloaded(&self, new: &Settings) -> Settings {
         let journal = super::Journal { segment_bytes: self.journal.segment_bytes, ..new.journal.clone() };
-        let limits = super::Limits { quarantine_bytes: new.limits.quarantine_bytes, ..self.limits.clone() };
+        let limits = super::Limits {
+            quarantine_bytes: new.limits.quarantine_bytes,
+            enrichment_entries: new.limits.enrichment_entries,
+            ..self.limits.clone()
+        };
         let log = super::LogSettings { level: new.log.level, ..self.log.clone() };
         let mut fragment = self.fragment.clone();
         fragment.repeated = new.fragment.repeated.clone();
@@ -98,8 +102,9 @@ impl Settings {
             };
         }
         let (formats, sources, sinks) = (new.formats.clone(), new.sources.clone(), new.sinks.clone());
-        let privacy = new.privacy.clone();
-        Settings { formats, sources, sinks, privacy, journal, limits, log, fragment, ..self.clone() }
+        let (privacy, archive) = (new.privacy.clone(), new.archive.clone());
+        let (enrichers, lists) = (new.enrichers.clone(), new.lists.clone());
+        Settings { formats, sources, sinks, enrichers, lists, privacy, archive, journal, limits, log, fragment, ..self.clone() }
     }
 }
 

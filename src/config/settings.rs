@@ -1,5 +1,6 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::archive::ArchiveOptions;
+use super::enrichers::EnricherSettings;
 use super::file::{Fragment, Given, Problem, Values};
 use super::groups::{
     Admin, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Root, Source, Supervision,
@@ -36,6 +37,7 @@ pub struct Settings {
     pub sinks: Vec<SinkSettings>,
     /// What must not be stored, or must not leave.
     pub privacy: PrivacySettings,
+    pub enrichers: Vec<EnricherSettings>,
     /// Who scores chats besides the rules.
     pub model: Option<ModelEndpoint>,
     pub model_timeout: Duration,
@@ -181,6 +183,7 @@ impl Settings {
         let sinks = check.sinks(fragment.tables("sink"));
         let table = Privacy::from_values(|key| value_of(&fragment, &Privacy::GROUP, key));
         let privacy = check.privacy(&fragment, &table, fragment.tables("redact"), &sources);
+        let enrichers = check.enrichers(fragment.tables("enricher"));
         let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
         let model = check.model(&fragment, &table);
         let model_timeout = Duration::from_millis(table.timeout_ms);
@@ -199,6 +202,7 @@ impl Settings {
                 sources,
                 sinks,
                 privacy,
+                enrichers,
                 model,
                 model_timeout,
                 lists,
@@ -248,6 +252,11 @@ impl Settings {
     /// Where a sink was configured: parallel to `sinks`.
     pub fn sink_places(&self) -> impl Iterator<Item = &Place> {
         self.fragment.tables("sink").iter().map(|(place, _)| place)
+    }
+
+    /// Where an enricher was configured: parallel to `enrichers`.
+    pub fn enricher_places(&self) -> impl Iterator<Item = &Place> {
+        self.fragment.tables("enricher").iter().map(|(place, _)| place)
     }
 }
 

@@ -4,6 +4,7 @@
 //! questions costs memory. It is written beside and renamed, so a daemon sees the new one at its next question.
 use super::defang::refang;
 use super::lists::host_of;
+use crate::enrich::desk::Flagged;
 use crate::events::Field;
 use crate::journal::fs::{Fs, Mapped, RealFs};
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ pub fn directory(data_dir: &Path) -> PathBuf {
 #[derive(Clone, Default)]
 pub struct Known {
     lists: Vec<(String, Arc<dyn Mapped>)>,
+    flagged: Arc<Flagged>,
 }
 
 impl Known {
@@ -49,7 +51,17 @@ impl Known {
         paths.sort();
         paths.truncate(LISTS_MAX);
         let open = |(name, path): (String, PathBuf)| Ok((name, RealFs.map(&path)?));
-        Ok(Known { lists: paths.into_iter().map(open).collect::<io::Result<_>>()? })
+        Ok(Known { lists: paths.into_iter().map(open).collect::<io::Result<_>>()?, flagged: Arc::default() })
+    }
+
+    /// With what enrichers have said.
+    pub fn with_flagged(self, flagged: Flagged) -> Known {
+        Known { flagged: Arc::new(flagged), ..self }
+    }
+
+    /// Names of the enrichers whose kept answers call the value malicious.
+    pub fn flagged_by(&self, kind: Field, value: &str) -> Vec<String> {
+        self.flagged.by(kind, value)
     }
 
     /// Names of the lists that have the value of this kind, or the host it leads to.

@@ -68,17 +68,20 @@ pub struct Indicator {
     /// Outside lists that know it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known_in: Vec<String>,
+    /// Enrichers whose kept answers call it malicious.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flagged_by: Vec<String>,
 }
 
 impl Indicator {
     /// Judges a value by its events and by the lists; `is_target`: all of its events have it as what was attacked.
     pub fn of(kind: Field, value: String, sum: TermSummary, is_target: bool, (lists, known): (&Lists, &Known), now: Micros) -> Indicator {
-        let known_in = known.lists_of(kind, &value);
+        let (known_in, flagged_by) = (known.lists_of(kind, &value), known.flagged_by(kind, &value));
         // No clock of a honeypot makes a time that cannot be written.
         let sum = TermSummary { first: sum.first.clamp(0, score::TIME_MAX), last: sum.last.clamp(0, score::TIME_MAX), ..sum };
         let judged = lists.judge(kind, &value).of_target(is_target);
         let valid_until = score::valid_until(kind, sum.last);
-        let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, now };
+        let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, flagged_by: &flagged_by, now };
         let mut reasons = Vec::new();
         let score = score::score(&evidence, &mut |reason| reasons.push(reason.to_string()));
         Indicator {
@@ -96,6 +99,7 @@ impl Indicator {
                 lists::Judged::Denied | lists::Judged::Unlisted => None,
             },
             known_in,
+            flagged_by,
         }
     }
 
@@ -128,7 +132,7 @@ mod kind_name {
     }
 }
 
-mod written_time {
+pub(crate) mod written_time {
     use super::*;
     use serde::{Deserializer, Serializer, de::Error};
 

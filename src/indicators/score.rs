@@ -25,6 +25,9 @@ const EXPIRED_POINTS: i32 = -30;
 /// For every outside list that knows it, and for so many at most.
 const KNOWN_POINTS: i32 = 10;
 const KNOWN_LISTS_MAX: usize = 2;
+/// For every enricher whose kept answer calls it malicious, and for so many at most.
+const FLAGGED_POINTS: i32 = 15;
+const FLAGGED_BY_MAX: usize = 2;
 /// What the operator denies.
 const DENIED_SCORE: u8 = 100;
 
@@ -72,12 +75,14 @@ pub struct Evidence<'e> {
     pub sum: TermSummary,
     pub judged: &'e Judged,
     pub known_in: &'e [String],
+    /// Enrichers that call it malicious.
+    pub flagged_by: &'e [String],
     pub now: Micros,
 }
 
 /// The score; `reason` is told what it is made of, the most general first.
 pub fn score(evidence: &Evidence<'_>, reason: &mut dyn FnMut(fmt::Arguments<'_>)) -> u8 {
-    let Evidence { kind, sum, judged, known_in, now } = *evidence;
+    let Evidence { kind, sum, judged, known_in, flagged_by, now } = *evidence;
     match judged {
         Judged::Harmless(list) => {
             reason(format_args!("on the list \"{list}\""));
@@ -118,6 +123,9 @@ pub fn score(evidence: &Evidence<'_>, reason: &mut dyn FnMut(fmt::Arguments<'_>)
     for list in known_in.iter().take(KNOWN_LISTS_MAX) {
         add(KNOWN_POINTS, format_args!("known in {list}"));
     }
+    for enricher in flagged_by.iter().take(FLAGGED_BY_MAX) {
+        add(FLAGGED_POINTS, format_args!("malicious by {enricher}"));
+    }
     // In range by the clamp.
     points.clamp(0, 100) as u8
 }
@@ -132,7 +140,9 @@ mod tests {
         let ago = |days: i64| NOW - days * MICROS_PER_DAY;
         let sum = TermSummary { count, first: ago(first_days_ago), last: ago(last_days_ago) };
         let mut reasons = Vec::new();
-        let score = score(&Evidence { kind, sum, judged: &judged, known_in, now: NOW }, &mut |reason| reasons.push(reason.to_string()));
+        let score = score(&Evidence { kind, sum, judged: &judged, known_in, flagged_by: &[], now: NOW }, &mut |reason| {
+            reasons.push(reason.to_string())
+        });
         (score, reasons)
     }
 
@@ -162,6 +172,20 @@ mod tests {
     fn lists_decide_alone() {
         assert_eq!(scored(Field::Url, 50_000, 40, 0, Judged::Harmless("own"), &[]).0, 0);
         assert_eq!(scored(Field::Keyword, 1, 400, 400, Judged::Denied, &[]), (100, vec!["on the deny list".to_owned()]));
+    }
+
+    #[test]
+    fn what_others_call_malicious_is_worth_more_but_for_what_a_list_decides() {
+        let scored = |judged: &Judged, flagged_by: &[String]| {
+            let sum = TermSummary { count: 1, first: NOW - 3 * MICROS_PER_DAY, last: NOW - 3 * MICROS_PER_DAY };
+            let mut reasons = Vec::new();
+            let evidence = Evidence { kind: Field::SrcIp, sum, judged, known_in: &[], flagged_by, now: NOW };
+            (score(&evidence, &mut |reason| reasons.push(reason.to_string())), reasons.pop().unwrap_or_default())
+        };
+        let names = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        assert_eq!(scored(&Judged::Unlisted, &names[..1]), (55, "+15 malicious by a".to_owned()));
+        assert_eq!(scored(&Judged::Unlisted, &names), (70, "+15 malicious by b".to_owned()));
+        assert_eq!(scored(&Judged::Harmless("own"), &names).0, 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! All that is known of one indicator: as what it occurs, where and on which days, some of its events, and what was typed around them.
 use super::indicators::{each_of_file, hash_of, is_target};
 use super::{SearchRequest, ServiceError, typed};
+use crate::enrich::desk::Answer;
 use crate::events::{Field, Format, Micros, time};
 use crate::index::part::{CellTable, TermEntry, TermSummary};
 use crate::index::query::{self, Query};
@@ -36,6 +37,9 @@ pub struct Dossier {
     /// The newest events with it, as they were logged; none when retention has removed them.
     pub sightings: Vec<String>,
     pub sessions: Vec<SessionSeen>,
+    /// What is kept of others' answers; nobody was asked. For the caller to fill in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Answer>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +70,7 @@ pub fn dossier(store: &Store, written: &str, (lists, known): (&Lists, &Known), n
         let kinds = occurrences(&view, &value, (lists, known), now)?;
         if !kinds.is_empty() {
             let (sightings, sessions) = seen(store, &value, &kinds, now)?;
-            return Ok(Dossier { value, kinds, sightings, sessions });
+            return Ok(Dossier { value, kinds, sightings, sessions, verdicts: Vec::new() });
         }
     }
     Err(ServiceError::NoIndicator(written.to_owned()))

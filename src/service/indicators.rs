@@ -66,8 +66,8 @@ pub fn list(view: &View, asked: &Asked, (lists, known): (&Lists, &Known), now: M
         if asked.hostile && (matches!(judged, Judged::Harmless(_)) || is_over()) {
             return;
         }
-        let known_in = known.lists_of(kind, &value);
-        let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, now };
+        let (known_in, flagged_by) = (known.lists_of(kind, &value), known.flagged_by(kind, &value));
+        let evidence = score::Evidence { kind, sum, judged: &judged, known_in: &known_in, flagged_by: &flagged_by, now };
         let score = score::score(&evidence, &mut |_| {});
         if score >= asked.min_score {
             best.add(score, kind, &value, sum, is_target);

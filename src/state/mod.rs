@@ -4,13 +4,14 @@
 //! is missing or cannot be read. What only it can tell: how far the last segment had been committed (so that a torn
 //! append is told from damage) and which segments there should be.
 mod codec;
+pub mod enrichment;
 
 use crate::events::Micros;
 use crate::journal::block::Checkpoints;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes of sled's page cache unless configured.
 pub const CACHE_BYTES: u64 = 8 << 20;
@@ -113,6 +114,11 @@ pub struct State {
     cursors: sled::Tree,
     /// Of sinks that send one result for a chat: how many messages it had when its result was delivered.
     results: sled::Tree,
+    /// What others answered about values, the same in the order of time, and where those stand ([`enrichment`]).
+    enrichments: sled::Tree,
+    enrichment_ages: sled::Tree,
+    enrichers: sled::Tree,
+    enrichments_len: AtomicU64,
     /// The catalogue changed since the last flush.
     dirty: AtomicBool,
 }
@@ -148,10 +154,26 @@ impl State {
             let db = sled::Config::new().path(dir).cache_capacity(cache_bytes).mode(sled::Mode::LowSpace).flush_every_ms(None).open()?;
             let (segments, checkpoints, cursors) = (db.open_tree("segments")?, db.open_tree("checkpoints")?, db.open_tree("cursors")?);
             let results = db.open_tree("results")?;
+            let (enrichments, enrichment_ages) = (db.open_tree("enrichments")?, db.open_tree("enrichment_ages")?);
+            let enrichers = db.open_tree("enrichers")?;
             // Reads every record once: garbage shows here and not in the middle of a day.
             let mut all = segments.iter().chain(checkpoints.iter()).chain(cursors.iter()).chain(results.iter()).chain(db.iter());
             all.try_for_each(|record| record.map(drop))?;
-            Ok(State { db, dir: dir.to_owned(), segments, checkpoints, cursors, results, dirty: AtomicBool::new(false) })
+            enrichment_ages.iter().chain(enrichers.iter()).try_for_each(|record| record.map(drop))?;
+            let enrichments_len = enrichments.iter().try_fold(0, |len, record| record.map(|_| len + 1))?;
+            Ok(State {
+                db,
+                dir: dir.to_owned(),
+                segments,
+                checkpoints,
+                cursors,
+                results,
+                enrichments,
+                enrichment_ages,
+                enrichers,
+                enrichments_len: AtomicU64::new(enrichments_len),
+                dirty: AtomicBool::new(false),
+            })
         };
         // sled answers some damage with a panic.
         std::panic::catch_unwind(open)

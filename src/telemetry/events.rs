@@ -298,6 +298,14 @@ events! {
     /// An operator paused, resumed or sent back a sink.
     SinkOrdered<'e> "sink_ordered" "delivery" Info, "order for a sink carried out" { sink: &'e str, order: &'e str, sequence: u64 } |_, _| ();
 
+    /// An enricher failed, or said that it is asked too often; told once until it answers again. Requests count where they are made.
+    EnricherLeftAlone<'e> "enricher_left_alone" "enrich" Warning, "an enricher does not answer: it is left alone for a while" {
+        enricher: &'e str, wait: Duration, error: &'e str,
+    } |_, _| ();
+    EnricherAnswers<'e> "enricher_answers" "enrich" Info, "an enricher answers again" { enricher: &'e str } |_, _| ();
+    /// The state took neither an answer nor a quota: something may be asked once more.
+    EnrichmentNotKept<'e> "enrichment_not_kept" "enrich" Warning throttled, "what an enricher answered could not be kept" { error: &'e str } |_, _| ();
+
     DiskLow "disk_low" "journal" Warning throttled, "disk nearly full: reading pauses until there is room" {
         free_bytes: u64, min_free_bytes: u64,
     } |_, metrics| metrics.set_intake_paused(true);

@@ -63,6 +63,16 @@ labels! {
         /// The sink cannot work as it is configured.
         Unusable "unusable",
     }
+    /// What became of a request to an enricher.
+    EnrichmentOutcome {
+        /// Also when it knows nothing.
+        Answered "answered",
+        /// It says that it is asked too often.
+        RateLimited "rate_limited",
+        Failed "failed",
+        /// What it answered is not what it should.
+        Unusable "unusable",
+    }
     /// Where something failed on its way from a text to a receiver.
     FailureStage { Extract "extract", Score "score", Read "read", Encode "encode", Send "send", Quarantine "quarantine", Cursor "cursor" }
     /// What kind of failure it was.
@@ -112,6 +122,9 @@ pub struct Metrics {
     failures: IntCounterVec,
     sinks: SinkVecs,
     by_sink: RwLock<HashMap<String, Arc<OfSink>>>,
+    enrichment_requests: IntCounterVec,
+    enrichment_hits: IntCounterVec,
+    enricher_cooling: IntGaugeVec,
     process: Process,
 }
 
@@ -295,6 +308,12 @@ impl Metrics {
                 in_flight: make.gauges("sink_in_flight", "Requests under way."),
             },
             by_sink: RwLock::default(),
+            enrichment_requests: make.counters2("enrichment_requests_total", "Requests to enrichers.", ["enricher", "outcome"]),
+            enrichment_hits: make.counters("enrichment_cache_hits_total", "Questions to enrichers that a kept answer settled.", "enricher"),
+            enricher_cooling: make.add(IntGaugeVec::new(
+                Opts::new("enricher_cooling", "1 while an enricher is left alone because it failed or was asked too often."),
+                &["enricher"],
+            )),
             process: Process {
                 update: Mutex::new(()),
                 cpu_seconds: make.add(Counter::new("process_cpu_seconds_total", "Processor time used, user and system.")),
@@ -365,6 +384,27 @@ impl Metrics {
         sink.degraded.set(i64::from(snapshot.state == SinkState::Degraded));
         sink.paused.set(i64::from(snapshot.state == SinkState::Paused));
         sink.in_flight.set(signed(snapshot.in_flight));
+    }
+
+    /// Makes the enricher's name a label; its figures are there before the first request.
+    pub fn register_enricher(&self, name: &SourceName) {
+        EnrichmentOutcome::ALL
+            .iter()
+            .for_each(|outcome| drop(self.enrichment_requests.with_label_values(&[name.as_str(), outcome.name()])));
+        let _ = (self.enrichment_hits.with_label_values(&[name.as_str()]), self.enricher_cooling.with_label_values(&[name.as_str()]));
+    }
+
+    /// A request to an enricher came to its end; the name is one that was registered.
+    pub fn enrichment_requested(&self, enricher: &str, outcome: EnrichmentOutcome) {
+        self.enrichment_requests.with_label_values(&[enricher, outcome.name()]).inc();
+    }
+
+    pub fn enrichment_hit(&self, enricher: &str) {
+        self.enrichment_hits.with_label_values(&[enricher]).inc();
+    }
+
+    pub fn set_enricher_cooling(&self, enricher: &str, is_cooling: bool) {
+        self.enricher_cooling.with_label_values(&[enricher]).set(i64::from(is_cooling));
     }
 
     /// Something on the way to a receiver failed, so many times.

@@ -6,8 +6,8 @@ use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
 use honeyguide::cli::{
-    archive, clusters, count, distinct, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session, sinks,
-    status, top, verify,
+    archive, clusters, count, distinct, enrich, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session,
+    sinks, status, top, verify,
 };
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
@@ -77,6 +77,8 @@ impl Home {
             Command::New(args) => new::answer(args, &context, &mut out),
             Command::Indicators(args) => indicators::answer(args, &context, &mut out),
             Command::Clusters(args) => clusters::answer(args, &context, &mut out),
+            Command::Enrich(args) => enrich::answer(args, &context, &mut out),
+            Command::Enrichers => enrich::list_answer(&context, &mut out),
             Command::Session(args) => session::answer(args, &context, &mut out),
             Command::Status => status::answer(&context, &mut out),
             Command::Verify => verify::answer(&context, &mut out),

@@ -1,0 +1,38 @@
+//! Routes of enrichers: where they stand, and questions to them.
+use super::Admin;
+use super::problem::Problem;
+use crate::enrich::desk::{DeskError, Wanted};
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    routes.route("/enrichers", web::get().to(enrichers)).route("/enrich", web::post().to(enrich));
+}
+
+/// What to ask about, and whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrichRequest {
+    pub value: String,
+    #[serde(flatten)]
+    pub wanted: Wanted,
+}
+
+impl From<DeskError> for Problem {
+    fn from(error: DeskError) -> Problem {
+        match error {
+            DeskError::NoEnricher(_) => Problem::not_found(error.to_string()),
+            DeskError::NoneConfigured | DeskError::NoSubject(_) => Problem::bad_request(&error),
+        }
+    }
+}
+
+async fn enrichers(admin: web::Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok().json(admin.engine.enrichment.rows())
+}
+
+async fn enrich(admin: web::Data<Admin>, asked: web::Json<EnrichRequest>) -> Result<HttpResponse, Problem> {
+    let (desk, EnrichRequest { value, wanted }) = (admin.engine.enrichment.clone(), asked.into_inner());
+    // To its end although who asked may go away: the quota is used, and the answer is worth keeping.
+    let asked = actix_web::rt::spawn(async move { desk.ask(&value, &wanted).await });
+    Ok(HttpResponse::Ok().json(asked.await.map_err(|panic| Problem::failed(&panic))??))
+}
