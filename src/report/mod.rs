@@ -3,6 +3,7 @@
 //! `ops/REPORTS.md` defines every figure. They are computed here from sidecars and live indexes alone ([`period`](crate::index::period));
 //! only the commands of the sequences that are shown are read from the journal, by whoever asks. [`Report`] is the JSON form and its
 //! schema; the other forms are made of it.
+pub mod anomaly;
 pub mod compatible;
 mod csv;
 mod html;
