@@ -1,0 +1,281 @@
+//! What the days of each sensor come to, in a few numbers for each day: what anomalies are looked for in.
+//!
+//! From sidecars and live indexes alone, exactly. Sensors are read so many at once that their days together stay bounded; the
+//! addresses of a day that lies in one segment are counted as they pass by, and only those of days that lie in several are remembered,
+//! part by part where they are too many.
+use super::distinct;
+use super::part::{CellTable, ValueRange};
+use super::period::{Scope, each_activity, each_session, overlapping};
+use super::search::{Segment, View};
+use super::sidecar::SidecarError;
+use crate::events::act::Act;
+use crate::events::Field;
+use crate::events::time::day_of;
+use hashbrown::HashTable;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// Days of sensors that are held at once: 40 bytes each.
+const ROWS_MAX: usize = 100_000;
+/// Addresses and days that are told apart at once: about 40 bytes each.
+const PAIRS_MAX: usize = 200_000;
+
+/// A sensor's day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DayFigures {
+    pub events: u64,
+    /// Whose first event lies in the day.
+    pub sessions: u64,
+    /// Distinct.
+    pub addresses: u64,
+    pub downloads: u64,
+    /// A bit for each hour in which something happened, the lowest for the first.
+    pub hours: u32,
+}
+
+/// A sensor and its days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SensorDays<'a> {
+    pub sensor: &'a [u8],
+    /// The first day on which it was seen, among all that is kept.
+    pub first_seen: i32,
+    /// One for each day that was asked for.
+    pub days: &'a [DayFigures],
+}
+
+/// Calls `each` with every sensor that was ever seen up to the last of the days, or with the one that is asked for if it was, by name.
+pub fn each_sensor(
+    view: &View,
+    days: &RangeInclusive<i32>,
+    sensor: Option<&[u8]>,
+    each: &mut dyn FnMut(SensorDays<'_>),
+) -> Result<(), SidecarError> {
+    each_sensor_within(view, days, sensor, (ROWS_MAX, PAIRS_MAX), each)
+}
+
+fn each_sensor_within(
+    view: &View,
+    days: &RangeInclusive<i32>,
+    sensor: Option<&[u8]>,
+    (rows_max, pairs_max): (usize, usize),
+    each: &mut dyn FnMut(SensorDays<'_>),
+) -> Result<(), SidecarError> {
+    let mut firsts = first_seen(view)?;
+    firsts.retain(|name, first| *first <= *days.end() && sensor.is_none_or(|wanted| wanted == &**name));
+    let sensors: Vec<(Box<[u8]>, i32)> = firsts.into_iter().collect();
+    let per_sensor = (days.end() - days.start() + 1).max(0) as usize;
+    for sensors in sensors.chunks((rows_max / per_sensor.max(1)).max(1)) {
+        let mut figures = Figures { sensors, days: days.clone(), per_sensor, rows: vec![DayFigures::default(); sensors.len() * per_sensor] };
+        figures.read(view, pairs_max)?;
+        for ((name, first_seen), days) in sensors.iter().zip(figures.rows.chunks(per_sensor.max(1))) {
+            each(SensorDays { sensor: name, first_seen: *first_seen, days });
+        }
+    }
+    Ok(())
+}
+
+/// Every sensor with the first day on which it was seen.
+pub fn first_seen(view: &View) -> Result<BTreeMap<Box<[u8]>, i32>, SidecarError> {
+    let mut firsts = BTreeMap::<Box<[u8]>, i32>::new();
+    for segment in &view.segments {
+        segment.with_index(&mut |index| {
+            let CellTable { sensors, cells } = index.cells()?;
+            let mut here = vec![i32::MAX; sensors.len()];
+            for cell in &cells {
+                if let Some(first) = here.get_mut(cell.sensor as usize) {
+                    *first = cell.day.min(*first);
+                }
+            }
+            for (name, first) in sensors.into_iter().zip(here).filter(|(_, first)| *first < i32::MAX) {
+                let known = firsts.entry(name).or_insert(first);
+                *known = first.min(*known);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(firsts)
+}
+
+/// The days of some sensors, which are in the order of their names.
+struct Figures<'s> {
+    sensors: &'s [(Box<[u8]>, i32)],
+    days: RangeInclusive<i32>,
+    per_sensor: usize,
+    /// By sensor, then by day.
+    rows: Vec<DayFigures>,
+}
+
+impl Figures<'_> {
+    fn row(&self, sensor: &[u8], day: i32) -> Option<usize> {
+        let sensor = self.sensors.binary_search_by(|(name, _)| (**name).cmp(sensor)).ok()?;
+        self.days.contains(&day).then(|| sensor * self.per_sensor + (day - self.days.start()) as usize)
+    }
+
+    fn read(&mut self, view: &View, pairs_max: usize) -> Result<(), SidecarError> {
+        let sensor = if let [(name, _)] = self.sensors { Some(name.to_vec()) } else { None };
+        let scope = Scope { days: self.days.clone(), sensor };
+        each_activity(view, &scope, &mut |hour, sensor, acts| {
+            if let Some(row) = self.row(sensor, hour.div_euclid(24)) {
+                let figures = &mut self.rows[row];
+                figures.events += acts.events();
+                figures.downloads += u64::from(acts.of(Act::Download));
+                figures.hours |= 1 << hour.rem_euclid(24);
+            }
+        })?;
+        each_session(view, &scope, &mut |sensor, session| {
+            if let Some(row) = self.row(sensor, day_of(session.first)) {
+                self.rows[row].sessions += 1;
+            }
+        })?;
+        self.addresses(&overlapping(view, &scope)?, pairs_max)
+    }
+
+    fn addresses(&mut self, segments: &[Arc<dyn Segment>], pairs_max: usize) -> Result<(), SidecarError> {
+        let mut held_by = vec![0u32; self.rows.len()];
+        // As they are now: a segment that is written meanwhile may get more cells, which wait for the next question.
+        let mut rows_of = Vec::with_capacity(segments.len());
+        for segment in segments {
+            segment.with_index(&mut |index| {
+                let rows = self.rows_of(&index.cells()?);
+                rows.iter().flatten().for_each(|&row| held_by[row as usize] += 1);
+                rows_of.push(rows);
+                Ok(())
+            })?;
+        }
+        // Hashes with the same last bits are looked at together: so many of these as fit into memory.
+        let mut parts = vec![Part { bits: 0, of: 0 }];
+        let mut is_first = true;
+        let mut known: HashTable<(u64, u64, u32)> = HashTable::new();
+        while let Some(mut part) = parts.pop() {
+            known.clear();
+            for (segment, rows) in segments.iter().zip(&rows_of) {
+                // What no other segment has need not be looked at again.
+                if !rows.iter().flatten().any(|&row| is_first || held_by[row as usize] > 1) {
+                    continue;
+                }
+                segment.with_index(&mut |index| {
+                    index.each_entry(Field::SrcIp, ValueRange::ALL, &mut |_| true, &mut |value, entry| {
+                        let mut hashes = None;
+                        for &(cell, _) in &entry.cells {
+                            let Some(&Some(row)) = rows.get(cell as usize) else { continue };
+                            if held_by[row as usize] == 1 {
+                                self.rows[row as usize].addresses += u64::from(is_first);
+                                continue;
+                            }
+                            let (hash, second) = *hashes.get_or_insert_with(|| distinct::hashes(value));
+                            if part.has(second) && known.find(hash, |pair| *pair == (hash, second, row)).is_none() {
+                                known.insert_unique(hash, (hash, second, row), |pair| pair.0);
+                            }
+                        }
+                        while known.len() > pairs_max && part.of < u64::BITS - 1 {
+                            parts.push(part.cut());
+                            known.retain(|pair| part.has(pair.1));
+                        }
+                    })
+                })?;
+            }
+            known.iter().for_each(|pair| self.rows[pair.2 as usize].addresses += 1);
+            is_first = false;
+        }
+        Ok(())
+    }
+
+    /// For each cell of a segment the row it belongs to, if that is among these.
+    fn rows_of(&self, table: &CellTable) -> Vec<Option<u32>> {
+        let row = |cell: &super::part::CellRow| self.row(table.sensors.get(cell.sensor as usize)?, cell.day).map(|row| row as u32);
+        table.cells.iter().map(row).collect()
+    }
+}
+
+/// Hashes whose last `of` bits are `bits`.
+#[derive(Clone, Copy)]
+struct Part {
+    bits: u64,
+    of: u32,
+}
+
+impl Part {
+    fn has(self, hash: u64) -> bool {
+        hash & ((1 << self.of) - 1) == self.bits
+    }
+
+    /// Halves it, and answers the other half.
+    fn cut(&mut self) -> Part {
+        let other = Part { bits: self.bits | 1 << self.of, of: self.of + 1 };
+        self.of += 1;
+        other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Blocks, RECEIVED_AT, blocks, view};
+    use super::super::session_key;
+    use super::*;
+    use crate::events::Micros;
+    use crate::events::time::hour_of;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn says_what_a_scan_of_all_events_says(
+            segments in proptest::collection::vec(blocks(0..150, 1), 1..5),
+            (back, more) in (0..6i32, 0..9i32),
+            sensor in prop::sample::select(vec![None, Some(&b"node1"[..]), Some(b""), Some(b"none such")]),
+            rows_max in 1..40usize,
+            pairs_max in 1..60usize,
+        ) {
+            let view = view(&segments);
+            let first = day_of(RECEIVED_AT) - back;
+            let days = first..=first + more;
+            let events: Vec<_> = segments.iter().flat_map(Blocks::events).map(|(_, _, _, event)| event).collect();
+            let mut expected = BTreeMap::<Vec<u8>, (i32, Vec<DayFigures>)>::new();
+            let mut addresses = BTreeMap::<(Vec<u8>, i32), BTreeSet<Vec<u8>>>::new();
+            let mut sessions = BTreeMap::<(Vec<u8>, u64), Micros>::new();
+            for event in &events {
+                let day = day_of(event.time);
+                let new = || (day, vec![DayFigures::default(); more as usize + 1]);
+                let (first_seen, figures) = expected.entry(event.sensor.clone()).or_insert_with(new);
+                *first_seen = day.min(*first_seen);
+                if let Some(figures) = figures.get_mut((day - first) as usize).filter(|_| days.contains(&day)) {
+                    figures.events += 1;
+                    figures.downloads += u64::from(event.act == Act::Download);
+                    figures.hours |= 1 << hour_of(event.time).rem_euclid(24);
+                }
+                let here = event.terms.iter().filter(|term| term.0 == Field::SrcIp).map(|term| term.1.clone());
+                addresses.entry((event.sensor.clone(), day)).or_default().extend(here);
+                if let Some(session) = &event.session {
+                    let first = sessions.entry((event.sensor.clone(), session_key(session))).or_insert(event.time);
+                    *first = event.time.min(*first);
+                }
+            }
+            for ((sensor, day), addresses) in addresses.iter().filter(|((_, day), _)| days.contains(day)) {
+                expected.get_mut(sensor).unwrap().1[(day - first) as usize].addresses = addresses.len() as u64;
+            }
+            for ((sensor, _), time) in sessions.iter().filter(|(_, time)| days.contains(&day_of(**time))) {
+                expected.get_mut(sensor).unwrap().1[(day_of(*time) - first) as usize].sessions += 1;
+            }
+            expected.retain(|name, (first, _)| *first <= *days.end() && sensor.is_none_or(|wanted| wanted == &**name));
+            let mut found = BTreeMap::new();
+            each_sensor_within(&view, &days, sensor, (rows_max, pairs_max), &mut |of| {
+                assert!(found.insert(of.sensor.to_vec(), (of.first_seen, of.days.to_vec())).is_none());
+            }).unwrap();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn parts_share_all_hashes_and_none_twice() {
+        let mut parts = vec![Part { bits: 0, of: 0 }];
+        for at in [0, 0, 1, 2, 0] {
+            let other = parts[at].cut();
+            parts.push(other);
+        }
+        for hash in 0..1_000u64 {
+            assert_eq!(parts.iter().filter(|part| part.has(hash)).count(), 1, "{hash}");
+        }
+    }
+}
