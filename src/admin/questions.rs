@@ -360,7 +360,8 @@ async fn anomalies(admin: web::Data<Admin>, asked: web::Query<Anomalies>) -> Res
         (None, None) => service::anomalies::period_default(now),
         (kind, period) => {
             let kind = kind.as_deref().and_then(Kind::parse).ok_or("`kind` is daily, weekly, monthly or range".to_owned());
-            let parsed = kind.and_then(|kind| Period::parse(kind, period.as_deref().unwrap_or("last"), now).map_err(|error| error.to_string()));
+            let parsed =
+                kind.and_then(|kind| Period::parse(kind, period.as_deref().unwrap_or("last"), now).map_err(|error| error.to_string()));
             parsed.map_err(|error| Problem::bad_request(&error))?
         }
     };

@@ -74,7 +74,8 @@ pub fn table(rows: &[AnomalyRow], output: &Output) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&[("day", Align::Left), ("deviation", Align::Right), ("", Align::Left), ("sensor", Align::Left), ("", Align::Left)]);
+    let mut table =
+        Table::new(&[("day", Align::Left), ("deviation", Align::Right), ("", Align::Left), ("sensor", Align::Left), ("", Align::Left)]);
     for row in rows {
         let day = if row.running { format!("{} so far", row.day) } else { row.day.clone() };
         let direction = row.direction.map_or("", Direction::name);
@@ -98,6 +99,7 @@ fn told(row: &AnomalyRow) -> String {
 
 /// A title as reports have it.
 pub fn heading(output: &Output, found: u64) -> String {
-    let (title, aside) = (output.paint(Colour::Strong, "Out of the ordinary"), output.paint(Colour::Quiet, &format!("{} found", terminal::count(found))));
+    let (title, aside) =
+        (output.paint(Colour::Strong, "Out of the ordinary"), output.paint(Colour::Quiet, &format!("{} found", terminal::count(found))));
     format!("\n{title}  {aside}\n")
 }

@@ -8,8 +8,8 @@ use super::part::{CellTable, ValueRange};
 use super::period::{Scope, each_activity, each_session, overlapping};
 use super::search::{Segment, View};
 use super::sidecar::SidecarError;
-use crate::events::act::Act;
 use crate::events::Field;
+use crate::events::act::Act;
 use crate::events::time::day_of;
 use hashbrown::HashTable;
 use std::collections::BTreeMap;
@@ -66,7 +66,8 @@ fn each_sensor_within(
     let sensors: Vec<(Box<[u8]>, i32)> = firsts.into_iter().collect();
     let per_sensor = (days.end() - days.start() + 1).max(0) as usize;
     for sensors in sensors.chunks((rows_max / per_sensor.max(1)).max(1)) {
-        let mut figures = Figures { sensors, days: days.clone(), per_sensor, rows: vec![DayFigures::default(); sensors.len() * per_sensor] };
+        let mut figures =
+            Figures { sensors, days: days.clone(), per_sensor, rows: vec![DayFigures::default(); sensors.len() * per_sensor] };
         figures.read(view, pairs_max)?;
         for ((name, first_seen), days) in sensors.iter().zip(figures.rows.chunks(per_sensor.max(1))) {
             each(SensorDays { sensor: name, first_seen: *first_seen, days });

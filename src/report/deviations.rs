@@ -238,8 +238,7 @@ mod tests {
     }
 
     fn judged(figures: &[DayFigures], first_seen: i32, days: RangeInclusive<i32>, now: Micros) -> Vec<(i32, u32, Option<Direction>)> {
-        let request =
-            Request { days: days.clone(), sensor: None, measure: Some(Measure::Events), rules: Rules::default(), now };
+        let request = Request { days: days.clone(), sensor: None, measure: Some(Measure::Events), rules: Rules::default(), now };
         let mut rows = Vec::new();
         let sensor = SensorDays { sensor: b"a", first_seen, days: figures };
         judge_days(&sensor, 100, days, &request, &mut |judged| {

@@ -345,13 +345,8 @@ pub fn build(
             new.push(NewList { name: list.name.to_owned(), values: values.new, rows: values.newest.iter().map(row).collect() });
         }
     }
-    let unusual = deviations::Request {
-        days: scope.days.clone(),
-        sensor: request.sensor.clone(),
-        measure: None,
-        rules: request.rules,
-        now,
-    };
+    let unusual =
+        deviations::Request { days: scope.days.clone(), sensor: request.sensor.clone(), measure: None, rules: request.rules, now };
     let unusual = deviations::find(view, &unusual, false, request.rows)?;
     let before_totals = totals_before(view, &scope_of(&before), &sessions_before)?;
     Ok(Report {
