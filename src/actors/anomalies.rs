@@ -15,12 +15,12 @@ use crate::index::search::{BlockLines, Segment, View};
 use crate::index::sidecar::SidecarError;
 use crate::report::{AnomalyRow, Rules};
 use crate::service::anomalies::{NotTold, Told, news, write};
-use crate::telemetry::events::{AnomaliesUnknown, AnomalyFound};
+use crate::telemetry::events::{AnomaliesLooked, AnomaliesUnknown, AnomalyFound};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Supervised, WrapFuture};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_secs(2);
 /// So many times in a row there was no backlog: what was written while the daemon did not run has been read.
@@ -91,7 +91,7 @@ impl AnomalyActor {
 
 /// Tells what is new, once it stands in the ledger.
 fn look(observed: &Observed, rules: &Rules, told: &mut Option<Told>, stopping: &Arc<AtomicBool>, now: Micros) -> Result<(), NotTold> {
-    let store = &observed.store;
+    let (store, started) = (&observed.store, Instant::now());
     // Not there again unless all goes well: a ledger that could not be synced may or may not have taken the records.
     let mut known = told.take().map_or_else(|| Told::read(store, now), Ok)?;
     known.forget_before(now);
@@ -102,6 +102,7 @@ fn look(observed: &Observed, rules: &Rules, told: &mut Option<Told>, stopping: &
     write(store, &found, now)?;
     known.add(&found);
     found.iter().filter_map(event).for_each(|event| observed.telemetry.emit(&event));
+    observed.telemetry.emit(&AnomaliesLooked { told: found.len() as u64, duration: started.elapsed() });
     *told = Some(known);
     Ok(())
 }

@@ -297,6 +297,7 @@ events! {
     AnomalyFound<'e> "anomaly" "anomalies" Warning, "a sensor is out of the ordinary" {
         sensor: &'e str, day: &'e str, measure: Measure, direction: Direction, value: u64, expected: f64, deviation: f64,
     } |event, metrics| metrics.anomaly(event.measure, event.direction);
+    AnomaliesLooked "anomalies_looked" "anomalies" Debug, "looked for anomalies" { told: u64, duration: Duration } |_, _| ();
     AnomaliesUnknown<'e> "anomalies_unknown" "anomalies" Warning throttled, "anomalies could not be looked for: next time in an hour" {
         error: &'e str,
     } |_, _| ();
