@@ -118,7 +118,9 @@ fn commands_routes_and_reports_tell_what_is_unusual() {
         ("csv", &["anomalies,found,,7", "anomaly,silence high,", "anomaly_deviation,events high,"]),
     ] {
         let told = home.expect(Exit::Done, &["report", "daily", &yesterday, "--format", form]);
-        assert!(words.iter().all(|word| told.contains(word)) && !told.contains('\x1b'), "{form}: {told}");
+        assert!(words.iter().all(|word| told.contains(word)), "{form}: {told}");
+        // Tables for programs have values as they are.
+        assert!(form == "csv" || !told.contains('\x1b'), "{form}: {told}");
     }
 
     let daemon = served::Daemon::start(&home);
@@ -246,7 +248,7 @@ fn the_daemon_tells_each_anomaly_once_across_kill_and_restart() {
     assert_eq!(lines.len(), expected().len(), "{lines:?}");
     assert_eq!(lines.into_iter().collect::<BTreeSet<_>>(), expected());
     let one = told.iter().find(|record| record["event.action"] == "anomaly" && record["measure"] == "silence").expect("told");
-    assert_eq!((&one["log.level"], &one["value"], &one["expected"]), (&"warn".into(), &24.into(), &json!(0.0)), "{one}");
+    assert_eq!((&one["log.level"], &one["value"], &one["expected"]), (&"warning".into(), &24.into(), &json!(0.0)), "{one}");
     let listen = begun.last().and_then(|record| record["listen"].as_str()).expect("an address");
     let metrics = served::exchange(TcpStream::connect(listen).expect("connected"), &served::get("/metrics", "localhost")).text();
     assert!(metrics.contains("honeyguide_anomalies_total{direction=\"low\",measure=\"events\"} 1\n"), "{metrics}");

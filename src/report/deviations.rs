@@ -95,10 +95,10 @@ pub fn each(view: &View, request: &Request, each: &mut dyn FnMut(&Judged<'_>)) -
     let mut from = first;
     while from <= last {
         let to = last.min(from.saturating_add(DAYS_AT_ONCE - 1));
-        let back = request.rules.baseline_days as i32 + SILENCE_HOURS_MAX as i32 / 24;
+        let baseline = from.saturating_sub(request.rules.baseline_days as i32);
         let sensor = request.sensor.as_ref().map(String::as_bytes);
-        let read = from.saturating_sub(back)..=to;
-        each_sensor(view, &read, sensor, &mut |sensor| judge_days(&sensor, *read.start(), from..=to, request, each))?;
+        let read = baseline.saturating_sub(SILENCE_HOURS_MAX as i32 / 24)..=to;
+        each_sensor(view, &read, baseline, sensor, &mut |sensor| judge_days(&sensor, *read.start(), from..=to, request, each))?;
         from = to + 1;
     }
     Ok(())
