@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use served::{Home, until};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -242,15 +242,15 @@ fn the_daemon_tells_each_anomaly_once_across_kill_and_restart() {
     home.write("logs/cowrie.json", &twenty_days_and_a_loud_one(now));
 
     let mut process = Process::start(&home);
-    let begun = process.records("daemon_started");
+    process.records("daemon_started");
     let told = process.records("anomalies_looked");
     let lines = anomalies_of(&told, &yesterday);
     assert_eq!(lines.len(), expected().len(), "{lines:?}");
     assert_eq!(lines.into_iter().collect::<BTreeSet<_>>(), expected());
     let one = told.iter().find(|record| record["event.action"] == "anomaly" && record["measure"] == "silence").expect("told");
     assert_eq!((&one["log.level"], &one["value"], &one["expected"]), (&"warning".into(), &24.into(), &json!(0.0)), "{one}");
-    let listen = begun.last().and_then(|record| record["listen"].as_str()).expect("an address");
-    let metrics = served::exchange(TcpStream::connect(listen).expect("connected"), &served::get("/metrics", "localhost")).text();
+    let socket = UnixStream::connect(home.data().join("admin.sock")).expect("connected");
+    let metrics = served::exchange(socket, &served::get("/metrics", "localhost")).text();
     assert!(metrics.contains("honeyguide_anomalies_total{direction=\"low\",measure=\"events\"} 1\n"), "{metrics}");
     assert!(!metrics.contains("mute"), "no sensor is a label");
     process.child.kill().expect("killed");

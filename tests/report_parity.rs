@@ -246,6 +246,12 @@ impl Log {
                     let (value, expected) = (self.measured(sensor, day, measure), middle(&before));
                     let spread = 1.4826 * middle(&before.iter().map(|value| (value - expected).abs()).collect::<Vec<_>>());
                     let floors = if measure == "silence" { [expected / 4.0, 0.0] } else { [expected / 10.0, expected.sqrt()] };
+                    let mut ordered = before.clone();
+                    ordered.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+                    if value >= expected {
+                        ordered.reverse();
+                    }
+                    let spread = spread.max((ordered[before.len() / 10] - expected).abs() / 1.2816);
                     let deviation = (value - expected) / floors.into_iter().fold(spread.max(1.0), f64::max);
                     if deviation.abs() >= THRESHOLD {
                         let direction = if deviation > 0.0 { "high" } else { "low" };

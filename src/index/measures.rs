@@ -192,6 +192,7 @@ impl Figures<'_> {
                     })
                 })?;
             }
+            debug_assert!(known.len() <= bounds.told_apart_max || part.of == PART_BITS_MAX);
             let mut keys: Vec<u64> = known.keys().map(|(key, _)| *key).collect();
             keys.sort_unstable();
             keys.dedup();
@@ -260,6 +261,7 @@ impl Figures<'_> {
                     })
                 })?;
             }
+            debug_assert!(known.len() <= pairs_max || part.of == PART_BITS_MAX);
             known.iter().for_each(|pair| self.rows[pair.2 as usize].addresses += 1);
             is_first = false;
         }
