@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod aggregate;
+pub mod anomalies;
 pub mod clusters;
 pub mod cursor;
 pub mod dossier;

@@ -8,12 +8,17 @@ mod served;
 use honeyguide::cli::context::Exit;
 use serde_json::{Map, Value};
 use served::{Home, log};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::Path;
 
 const ROWS: usize = 25;
-const SEGMENTS: &str = "[journal]\nsegment_bytes = \"1 MiB\"\n";
+const SEGMENTS: &str = "[journal]\nsegment_bytes = \"1 MiB\"\n[anomalies]\nthreshold = 3\nbaseline_days = 10\nmin_days = 3\n";
+const THRESHOLD: f64 = 3.0;
+const BASELINE_DAYS: i64 = 10;
+const MIN_DAYS: usize = 3;
+const MEASURES: [&str; 5] = ["events", "sessions", "addresses", "downloads", "silence"];
 
 #[derive(Clone, Default)]
 struct Line {
@@ -137,6 +142,37 @@ struct Log {
     sessions: HashMap<(String, String), Session>,
     /// When a value of a list was first seen, anywhere.
     firsts: HashMap<(&'static str, String), String>,
+    /// By sensor, then by the number of the day.
+    days: BTreeMap<String, BTreeMap<i64, Day>>,
+    /// What was measured before.
+    measured: RefCell<HashMap<(String, i64, &'static str), f64>>,
+}
+
+/// A sensor's day.
+#[derive(Default)]
+struct Day {
+    events: u64,
+    sessions: u64,
+    downloads: u64,
+    addresses: BTreeSet<String>,
+    /// Since the first day of all.
+    hours: BTreeSet<i64>,
+}
+
+/// Days since some day in the past: `2026-03-23` and whatever follows.
+fn day_number(time: &str) -> i64 {
+    let number = |range: std::ops::Range<usize>| time[range].parse::<i64>().expect("a number");
+    let (year, month, day) = (number(0..4), number(5..7), number(8..10));
+    let is_leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let years: i64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
+    let lengths = [31, if is_leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    years + lengths[..month as usize - 1].iter().sum::<i64>() + day
+}
+
+fn middle(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+    (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
 }
 
 impl Log {
@@ -163,7 +199,90 @@ impl Log {
             session.commands.extend(line.command.clone());
             session.logged_in |= line.act == "logins_succeeded";
         }
-        Log { lines, sessions, firsts }
+        let mut days = BTreeMap::<String, BTreeMap<i64, Day>>::new();
+        for line in &lines {
+            let number = day_number(&line.time);
+            let day = days.entry(line.sensor.clone()).or_default().entry(number).or_default();
+            day.events += 1;
+            day.downloads += u64::from(line.act == "downloads");
+            day.addresses.extend(line.values.get("src_ip").cloned());
+            day.hours.insert(number * 24 + line.time[11..13].parse::<i64>().expect("an hour"));
+        }
+        for ((sensor, _), session) in &sessions {
+            let day = days.get_mut(sensor).expect("it has events").get_mut(&day_number(&session.first));
+            day.expect("its first event").sessions += 1;
+        }
+        Log { lines, sessions, firsts, days, measured: RefCell::default() }
+    }
+
+    fn measured(&self, sensor: &str, day: i64, measure: &'static str) -> f64 {
+        let place = (sensor.to_owned(), day, measure);
+        let known = self.measured.borrow().get(&place).copied();
+        known.unwrap_or_else(|| {
+            let value = self.measure(sensor, day, measure);
+            self.measured.borrow_mut().insert(place, value);
+            value
+        })
+    }
+
+    fn measure(&self, sensor: &str, day: i64, measure: &str) -> f64 {
+        let days = &self.days[sensor];
+        if measure == "silence" {
+            let happened = |hour: i64| days.get(&hour.div_euclid(24)).is_some_and(|day| day.hours.contains(&hour));
+            let silent = |hour: i64| (0..168).take_while(|back| !happened(hour - back)).count();
+            return (day * 24..day * 24 + 24).map(silent).max().expect("hours") as f64;
+        }
+        let Some(day) = days.get(&day) else { return 0.0 };
+        let value = match measure {
+            "events" => day.events,
+            "sessions" => day.sessions,
+            "downloads" => day.downloads,
+            _ => day.addresses.len() as u64,
+        };
+        value as f64
+    }
+
+    /// Days before `today`: a day that is not over, on which nothing happens, is never out of the ordinary.
+    fn anomalies(&self, scope: &Scope<'_>, today: &str) -> Value {
+        let mut rows = Vec::new();
+        for (sensor, days) in self.days.iter().filter(|(sensor, _)| scope.has(sensor)) {
+            let first = *days.keys().next().expect("a day");
+            let mut name = scope.from.to_owned();
+            for day in day_number(scope.from)..=day_number(scope.to).min(day_number(today) - 1) {
+                for (place, measure) in MEASURES.into_iter().enumerate() {
+                    let before: Vec<f64> =
+                        ((first + 1).max(day - BASELINE_DAYS)..day).map(|day| self.measured(sensor, day, measure)).collect();
+                    if before.len() < MIN_DAYS {
+                        continue;
+                    }
+                    let (value, expected) = (self.measured(sensor, day, measure), middle(&before));
+                    let spread = 1.4826 * middle(&before.iter().map(|value| (value - expected).abs()).collect::<Vec<_>>());
+                    let floors = if measure == "silence" { [expected / 4.0, 0.0] } else { [expected / 10.0, expected.sqrt()] };
+                    let mut ordered = before.clone();
+                    ordered.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+                    if value >= expected {
+                        ordered.reverse();
+                    }
+                    let spread = spread.max((ordered[before.len() / 10] - expected).abs() / 1.2816);
+                    let deviation = (value - expected) / floors.into_iter().fold(spread.max(1.0), f64::max);
+                    if deviation.abs() >= THRESHOLD {
+                        let direction = if deviation > 0.0 { "high" } else { "low" };
+                        let deviation = (deviation * 100.0).round() / 100.0;
+                        let row = serde_json::json!({
+                            "day": name, "sensor": sensor, "measure": measure, "value": value as u64, "expected": expected,
+                            "deviation": deviation, "direction": direction,
+                        });
+                        rows.push((deviation, (name.clone(), sensor, place), row));
+                    }
+                }
+                name = next_day(&name);
+            }
+        }
+        let found = rows.len();
+        rows.sort_by(|a, b| b.0.abs().partial_cmp(&a.0.abs()).expect("numbers").then_with(|| a.1.cmp(&b.1)));
+        rows.truncate(ROWS);
+        rows.sort_by(|a, b| a.1.cmp(&b.1));
+        serde_json::json!({ "found": found, "rows": rows.into_iter().map(|row| row.2).collect::<Vec<_>>() })
     }
 
     fn lines<'l>(&'l self, scope: &'l Scope<'_>) -> impl Iterator<Item = &'l Line> {
@@ -347,7 +466,22 @@ impl Log {
             (row["sensor"].as_str().expect("a name"), figures)
         });
         assert_eq!(rows.collect::<BTreeMap<_, _>>(), sensors, "{about}");
+        assert_eq!(report["anomalies"], self.anomalies(&scope, text("generated_at")), "{about}");
     }
+}
+
+/// `2026-04-01` behind `2026-03-31`.
+fn next_day(day: &str) -> String {
+    let number = day_number(day) + 1;
+    let (year, month) = (&day[..4], &day[5..7]);
+    let year = year.parse::<u32>().expect("a year");
+    let candidates = [
+        format!("{year:04}-{month}-{:02}", day[8..].parse::<u32>().expect("a day") + 1),
+        format!("{year:04}-{:02}-01", month.parse::<u32>().expect("a month") % 12 + 1),
+        format!("{:04}-01-01", year + 1),
+    ];
+    // The 32nd of a month has the number of the next one's first day.
+    candidates.into_iter().rev().find(|next| day_number(next) == number).expect("one of them")
 }
 
 fn reports(home: &Home, words: &[&str]) -> Vec<Value> {
@@ -430,6 +564,52 @@ fn late_repeated_and_disordered_events_of_many_sensors_count_as_they_should() {
     let segments = std::fs::read_dir(home.data().join("journal")).expect("a journal").filter_map(Result::ok);
     let sealed = segments.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "idx")).count();
     assert!(sealed >= 5, "sessions span segments: {sealed}");
+}
+
+/// Twenty days of few events each, one loud day, one sensor that falls silent and one that comes late.
+#[test]
+fn unusual_days_are_those_of_a_plain_computation() {
+    let mut lines: Vec<(String, Vec<u8>)> = Vec::new();
+    for (number, sensor, events, days) in
+        [(1u64, "steady", 900u64, 0..24), (2, "loud", 900, 0..24), (3, "mute", 700, 0..17), (4, "late", 300, 14..24)]
+    {
+        for day in days {
+            let start = honeyguide::simulate::START + day * 86_400_000_000;
+            let count = if sensor == "loud" && day == 18 { events * 6 } else { events };
+            let simulation = honeyguide::simulate::Simulation {
+                seed: number * 100 + day as u64,
+                start,
+                events_per_second: count as f64 / 90_000.0,
+                sensors: 1,
+                ..Default::default()
+            };
+            let mut raw = Vec::new();
+            honeyguide::simulate::Generator::new(&simulation).fill(&mut raw, count);
+            for line in raw.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let mut event: Map<String, Value> = serde_json::from_slice(line).expect("an object");
+                event.insert("sensor".to_owned(), sensor.into());
+                let time = event["timestamp"].as_str().expect("a time").to_owned();
+                lines.push((time, serde_json::to_vec(&event).expect("JSON")));
+            }
+        }
+    }
+    // In the order of time, but every seventh line comes at the very end: addresses and sessions of a day lie in several segments.
+    lines.sort();
+    let (late, on_time): (Vec<_>, Vec<_>) = lines.into_iter().enumerate().partition(|(number, _)| number % 7 == 0);
+    let raw: Vec<u8> = on_time.into_iter().chain(late).flat_map(|(_, (_, line))| [line, vec![b'\n']].concat()).collect();
+    let home = Home::with(SEGMENTS);
+    hold(&raw, &home);
+    let whole = &reports(&home, &["range", "2026-01-01..2026-01-24"])[0]["anomalies"];
+    let found: BTreeSet<_> = whole["rows"].as_array().expect("rows").iter().map(|row| row.to_string()).collect();
+    for (day, sensor, measure, direction) in [
+        ("2026-01-19", "loud", "events", "high"),
+        ("2026-01-19", "loud", "sessions", "high"),
+        ("2026-01-18", "mute", "events", "low"),
+        ("2026-01-19", "mute", "silence", "high"),
+    ] {
+        let words = [day, sensor, measure, direction].map(|word| format!("\"{word}\""));
+        assert!(found.iter().any(|row| words.iter().all(|word| row.contains(word))), "{words:?}: {found:#?}");
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn measure_disk(store: &Store, telemetry: &Telemetry, journal: &JournalSnapshot)
 }
 
 /// More than this behind, and a backlog is being worked off.
-const BULK_BYTES: u64 = 4 << 20;
+pub(super) const BULK_BYTES: u64 = 4 << 20;
 
 impl MetricsActor {
     pub fn new(observed: Observed) -> MetricsActor {
@@ -129,7 +129,7 @@ impl MetricsActor {
 }
 
 /// Bytes on disk that the source has yet to read.
-fn backlog(ingest: &IngestSnapshot) -> u64 {
+pub(super) fn backlog(ingest: &IngestSnapshot) -> u64 {
     let progress = &ingest.progress;
     if ingest.finished { 0 } else { progress.bytes_behind + progress.bytes_total.saturating_sub(progress.bytes_read) }
 }

@@ -1,8 +1,10 @@
 //! The actors: they own mailboxes, timers and lifecycles, and hand every decision to plain functions elsewhere.
 //!
 //! [`ingest`] reads chunks → [`extraction`] makes batches of them → [`journal`] commits them in order; an [`exporter`] for each
-//! sink delivers what is durable; [`supervisor`] starts, watches and drains them, [`metrics`] publishes their figures. Nothing
+//! sink delivers what is durable; [`supervisor`] starts, watches and drains them, [`metrics`] publishes their figures,
+//! [`anomalies`] looks for what is unusual. Nothing
 //! waits in a mailbox without a permit of the [`intake`].
+pub mod anomalies;
 pub mod exporter;
 pub mod extraction;
 pub mod ingest;

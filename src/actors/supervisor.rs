@@ -2,6 +2,7 @@
 //!
 //! Owns: the arbiters (threads) and the addresses. Talks to: everyone. Lost on restart: nothing; the others live on.
 //! Invariant: the watchdog is fed only when every actor has answered lately.
+use super::anomalies::{self, AnomalyActor};
 use super::exporter::{self, ExporterActor, ExporterConfig};
 use super::extraction::ExtractionActor;
 use super::ingest::{self, IngestActor, IngestConfig, IngestSnapshot};
@@ -94,6 +95,7 @@ pub struct SupervisorActor {
     observed: Observed,
     journal: Addr<JournalActor>,
     extraction: Addr<ExtractionActor>,
+    anomalies: Addr<AnomalyActor>,
     /// `None` behind [`Release`].
     arbiters: Option<Arbiters>,
     children: Vec<Child>,
@@ -147,6 +149,9 @@ impl SupervisorActor {
         });
         let figures = observed.clone();
         let metrics = start(&arbiters.intake.handle(), &budget, Kind::Metrics, "metrics", move |_| MetricsActor::new(figures));
+        let (looked_at, unusual) = (observed.clone(), settings.anomalies);
+        let anomalies =
+            start(&arbiters.intake.handle(), &budget, Kind::Anomalies, "anomalies", move |_| AnomalyActor::new(looked_at, unusual));
         let mut supervisor = SupervisorActor {
             settings,
             state,
@@ -156,6 +161,7 @@ impl SupervisorActor {
             observed,
             journal: journal.clone(),
             extraction: extraction.clone(),
+            anomalies: anomalies.clone(),
             arbiters: Some(arbiters),
             children: Vec::new(),
             followers: Vec::new(),
@@ -173,6 +179,7 @@ impl SupervisorActor {
         supervisor.watch(Kind::Journal, "journal", journal.recipient());
         supervisor.watch(Kind::Extraction, "extraction", extraction.recipient());
         supervisor.watch(Kind::Metrics, "metrics", metrics.recipient());
+        supervisor.watch(Kind::Anomalies, "anomalies", anomalies.recipient());
         supervisor
     }
 
@@ -495,6 +502,7 @@ impl Handler<Reload> for SupervisorActor {
         added.into_iter().for_each(|source| self.follow(source));
         let (retention, archive) = (retention_plan(&new), new.archive.settings());
         self.journal.do_send(Reconfigure { retention, archive, min_free_bytes: new.journal.min_free_bytes });
+        self.anomalies.do_send(anomalies::Reconfigure(new.anomalies));
         self.settings = new;
         self.change_exporters(ctx);
     }
@@ -516,6 +524,7 @@ impl Handler<Drain> for SupervisorActor {
         let ingests: Vec<Addr<IngestActor>> = self.followers.iter().map(|follower| follower.address.clone()).collect();
         let exporters: Vec<Addr<ExporterActor>> = self.exporters.iter().map(|exporter| exporter.address.clone()).collect();
         let journal = self.journal.clone();
+        self.anomalies.do_send(anomalies::Stop);
         let drained = async move {
             let half = deadline / 2;
             // Beside the rest: a receiver that hangs must not cost the others their time. What is not delivered is sent at the next start.

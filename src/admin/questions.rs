@@ -9,6 +9,7 @@ use crate::index::aggregate::{Interval, Question};
 use crate::index::query::Query;
 use crate::index::search::Hit;
 use crate::os::memory;
+use crate::report::anomaly::Measure;
 use crate::report::{self, Kind, Period, Report};
 use crate::service::report::Sensors;
 use crate::service::{self, Begin, PageEnd, SearchRequest};
@@ -46,6 +47,7 @@ pub fn routes(routes: &mut web::ServiceConfig) {
         .route("/schemas", web::get().to(schemas))
         .route("/reports/{kind}/{period}", web::get().to(reports))
         .route("/reports/{kind}/{period}/publish", web::post().to(publish))
+        .route("/anomalies", web::get().to(anomalies))
         .route("/sessions/{id}", web::get().to(session))
         .route("/clusters", web::get().to(clusters))
         .route("/clusters/{id}", web::get().to(cluster))
@@ -336,7 +338,41 @@ async fn make(admin: &web::Data<Admin>, (kind, period): &(String, String), asked
         (None, false) => Sensors::Aggregate,
     };
     let (store, rows) = (admin.engine.store().clone(), rows.min(report::ROWS_MAX));
-    stream::one(admin, move || Ok(service::report::reports(&store, &period, &sensors, rows, now)?)).await
+    let rules = admin.engine.settings.borrow().anomalies.rules;
+    stream::one(admin, move || Ok(service::report::reports(&store, &period, &sensors, rows, rules, now)?)).await
+}
+
+#[derive(Deserialize)]
+struct Anomalies {
+    /// As of reports; without it the last days.
+    kind: Option<String>,
+    period: Option<String>,
+    sensor: Option<String>,
+    measure: Option<Measure>,
+    /// Also what is normal.
+    #[serde(default)]
+    all: bool,
+    limit: Option<usize>,
+}
+
+/// Days of sensors that are not like those before.
+async fn anomalies(admin: web::Data<Admin>, asked: web::Query<Anomalies>) -> Result<HttpResponse, Problem> {
+    let (Anomalies { kind, period, sensor, measure, all, limit }, now) = (asked.into_inner(), time::now());
+    let period = match (kind, period) {
+        (None, None) => service::anomalies::period_default(now),
+        (kind, period) => {
+            let kind = kind.as_deref().and_then(Kind::parse).ok_or("`kind` is daily, weekly, monthly or range".to_owned());
+            let parsed =
+                kind.and_then(|kind| Period::parse(kind, period.as_deref().unwrap_or("last"), now).map_err(|error| error.to_string()));
+            parsed.map_err(|error| Problem::bad_request(&error))?
+        }
+    };
+    let rules = admin.engine.settings.borrow().anomalies.rules;
+    let limit = limit.unwrap_or(service::anomalies::ROWS_MAX);
+    let request = service::anomalies::Request { period, sensor, measure, all, limit, rules };
+    let store = admin.engine.store().clone();
+    let found = stream::one(&admin, move || Ok(service::anomalies::anomalies(&store, &request, now)?)).await?;
+    Ok(HttpResponse::Ok().json(found))
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use crate::events::{Field, Micros, time};
 use crate::geoip;
 use crate::index::aggregate::Interval;
 use crate::indicators;
+use crate::report::anomaly::Measure;
 use crate::report::{self, Kind};
 use crate::service::clusters;
 use crate::service::indicators::INDICATORS_MAX;
@@ -100,6 +101,8 @@ Examples:
     Top(Top),
     /// Report on a day, a week, a month or a range of days
     Report(Report),
+    /// Tell which sensors had days that are not like those before
+    Anomalies(Anomalies),
     /// Count events, also by hour, day or week
     Count(Count),
     /// Tell how many different values a field has
@@ -435,6 +438,46 @@ pub struct Report {
     /// Write into the Elasticsearch of this sink, in the compatible shape, over the report that is there [default: print]
     #[arg(long, value_name = "SINK", conflicts_with_all = ["format", "out"])]
     pub publish: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Each sensor is held against itself: events, sessions, distinct addresses, downloads, and the longest silence of a day against the same of the \
+28 days before. A deviation counts how many usual spreads a value is away from the middle of those days; from 6 on, either way, it is an \
+anomaly. Sensors of which fewer than 7 whole days are known are too young. The running day is told only where it is too much already. \
+ops/REPORTS.md has the formulas, [anomalies] in the configuration the numbers; the daemon looks every hour and tells each anomaly once, \
+in its log, in the ledger and in honeyguide_anomalies_total.
+
+Examples:
+  honeyguide anomalies
+  honeyguide anomalies daily last
+  honeyguide anomalies monthly 2026-03 --measure silence
+  honeyguide anomalies range 2026-03-01..2026-03-15 --sensor ssh-1 --all
+  honeyguide anomalies weekly last --json | jq -r '.rows[] | [.day, .sensor, .measure, .direction] | @tsv'")]
+pub struct Anomalies {
+    /// What period to look at [default: the last 7 days, today included]
+    #[arg(value_name = "KIND", value_parser = kind_parser())]
+    pub kind: Option<Kind>,
+    /// Which one: 2026-03-23, 2026-W12, 2026-03, 2026-03-01..2026-03-15, or last
+    #[arg(value_name = "PERIOD", default_value = "last")]
+    pub period: String,
+    /// Only this sensor
+    #[arg(long, value_name = "NAME")]
+    pub sensor: Option<String>,
+    /// Only this measure
+    #[arg(long, value_name = "MEASURE", value_parser = measure_parser())]
+    pub measure: Option<Measure>,
+    /// Also what is normal
+    #[arg(long)]
+    pub all: bool,
+    /// Show at most this many, those furthest out
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub limit: usize,
+}
+
+fn measure_parser() -> impl TypedValueParser<Value = Measure> {
+    PossibleValuesParser::new(Measure::ALL.map(|measure| PossibleValue::new(measure.name()).help(measure.about())))
+        .map(|name| Measure::parse(&name).expect("only names of measures are possible"))
 }
 
 /// Forms of a report.

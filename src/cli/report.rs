@@ -2,12 +2,13 @@
 use super::client::Target;
 use super::context::{Context, Exit, Usage};
 use super::terminal::{self, Align, Colour, Output, Table};
-use super::{args, format, print};
+use super::{anomalies, args, format, print};
 use crate::config::Settings;
 use crate::events::{Micros, time};
-use crate::report::{self, ActivityRow, CLUSTERS, Kind, Period, Report, UNREADABLE, compatible, title};
+use crate::report::{self, ActivityRow, CLUSTERS, Kind, Period, Report, Rules, UNREADABLE, compatible, title};
 use crate::service::report::{Published, Sensors};
 use crate::store::Store;
+use crate::telemetry::printable::printable;
 use anyhow::Context as _;
 use args::ReportForm;
 use std::borrow::Cow;
@@ -28,6 +29,7 @@ pub fn answer(args: &args::Report, context: &Context, out: &mut dyn Write) -> an
         return publish(sink, args, context, out);
     }
     let reports = reports(args, &context.settings()?)?;
+    tell_notes(&reports);
     let form = args.format.unwrap_or(if context.global.json { ReportForm::Json } else { ReportForm::Text });
     let (plain, file) = (Output::plain(), args.out.as_deref());
     let output = if file.is_some() { &plain } else { &context.output };
@@ -46,6 +48,11 @@ pub fn answer(args: &args::Report, context: &Context, out: &mut dyn Write) -> an
     Ok(Exit::Done)
 }
 
+/// Whatever the form, and wherever it goes.
+fn tell_notes(reports: &[Report]) {
+    reports.iter().filter_map(|report| report.note.as_ref()).for_each(|note| eprintln!("honeyguide: {}", printable(note)));
+}
+
 fn asked(args: &args::Report, now: Micros) -> anyhow::Result<Period> {
     if args.rows > report::ROWS_MAX {
         return Err(Usage(format!("--rows is at most {}", report::ROWS_MAX)).into());
@@ -53,13 +60,13 @@ fn asked(args: &args::Report, now: Micros) -> anyhow::Result<Period> {
     Ok(Period::parse(args.kind, &args.period, now).map_err(|error| Usage(error.to_string()))?)
 }
 
-fn made(args: &args::Report, period: &Period, store: &Store, now: Micros) -> anyhow::Result<Vec<Report>> {
+fn made(args: &args::Report, period: &Period, store: &Store, rules: Rules, now: Micros) -> anyhow::Result<Vec<Report>> {
     let sensors = match (&args.sensor, args.all) {
         (Some(sensor), _) => Sensors::One(sensor.clone()),
         (None, true) => Sensors::Each,
         (None, false) => Sensors::Aggregate,
     };
-    Ok(crate::service::report::reports(store, period, &sensors, args.rows, now)?)
+    Ok(crate::service::report::reports(store, period, &sensors, args.rows, rules, now)?)
 }
 
 fn reports(args: &args::Report, settings: &Settings) -> anyhow::Result<Vec<Report>> {
@@ -71,7 +78,7 @@ fn reports(args: &args::Report, settings: &Settings) -> anyhow::Result<Vec<Repor
             parameters.extend(args.sensor.iter().map(|sensor| ("sensor", sensor.clone())));
             client.get(&["api", "v1", "reports", args.kind.name(), &period.label()], &parameters, None)
         }
-        Target::Local(open) => made(args, &period, &open.store, now),
+        Target::Local(open) => made(args, &period, &open.store, settings.anomalies.rules, now),
     }
 }
 
@@ -88,7 +95,8 @@ fn publish(sink: &str, args: &args::Report, context: &Context, out: &mut dyn Wri
             client.post(&route, &asked)?
         }
         Target::Local(open) => {
-            let reports = made(args, &period, &open.store, now)?;
+            let reports = made(args, &period, &open.store, settings.anomalies.rules, now)?;
+            tell_notes(&reports);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
             runtime.block_on(crate::service::report::publish(&settings, sink, &reports))?
         }
@@ -163,6 +171,10 @@ fn one(report: &Report, output: &Output, text: &mut String) {
             let columns = output.columns.unwrap_or(COLUMNS_MAX).clamp(1, COLUMNS_MAX);
             let _ = write!(text, "\n{}\n{}\n", output.paint(Colour::Quiet, &heading), drawing(&report.activity.rows, measure, columns));
         }
+    }
+    if report.anomalies.found > 0 {
+        text.push_str(&anomalies::heading(output, report.anomalies.found));
+        text.push_str(&anomalies::table(&report.anomalies.rows, output));
     }
     for list in report.top.iter().filter(|list| !list.rows.is_empty()) {
         heading(text, output, title(&list.name), &format!("{} distinct", terminal::count(list.distinct)));

@@ -281,6 +281,19 @@ groups! {
         deny: Vec<String> = "[]", Kind::List { most: 4096 }, Reload;
     }
 
+    /// Sensors with days that are not like those before: what `honeyguide anomalies` and reports tell, and what the daemon looks for
+    /// every hour. Each is told once: in the log, in the ledger, and in honeyguide_anomalies_total. ops/REPORTS.md has the formulas.
+    Anomalies "anomalies" {
+        /// Whether the daemon looks by itself.
+        enabled: bool = "true", Kind::Flag, Reload;
+        /// So many usual spreads away from the middle of the days before, either way, and it is an anomaly.
+        threshold: u64 = "6", Kind::Number { min: 2, max: 1000, none: None }, Reload;
+        /// Most days before that a day is held against.
+        baseline_days: u64 = "28", Kind::Number { min: 3, max: 90, none: None }, Reload;
+        /// With fewer of them there is no verdict.
+        min_days: u64 = "7", Kind::Number { min: 3, max: 90, none: None }, Reload;
+    }
+
     /// The evidence, and how long it is kept.
     Journal "journal" {
         /// A segment is sealed at this many bytes of raw lines (or at the end of the UTC day).

@@ -21,7 +21,9 @@ pub use groups::{GROUPS, Journal, Limits, Supervision};
 pub use key::{Origin, Place};
 pub use privacy::PrivacySettings;
 pub use reload::{Change, Changes};
-pub use settings::{AdminSettings, LogFormat, LogSettings, ModelEndpoint, Settings, SourceName, SourceSettings, Start, Surroundings};
+pub use settings::{
+    AdminSettings, AnomalySettings, LogFormat, LogSettings, ModelEndpoint, Settings, SourceName, SourceSettings, Start, Surroundings,
+};
 pub use sinks::{Compression, Credential, HttpReceiver, Receiver, SinkSettings};
 
 use crate::events::Format;

@@ -103,8 +103,8 @@ impl Settings {
         }
         let (formats, sources, sinks) = (new.formats.clone(), new.sources.clone(), new.sinks.clone());
         let (privacy, archive) = (new.privacy.clone(), new.archive.clone());
-        let (enrichers, lists) = (new.enrichers.clone(), new.lists.clone());
-        Settings { formats, sources, sinks, enrichers, lists, privacy, archive, journal, limits, log, fragment, ..self.clone() }
+        let (enrichers, lists, anomalies) = (new.enrichers.clone(), new.lists.clone(), new.anomalies);
+        Settings { formats, sources, sinks, enrichers, lists, anomalies, privacy, archive, journal, limits, log, fragment, ..self.clone() }
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
         let old =
             settings("[[source]]\nname = \"a\"\npaths = [\"/a\"]\n[[source]]\nname = \"b\"\npaths = [\"/b\"]\n[log]\nlevel = \"debug\"");
         let text = "data_dir = \"/other\"\n[[source]]\nname = \"b\"\npaths = [\"/b\", \"/bb\"]\n[[source]]\nname = \"c\"\npaths = [\"/c\"]\n\
-                    [journal]\nevidence_days = 30\nsegment_bytes = \"8 MiB\"";
+                    [journal]\nevidence_days = 30\nsegment_bytes = \"8 MiB\"\n[anomalies]\nthreshold = 8\n[indicators]\nown = [\"192.0.2.1\"]";
         let new = settings(text);
         let changes = old.changes(&new);
         let names = |names: &[SourceName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -134,7 +134,12 @@ mod tests {
         let lines = |changes: &[Change]| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             lines(&changes.in_place),
-            ["journal.evidence_days: 30 instead of \"forever\"", "log.level: \"info\" instead of \"debug\""]
+            [
+                "indicators.own: [\"192.0.2.1\"] instead of []",
+                "anomalies.threshold: 8 instead of 6",
+                "journal.evidence_days: 30 instead of \"forever\"",
+                "log.level: \"info\" instead of \"debug\""
+            ]
         );
         assert_eq!(
             lines(&changes.needs_restart),
@@ -149,6 +154,7 @@ mod tests {
         assert!(left.in_place.is_empty() && left.sources_changed.is_empty() && left.sources_added.is_empty());
         assert_eq!(left.needs_restart, changes.needs_restart);
         assert_eq!(old.changes(&reloaded).needs_restart, []);
+        assert_eq!((reloaded.anomalies.rules.threshold, reloaded.lists.own.len()), (8.0, 1));
     }
 
     #[test]

@@ -3,7 +3,7 @@ use super::archive::ArchiveOptions;
 use super::enrichers::EnricherSettings;
 use super::file::{Fragment, Given, Problem, Values};
 use super::groups::{
-    Admin, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Root, Source, Supervision,
+    Admin, Anomalies, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Root, Source, Supervision,
 };
 use super::key::{Group, Key, Origin, Place, Value};
 use super::privacy::PrivacySettings;
@@ -12,6 +12,7 @@ use crate::events::mapping::Description;
 use crate::events::wrapping::Wrap;
 use crate::indicators::lists::{Entry, Lists};
 use crate::network::{Network, NotANetwork};
+use crate::report::Rules;
 use crate::sources::Format;
 use crate::telemetry::printable::printable;
 use std::fmt;
@@ -43,6 +44,7 @@ pub struct Settings {
     pub model_timeout: Duration,
     /// What is hostile, and what is not, by the operator's word.
     pub lists: Lists,
+    pub anomalies: AnomalySettings,
     pub journal: Journal,
     pub archive: ArchiveOptions,
     pub limits: Limits,
@@ -57,6 +59,13 @@ pub struct AdminSettings {
     pub listen: Option<SocketAddr>,
     /// Absolute.
     pub socket: PathBuf,
+}
+
+/// What the daemon looks for in the days of sensors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AnomalySettings {
+    pub enabled: bool,
+    pub rules: Rules,
 }
 
 /// Where the program that scores chats is.
@@ -187,6 +196,7 @@ impl Settings {
         let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
         let model = check.model(&fragment, &table);
         let model_timeout = Duration::from_millis(table.timeout_ms);
+        let anomalies = check.anomalies(&fragment, &Anomalies::from_values(|key| value_of(&fragment, &Anomalies::GROUP, key)));
         let lists = check.lists(&fragment, &Indicators::from_values(|key| value_of(&fragment, &Indicators::GROUP, key)));
         check.journal(&fragment, &journal);
         let archive = Archive::from_values(|key| value_of(&fragment, &Archive::GROUP, key));
@@ -206,6 +216,7 @@ impl Settings {
                 model,
                 model_timeout,
                 lists,
+                anomalies,
                 journal,
                 archive,
                 limits,
@@ -472,6 +483,17 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    fn anomalies(&mut self, fragment: &Fragment, table: &Anomalies) -> AnomalySettings {
+        let &Anomalies { enabled, threshold, baseline_days, min_days } = table;
+        if min_days > baseline_days {
+            let text = "`min_days` must not be more than `baseline_days`: else there is never a verdict";
+            self.complain(&origin_of(fragment, "anomalies", "min_days"), text.into());
+        }
+        // The limits of the keys keep them small.
+        let rules = Rules { threshold: threshold as f64, baseline_days: baseline_days as u32, min_days: min_days as u32 };
+        AnomalySettings { enabled, rules }
     }
 
     fn lists(&mut self, fragment: &Fragment, table: &Indicators) -> Lists {

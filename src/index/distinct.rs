@@ -25,9 +25,15 @@ pub struct Distinct {
     registers: Vec<u8>,
 }
 
+/// What tells values apart.
+pub(super) fn hashes(value: &[u8]) -> (u64, u64) {
+    (SEED.hash_one(value), SECOND_SEED.hash_one(value))
+}
+
 impl Distinct {
     pub fn add(&mut self, value: &[u8]) {
-        self.add_hashes(SEED.hash_one(value), SECOND_SEED.hash_one(value));
+        let (hash, second) = hashes(value);
+        self.add_hashes(hash, second);
     }
 
     /// What is estimated from the beginning: values are known by a hash that is hard to foresee.

@@ -10,6 +10,7 @@ mod encoding;
 pub mod frequent;
 pub mod ids;
 pub mod live;
+pub mod measures;
 pub mod part;
 pub mod pattern;
 pub mod period;

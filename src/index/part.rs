@@ -142,6 +142,11 @@ pub trait IndexPart {
 
     fn each_session(&self, each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError>;
 
+    /// Key, sensor and first time of every entry: less to read than all of it.
+    fn each_session_start(&self, each: &mut dyn FnMut(u64, u32, Micros)) -> Result<(), SidecarError> {
+        self.each_session(&mut |entry| each(entry.key, entry.sensor, entry.first))
+    }
+
     /// The key of every entry with such a key.
     fn each_session_key(&self, keys: RangeInclusive<u64>, each: &mut dyn FnMut(u64)) -> Result<(), SidecarError>;
 

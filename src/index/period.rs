@@ -42,7 +42,7 @@ impl Scope {
 }
 
 /// The segments that hold events of the scope's days.
-fn overlapping(view: &View, scope: &Scope) -> Result<Vec<Arc<dyn Segment>>, SidecarError> {
+pub(super) fn overlapping(view: &View, scope: &Scope) -> Result<Vec<Arc<dyn Segment>>, SidecarError> {
     let mut found = Vec::new();
     for segment in &view.segments {
         segment.with_index(&mut |index| {

@@ -382,6 +382,10 @@ pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, b
     let mut keep = |entry: &SessionEntry| drop(found.insert((entry.key, sensor_name(entry)), SessionEntry { sensor: 0, ..entry.clone() }));
     part.each_session(&mut keep).unwrap();
     assert_eq!(found, sessions);
+    let mut starts = BTreeMap::new();
+    let mut start = |key, sensor: u32, first| drop(starts.insert((key, table.sensors[sensor as usize].to_vec()), first));
+    part.each_session_start(&mut start).unwrap();
+    assert_eq!(starts, sessions.iter().map(|(name, session)| (name.clone(), session.first)).collect());
     for (key, sensor) in sessions.keys() {
         let entries = part.session(*key).unwrap();
         assert_eq!(entries.len(), sessions.keys().filter(|known| known.0 == *key).count());
@@ -400,7 +404,7 @@ pub fn ask_everything(sidecar: &Sidecar, ids: &[EventId]) {
         let _ = sidecar.each_split(field, &mut |_| ());
     }
     let _ = sidecar.session(session_key(b"000000000003"));
-    let _ = sidecar.each_session(&mut |_| ());
+    let _ = (sidecar.each_session(&mut |_| ()), sidecar.each_session_start(&mut |_, _, _| ()));
     let mut cache = IdCache::new();
     for chunk in [ids, &ids[..ids.len().min(3)]] {
         let mut known = vec![false; chunk.len()];

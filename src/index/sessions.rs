@@ -109,6 +109,27 @@ impl Sessions<'_> {
         (0..self.len()).try_for_each(|group| self.read_group(group, |_| true, &mut kept, each))
     }
 
+    /// Key, sensor and first time of every row; the other columns are passed over.
+    pub fn each_start(&self, each: &mut dyn FnMut(u64, u32, Micros)) -> Option<()> {
+        for group in 0..self.len() {
+            let (mut key, end, len) = self.row(group)?;
+            let start = if group == 0 { 0 } else { self.row(group - 1)?.1 };
+            let mut group = Reader::new(self.groups.get(start as usize..end as usize)?);
+            let (count, mut keys) = (group.length()?, Reader::new(group.take_counted()?));
+            let packed = group.take(group.remaining())?;
+            decompressed(packed, len as usize, GROUP_BYTES_MAX, |plain| {
+                let mut plain = Reader::new(plain);
+                let (mut sensors, mut firsts) = (Reader::new(plain.take_counted()?), Reader::new(plain.take_counted()?));
+                for _ in 0..count {
+                    key = key.checked_add(keys.varint()?)?;
+                    each(key, sensors.varint32()?, self.scale.time_base.wrapping_add(firsts.varint()? as Micros));
+                }
+                Some(())
+            })?;
+        }
+        Some(())
+    }
+
     /// The key of every row with such a key, ascending; nothing is decompressed.
     pub fn each_key(&self, keys: RangeInclusive<u64>, each: &mut dyn FnMut(u64)) -> Option<()> {
         let mut kept = Vec::new();

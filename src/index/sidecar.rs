@@ -624,6 +624,11 @@ impl IndexPart for Sidecar {
         self.sessions().each(each).ok_or_else(|| self.damaged(SESSIONS))
     }
 
+    fn each_session_start(&self, each: &mut dyn FnMut(u64, u32, Micros)) -> Result<(), SidecarError> {
+        self.map.will_need(self.places.sessions.clone());
+        self.sessions().each_start(each).ok_or_else(|| self.damaged(SESSIONS))
+    }
+
     fn each_session_key(&self, keys: RangeInclusive<u64>, each: &mut dyn FnMut(u64)) -> Result<(), SidecarError> {
         self.map.will_need(self.places.sessions.clone());
         self.sessions().each_key(keys, each).ok_or_else(|| self.damaged(SESSIONS))

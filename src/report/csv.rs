@@ -77,6 +77,15 @@ pub fn csv(reports: &[Report]) -> Result<Vec<u8>, csv::Error> {
                 row("sensor", name, &sensor.sensor, count.to_string())?;
             }
         }
+        row("anomalies", "found", "", report.anomalies.found.to_string())?;
+        for anomaly in &report.anomalies.rows {
+            let direction = anomaly.direction.map_or("", |direction| direction.name());
+            let name = format!("{} {direction}", anomaly.measure.name());
+            let of = format!("{} {}", anomaly.day, anomaly.sensor);
+            row("anomaly", &name, &of, anomaly.value.to_string())?;
+            row("anomaly_expected", &name, &of, anomaly.expected.to_string())?;
+            row("anomaly_deviation", &name, &of, anomaly.deviation.to_string())?;
+        }
     }
     writer.into_inner().map_err(|error| error.into_error().into())
 }

@@ -71,6 +71,7 @@ fn one(number: usize, report: &Report) -> Markup {
             }
             (tiles(report))
             (charts(&report.activity))
+            (anomalies(report))
             div .lists {
                 @for list in &report.top {
                     @if !list.rows.is_empty() {
@@ -274,6 +275,29 @@ fn clusters(report: &Report) -> Markup {
                                 }
                             }
                             (typed(&row.lines, row.commands, row.unreadable))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn anomalies(report: &Report) -> Markup {
+    html! {
+        @if report.anomalies.found > 0 {
+            section {
+                h2 { "Out of the ordinary " span .quiet { (count(report.anomalies.found)) " found" } }
+                table .wide {
+                    thead { tr { th { "day" } th { "sensor" } th { "" } th .number { "deviation" } } }
+                    tbody {
+                        @for row in &report.anomalies.rows {
+                            tr {
+                                td .quiet { (row.day) }
+                                td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
+                                td { (row.told()) }
+                                td .number { (format!("{:+}", row.deviation)) }
+                            }
                         }
                     }
                 }

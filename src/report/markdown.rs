@@ -29,6 +29,13 @@ fn one(report: &Report, out: &mut String) -> std::fmt::Result {
         "\nCommands per session: {} on average, {} at most, {} at least.",
         commands.average, commands.largest, commands.smallest
     )?;
+    if report.anomalies.found > 0 {
+        writeln!(out, "\n## Anomalies\n\n{} found.\n\n| day | sensor | | deviation |\n|---|---|---|---:|", report.anomalies.found)?;
+        for row in &report.anomalies.rows {
+            let sensor = if row.sensor.is_empty() { "(none)".to_owned() } else { code(&row.sensor) };
+            writeln!(out, "| {} | {sensor} | {} | {:+} |", row.day, row.told(), row.deviation)?;
+        }
+    }
     for list in report.top.iter().filter(|list| !list.rows.is_empty()) {
         writeln!(out, "\n## {}\n\n{} distinct.\n\n| events | |\n|---:|---|", title(&list.name), list.distinct)?;
         for row in &list.rows {

@@ -3,13 +3,17 @@
 //! `ops/REPORTS.md` defines every figure. They are computed here from sidecars and live indexes alone ([`period`](crate::index::period));
 //! only the sessions that stand for a sequence or a cluster are read from the journal, by whoever asks. [`Report`] is the JSON form and its
 //! schema; the other forms are made of it.
+pub mod anomaly;
 pub mod compatible;
 mod csv;
+pub mod deviations;
 mod html;
 mod markdown;
 pub mod period;
 
 pub use self::csv::csv;
+pub use anomaly::Rules;
+pub use deviations::AnomalyRow;
 pub use html::html;
 pub use markdown::markdown;
 pub use period::{Kind, NoPeriod, Period};
@@ -71,6 +75,20 @@ pub struct Report {
     pub new: Vec<NewList>,
     /// Those with events or sessions in the period, by name; only in a report about all of them.
     pub sensors: Vec<SensorTotals>,
+    /// What was out of the ordinary on a day of the period, at this sensor or at any.
+    #[serde(default)]
+    pub anomalies: Anomalies,
+    /// What the reader should know of the question: that there never was such a sensor.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub note: Option<String>,
+}
+
+/// Days of sensors that are out of the ordinary.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Anomalies {
+    pub found: u64,
+    /// By day, sensor and measure; of too many those furthest out.
+    pub rows: Vec<AnomalyRow>,
 }
 
 /// The totals of the period before.
@@ -272,13 +290,15 @@ impl Totals {
 }
 
 /// What a report is asked to be about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     pub period: Period,
     /// `None`: all of them.
     pub sensor: Option<String>,
     /// Most rows of a list.
     pub rows: usize,
+    /// What counts as out of the ordinary.
+    pub rules: Rules,
 }
 
 /// A list of a report.
@@ -413,6 +433,9 @@ pub fn build(
             new.push(NewList { name: list.name.to_owned(), values: values.new, rows: values.newest.iter().map(row).collect() });
         }
     }
+    let unusual =
+        deviations::Request { days: scope.days.clone(), sensor: request.sensor.clone(), measure: None, rules: request.rules, now };
+    let unusual = deviations::find(view, &unusual, false, request.rows)?;
     let before_totals = totals_before(view, &scope_of(&before), &sessions_before)?;
     Ok(Report {
         schema: SCHEMA.to_owned(),
@@ -434,6 +457,8 @@ pub fn build(
         },
         new,
         sensors: sensors.into_values().collect(),
+        anomalies: Anomalies { found: unusual.anomalies, rows: unusual.rows },
+        note: None,
     })
 }
 

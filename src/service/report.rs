@@ -5,7 +5,7 @@ use crate::events::Micros;
 use crate::index::search::{LineTerms, View};
 use crate::index::session_name;
 use crate::report::compatible::{self, Document};
-use crate::report::{self, ExampleSession, Period, Report};
+use crate::report::{self, ExampleSession, Period, Report, Rules};
 use crate::sinks::{Answer, Verdict};
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
@@ -26,15 +26,42 @@ pub enum Sensors {
 }
 
 /// Reports on a period, from sidecars and live indexes; the commands that they show are read from the journal.
-pub fn reports(store: &Store, period: &Period, sensors: &Sensors, rows: usize, now: Micros) -> Result<Vec<Report>, ServiceError> {
+pub fn reports(
+    store: &Store,
+    period: &Period,
+    sensors: &Sensors,
+    rows: usize,
+    rules: Rules,
+    now: Micros,
+) -> Result<Vec<Report>, ServiceError> {
+    let note = if let Sensors::One(name) = sensors { unseen(store, name)? } else { None };
     let sensors = match sensors {
         Sensors::Aggregate => vec![None],
         Sensors::One(name) => vec![Some(name.clone())],
         Sensors::Each => self::sensors(store)?.into_iter().map(Some).chain([None]).collect(),
     };
-    let report = |sensor| report(store, &report::Request { period: period.clone(), sensor, rows }, now);
+    let report = |sensor| {
+        let made = report(store, &report::Request { period: period.clone(), sensor, rows, rules }, now)?;
+        Ok(Report { note: note.clone(), ..made })
+    };
     sensors.into_iter().map(report).collect()
 }
+
+/// What to say of a sensor that never was: its figures are all zeros, which may be a name mistyped.
+pub fn unseen(store: &Store, name: &str) -> Result<Option<String>, ServiceError> {
+    let sensors = sensors(store)?;
+    if sensors.iter().any(|known| known == name) {
+        return Ok(None);
+    }
+    let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
+    let short = sensors.iter().filter(|known| known.len().max(name.len()) <= SUGGESTED_BYTES_MAX);
+    let near = short.map(|known| (distance(known), known)).filter(|(distance, known)| *distance <= (known.len() / 3).clamp(1, 3)).min();
+    let hint = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
+    Ok(Some(format!("no event came from a sensor called `{}`{hint}", prefix(name, SUGGESTED_BYTES_MAX))))
+}
+
+/// Longer names are no typing errors.
+const SUGGESTED_BYTES_MAX: usize = 64;
 
 /// Every sensor that the index knows, by name.
 pub fn sensors(store: &Store) -> Result<Vec<String>, ServiceError> {

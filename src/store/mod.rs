@@ -276,10 +276,26 @@ impl Store {
 
     /// Writes one record of what the daemon or an operator did to the ledger, durably.
     pub fn record(&self, event: &str, details: serde_json::Value, now: Micros) -> Result<(), crate::journal::log::LogError> {
-        let line = serde_json::json!({ "@timestamp": crate::events::time::format(now), "event": event, "details": details });
-        let record = crate::journal::log::Record { time: now, line: line.to_string().into_bytes() };
+        self.record_all(event, [details], now)
+    }
+
+    /// The same of several such records, synced together.
+    pub fn record_all(
+        &self,
+        event: &str,
+        details: impl IntoIterator<Item = serde_json::Value>,
+        now: Micros,
+    ) -> Result<(), crate::journal::log::LogError> {
+        let records = details.into_iter().map(|details| {
+            let line = serde_json::json!({ "@timestamp": crate::events::time::format(now), "event": event, "details": details });
+            crate::journal::log::Record { time: now, line: line.to_string().into_bytes() }
+        });
+        let records: Vec<_> = records.collect();
+        if records.is_empty() {
+            return Ok(());
+        }
         let mut ledger = self.0.ledger();
-        ledger.append(&[record], now)?;
+        ledger.append(&records, now)?;
         ledger.enforce_limit().map(drop)
     }
 

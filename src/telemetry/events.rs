@@ -4,6 +4,7 @@
 //! cut; it is never part of the message, and never a label.
 use super::metrics::{Actor, FailureClass, FailureStage, JournalOperation, Metrics, Phase, SendOutcome};
 use crate::events::time::{self, MICROS_PER_SECOND, Micros};
+use crate::report::anomaly::{Direction, Measure};
 use crate::sources::Reason;
 use slog::{BorrowedKV, KV, Level, Logger, Record, Serializer};
 use std::collections::HashMap;
@@ -127,6 +128,9 @@ macro_rules! loggable {
 loggable! {
     u64, |value, key, serializer| serializer.emit_u64(key, *value);
     u32, |value, key, serializer| serializer.emit_u32(key, *value);
+    f64, |value, key, serializer| serializer.emit_f64(key, *value);
+    Measure, |value, key, serializer| serializer.emit_str(key, value.name());
+    Direction, |value, key, serializer| serializer.emit_str(key, value.name());
     bool, |value, key, serializer| serializer.emit_bool(key, *value);
     &str, |value, key, serializer| serializer.emit_str(key, value);
     Duration, |value, key, serializer| serializer.emit_f64(key, value.as_secs_f64());
@@ -163,7 +167,7 @@ macro_rules! events {
             const THROTTLED: bool = throttled!($($throttled)?);
 
             fn fields(&self, _: &Record<'_>, _serializer: &mut dyn Serializer) -> slog::Result {
-                $(self.$field.log(stringify!($field), _serializer)?;)*
+                $(Loggable::log(&self.$field, stringify!($field), _serializer)?;)*
                 Ok(())
             }
 
@@ -305,6 +309,15 @@ events! {
     EnricherAnswers<'e> "enricher_answers" "enrich" Info, "an enricher answers again" { enricher: &'e str } |_, _| ();
     /// The state took neither an answer nor a quota: something may be asked once more.
     EnrichmentNotKept<'e> "enrichment_not_kept" "enrich" Warning throttled, "what an enricher answered could not be kept" { error: &'e str } |_, _| ();
+
+    /// A sensor's day is not like those before. It stands in the ledger already, and is told once: no line is left out.
+    AnomalyFound<'e> "anomaly" "anomalies" Warning, "a sensor is out of the ordinary" {
+        sensor: &'e str, day: &'e str, measure: Measure, direction: Direction, value: u64, expected: f64, deviation: f64,
+    } |event, metrics| metrics.anomaly(event.measure, event.direction);
+    AnomaliesLooked "anomalies_looked" "anomalies" Debug, "looked for anomalies" { told: u64, duration: Duration } |_, _| ();
+    AnomaliesUnknown<'e> "anomalies_unknown" "anomalies" Warning throttled, "anomalies could not be looked for: next time in an hour" {
+        error: &'e str,
+    } |_, _| ();
 
     DiskLow "disk_low" "journal" Warning throttled, "disk nearly full: reading pauses until there is room" {
         free_bytes: u64, min_free_bytes: u64,

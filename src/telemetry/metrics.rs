@@ -6,6 +6,7 @@ use crate::config::SourceName;
 use crate::events::Field;
 use crate::events::time::{self, MICROS_PER_SECOND};
 use crate::os::process::ProcessStats;
+use crate::report::anomaly::{Direction, Measure};
 use crate::sinks::delivery::{SinkSnapshot, SinkState};
 use crate::sources::Reason;
 use prometheus::core::Collector;
@@ -36,7 +37,7 @@ macro_rules! labels {
 
 labels! {
     /// The kinds of actors.
-    Actor { Supervisor "supervisor", Ingest "ingest", Extraction "extraction", Journal "journal", Exporter "exporter", Metrics "metrics" }
+    Actor { Supervisor "supervisor", Ingest "ingest", Extraction "extraction", Journal "journal", Exporter "exporter", Metrics "metrics", Anomalies "anomalies" }
     /// Places where work waits.
     Queue {
         /// Bytes read and not yet durable, against `limits.in_flight_bytes`.
@@ -97,6 +98,7 @@ pub struct Metrics {
     vecs: SourceVecs,
     rejected: IntCounterVec,
     schema_drift: IntCounterVec,
+    anomalies: IntCounterVec,
     schemas: IntGauge,
     schemas_left_out: IntGauge,
     commit_seconds: Histogram,
@@ -261,6 +263,11 @@ impl Metrics {
             other: Arc::new(vecs.of("other")),
             rejected: make.counters("rejected_total", "Stretches of input put into quarantine.", "reason"),
             schema_drift: make.counters("schema_drift_total", "Fields of events that came with a type they never had before.", "format"),
+            anomalies: make.counters2(
+                "anomalies_total",
+                "Days of sensors that are not like those before, as they were told.",
+                ["measure", "direction"],
+            ),
             schemas: make.gauge("schemas", "Kinds of events (by format, event id and sensor) whose fields are known."),
             schemas_left_out: make.gauge("schemas_left_out", "Kinds of events and fields that no schema holds because there are too many."),
             commit_seconds: make.add(Histogram::with_opts(histogram.buckets(COMMIT_SECONDS.to_vec()))),
@@ -447,6 +454,10 @@ impl Metrics {
     /// The name of a format is the operator's.
     pub fn schema_drifted(&self, format: &str) {
         self.schema_drift.with_label_values(&[format]).inc();
+    }
+
+    pub fn anomaly(&self, measure: Measure, direction: Direction) {
+        self.anomalies.with_label_values(&[measure.name(), direction.name()]).inc();
     }
 
     pub fn schemas(&self, count: u64, left_out: u64) {

@@ -60,7 +60,8 @@ fn main() {
     ] {
         let period = Period::parse(kind, &text, now).expect("a period");
         let times = runs(|| {
-            service::report::reports(store, &period, &Sensors::Aggregate, report::ROWS_DEFAULT, now).expect("a report");
+            service::report::reports(store, &period, &Sensors::Aggregate, report::ROWS_DEFAULT, report::Rules::default(), now)
+                .expect("a report");
         });
         if kind == Kind::Monthly {
             monthly = times[times.len() / 2];

@@ -6,8 +6,8 @@ use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
 use honeyguide::cli::{
-    archive, clusters, count, distinct, enrich, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search, session,
-    sinks, status, top, verify,
+    anomalies, archive, clusters, count, distinct, enrich, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search,
+    session, sinks, status, top, verify,
 };
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
@@ -72,6 +72,7 @@ impl Home {
             Command::Search(args) => search::answer(args, &context, &mut out),
             Command::Top(args) => top::answer(args, &context, &mut out),
             Command::Report(args) => report::answer(args, &context, &mut out),
+            Command::Anomalies(args) => anomalies::answer(args, &context, &mut out),
             Command::Count(args) => count::answer(args, &context, &mut out),
             Command::Distinct(args) => distinct::answer(args, &context, &mut out),
             Command::New(args) => new::answer(args, &context, &mut out),
