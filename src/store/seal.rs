@@ -3,7 +3,6 @@
 //! Everything is written under temporary names, synced, and renamed; a crash at any point leaves the old or the new.
 use super::view::{Live, Sealed};
 use super::{Shared, View};
-use crate::events::EventId;
 use crate::index::BlockMeta;
 use crate::index::live::LiveIndex;
 use crate::index::sidecar::{self, Sidecar, SidecarError, SidecarHead};
@@ -269,7 +268,7 @@ fn merge(
         let block = reader.read(file, meta, &mut lines).map_err(|error| (at, error))?;
         all.extend_from_slice(&lines);
         hashes.clear();
-        EventId::of_lines(&segment::lines(&lines).collect::<Vec<_>>(), &mut hashes);
+        segment::line_hashes(&block, &lines, &mut hashes).map_err(|error| (at, error))?;
         digest.update(&hashes);
         match &mut merged {
             None => merged = Some(block),
