@@ -26,8 +26,7 @@ struct Entry {
 static COWRIE: Entry = Entry { name: "cowrie", decoder: &super::cowrie::Cowrie, wrapping: None, like: None, description: None };
 static CHAT: Entry = Entry { name: "chat", decoder: &super::chat::Chat, wrapping: None, like: None, description: None };
 
-static TOMBSTONE: Entry =
-    Entry { name: "tombstone", decoder: &super::tombstone::Decode, wrapping: None, like: None, description: None };
+static TOMBSTONE: Entry = Entry { name: "tombstone", decoder: &super::tombstone::Decode, wrapping: None, like: None, description: None };
 static UNKNOWN: Entry = Entry { name: "unknown", decoder: &Unread, wrapping: None, like: None, description: None };
 
 /// Reads nothing.

@@ -1,8 +1,8 @@
 //! The feed of most sinks: every event is an item, as far as the sink's filter lets it through.
 use super::feed::{BatchLimits, Feed, FeedError, Taken};
 use super::{Batch, Item};
-use crate::events::Micros;
 use crate::events::batch::Batcher;
+use crate::events::{Format, Micros};
 use crate::index::query::Query;
 use crate::store::{Found, JournalReader, Store};
 
@@ -60,7 +60,10 @@ impl Feed for EventsFeed {
                 Err(error) => return Err(FeedError::Journal(error.to_string())),
             }
             let Some(event) = self.reader.event() else { break };
-            let time = if self.filter.is_some() || self.wants_time {
+            let time = if event.format == Format::TOMBSTONE {
+                // The cursor passes it.
+                None
+            } else if self.filter.is_some() || self.wants_time {
                 judge(&mut self.batcher, self.filter.as_ref(), &event)
             } else {
                 Some(event.received_at)

@@ -6,6 +6,7 @@
 //! None of them knows of actors; threads are their callers' business, and tests run all of them on one.
 mod ask;
 mod commit;
+mod erase;
 mod open;
 mod quarantine;
 mod read;
@@ -18,6 +19,7 @@ mod writer;
 
 pub use ask::Terms;
 pub use commit::{Committed, Committer};
+pub use erase::{EraseError, Erased, FoundEvent, Sessions, Whose};
 pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
 pub use quarantine::{DEAD_LETTERS_FROM, Quarantine, QuarantineRecord, Undelivered};
 pub use read::{Found, Gap, JournalReader, Missing, StoredEvent};
@@ -129,6 +131,8 @@ pub(crate) struct Shared {
     ledger: Mutex<Log>,
     /// Held by whoever removes or replaces files of sealed segments.
     pub upkeep: Mutex<()>,
+    /// Grows with every segment in which events were erased.
+    pub erasures: AtomicU64,
     pub probes: Arc<Probes>,
     /// Sequence number behind the last durable event.
     pub durable: watch::Sender<u64>,
