@@ -25,6 +25,7 @@ use std::sync::Arc;
 pub mod aggregate;
 pub mod cursor;
 pub mod dossier;
+pub mod erase;
 pub mod geoip;
 pub mod indicators;
 pub mod report;
@@ -68,6 +69,10 @@ pub enum ServiceError {
     Indicators(String),
     #[error("{0:?} is no indicator of any event: `honeyguide search` finds other values")]
     NoIndicator(String),
+    #[error("{0}")]
+    Erase(String),
+    #[error(transparent)]
+    Erasing(#[from] crate::store::EraseError),
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }
@@ -82,6 +87,7 @@ impl ServiceError {
                 | ServiceError::ByItself(_)
                 | ServiceError::NoSpan
                 | ServiceError::Indicators(_)
+                | ServiceError::Erase(_)
         )
     }
 }

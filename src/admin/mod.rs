@@ -7,6 +7,7 @@ pub mod access;
 pub mod problem;
 
 pub(crate) mod changes;
+mod erase;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
@@ -166,6 +167,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(questions::routes)
                     .configure(indicators::routes)
                     .configure(changes::routes)
+                    .configure(erase::routes)
                     .configure(sinks::routes)
                     .configure(geoip::routes)
                     .default_service(web::to(not_found)),

@@ -86,7 +86,9 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::Query { error, .. } => Problem::bad_query(&error),
             ServiceError::Cursor(error) => Problem::bad_cursor(&error),
-            ServiceError::ByItself(_) | ServiceError::NoSpan | ServiceError::Indicators(_) => Problem::bad_request(&error),
+            ServiceError::ByItself(_) | ServiceError::NoSpan | ServiceError::Indicators(_) | ServiceError::Erase(_) => {
+                Problem::bad_request(&error)
+            }
             ServiceError::NoRecord(_) | ServiceError::NoSession(_) | ServiceError::NoSink(_) | ServiceError::NoIndicator(_) => {
                 Problem::not_found(error.to_string())
             }

@@ -4,6 +4,7 @@ use super::terminal;
 use crate::admin::questions::Checking;
 use anyhow::{Context as _, anyhow};
 use indicatif::ProgressBar;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::ControlFlow;
 
@@ -21,9 +22,19 @@ pub fn show(bar: &ProgressBar, done: u64, total: u64) {
 
 /// Lets the daemon do `what`, a path below the API's; answers the report at the end.
 pub fn follow<Report: DeserializeOwned>(client: &Client, what: &str, bar: &ProgressBar) -> anyhow::Result<Report> {
+    follow_with(client, what, &(), bar)
+}
+
+/// The same, with what the daemon is to know.
+pub fn follow_with<Report: DeserializeOwned>(
+    client: &Client,
+    what: &str,
+    body: &impl Serialize,
+    bar: &ProgressBar,
+) -> anyhow::Result<Report> {
     let mut report = None;
     let path: Vec<&str> = ["api", "v1"].into_iter().chain(what.split('/')).collect();
-    let followed = client.post_lines(&path, &(), &mut |line| {
+    let followed = client.post_lines(&path, body, &mut |line| {
         match serde_json::from_slice(line).context("the daemon's answer cannot be read: is it of another version?")? {
             Checking::Progress { done, total } => show(bar, done, total),
             Checking::Report(found) => report = Some(found),

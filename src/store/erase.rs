@@ -5,7 +5,7 @@
 use super::open::Indexer;
 use super::seal::{Appender, Merged, create_anew, open_sidecar, sidecar_head, temporary, write_aside};
 use super::view::Sealed;
-use super::{Store, View};
+use super::{Found, JournalReader, Store, View};
 use crate::events::batch::{Batcher, StoredRun};
 use crate::events::{EventId, Field, Format, Micros};
 use crate::index::blocks::BlockSet;
@@ -57,6 +57,11 @@ impl Sessions {
         self.0.get(id).is_some_and(|sensors| sensors.as_ref().is_none_or(|sensors| sensors.contains(sensor)))
     }
 
+    /// Shows the key of each session under which indexes know it.
+    pub fn keys(&self) -> impl Iterator<Item = u64> {
+        self.ids().map(session_key)
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = &[u8]> {
         self.0.keys().map(Vec::as_slice)
     }
@@ -99,8 +104,42 @@ pub struct Erased {
 }
 
 impl Store {
-    /// Shows the events of a sealed segment that are not erased yet, in the order of their sequence numbers. A segment without evidence
-    /// has none.
+    /// Numbers of the segments whose lines can be read, ascending, and of those of which only answers are left.
+    pub fn segments_of_evidence(&self) -> (Vec<u64>, Vec<u64>) {
+        let view = self.view();
+        let (evidence, answers): (Vec<&Arc<Sealed>>, Vec<&Arc<Sealed>>) = view.sealed.iter().partition(|sealed| sealed.file.is_some());
+        let numbers = |sealed: Vec<&Arc<Sealed>>| sealed.into_iter().map(|sealed| sealed.number).collect::<Vec<u64>>();
+        ([numbers(evidence), view.live.iter().map(|live| live.number).collect()].concat(), numbers(answers))
+    }
+
+    /// Which of these session keys, which ascend, a segment has.
+    pub fn session_keys_in(&self, segment: u64, keys: &[u64], each: &mut dyn FnMut(u64)) -> Result<(), EraseError> {
+        let view = self.view();
+        if let Some(sealed) = view.sealed.iter().find(|sealed| sealed.number == segment) {
+            sealed.sidecar.sessions_among(keys, &mut |entry| each(entry.key))?;
+        }
+        if let Some(live) = view.live.iter().find(|live| live.number == segment) {
+            live.read().index.sessions_among(keys, &mut |entry| each(entry.key))?;
+        }
+        Ok(())
+    }
+
+    /// Whether such events may be in a segment, by its index alone.
+    pub fn may_hold(&self, segment: u64, whose: Whose<'_>) -> Result<bool, EraseError> {
+        let view = self.view();
+        let Some(sealed) = view.sealed.iter().find(|sealed| sealed.number == segment) else { return Ok(false) };
+        Ok(!possible_blocks(&sealed.sidecar, whose)?.is_empty())
+    }
+
+    /// Whether a tombstone stands in the place of an event.
+    pub fn is_erased(&self, seq: u64) -> bool {
+        let mut reader = JournalReader::new(self.clone(), seq);
+        matches!(reader.load(), Ok(Found::Event))
+            && reader.event().is_some_and(|event| event.seq == seq && event.format == Format::TOMBSTONE)
+    }
+
+    /// Shows such events of a segment that are durable and not erased yet, in the order of their sequence numbers. A segment without
+    /// evidence has none.
     pub fn events_of(
         &self,
         segment: u64,
@@ -109,13 +148,23 @@ impl Store {
         each: &mut dyn FnMut(FoundEvent<'_>),
     ) -> Result<(), EraseError> {
         let view = self.view();
-        let Some(sealed) = view.sealed.iter().find(|sealed| sealed.number == segment && sealed.file.is_some()) else { return Ok(()) };
-        let blocks = possible_blocks(&sealed.sidecar, whose)?;
+        let sealed = view.sealed.iter().find(|sealed| sealed.number == segment && sealed.file.is_some());
+        let live = || view.live.iter().find(|live| live.number == segment);
+        let Some(part) = sealed.map(|sealed| &**sealed as &dyn Segment).or_else(|| live().map(|live| &**live as &dyn Segment)) else {
+            return Ok(());
+        };
+        let mut blocks = Vec::new();
+        part.with_index(&mut |index| {
+            blocks = possible_blocks(index, whose)?;
+            Ok(())
+        })?;
+        let durable = view.next_seq();
+        blocks.retain(|block| block.first_seq + u64::from(block.events) <= durable);
         let mut lines = BlockLines::default();
         let (mut session, mut sensor) = (Vec::new(), Vec::new());
         for meta in blocks {
             let damaged = |what: io::Error| EraseError::Damaged { segment, what: what.to_string() };
-            sealed.read_block(&meta, &mut lines).map_err(damaged)?;
+            part.read_block(&meta, &mut lines).map_err(damaged)?;
             let mut all = segment::lines(&lines.bytes);
             let mut seq = meta.first_seq;
             for run in &lines.runs {
@@ -210,7 +259,7 @@ impl Store {
 }
 
 /// The blocks in which such events may be, in their order.
-fn possible_blocks(index: &dyn IndexPart, whose: Whose<'_>) -> Result<Vec<BlockMeta>, EraseError> {
+fn possible_blocks(index: &dyn IndexPart, whose: Whose<'_>) -> Result<Vec<BlockMeta>, SidecarError> {
     let set = match whose {
         Whose::Matching(query) => {
             if index.time_span().is_none_or(|(min, max)| !query.overlaps(min, max)) {

@@ -28,7 +28,7 @@ pub use retention::{Removed, RetentionPlan};
 pub use schemas::{Drift, FIELDS_MAX, Key as SchemaKey, SCHEMAS_MAX, Schema, Schemas, Seen};
 pub use seal::{SEAL_AGAIN, SealError, SealedReport, Sealer};
 pub use view::{Known, Live, Sealed, View};
-pub use writer::{Durable, Fault, Ticket, Writer};
+pub use writer::{Durable, Fault, Ticket, Wait, Writer};
 
 use crate::events::Micros;
 use crate::events::batch::Batcher;
