@@ -203,6 +203,7 @@ impl Engine {
             store: parts.store.clone(),
             state: state.clone(),
             retention: retention_plan(&settings),
+            ages: settings.retention.clone(),
             min_free_bytes: settings.journal.min_free_bytes,
             intake,
             telemetry: telemetry.clone(),

@@ -12,14 +12,16 @@ use crate::events::batch::Batch;
 use crate::events::id::hex;
 use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
+use crate::service;
 use crate::state::{HeadRecord, SegmentRecord, State};
 use crate::store::{
-    Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SEAL_AGAIN, SealError, SealedReport, Sealer, Store, Writer,
+    Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SEAL_AGAIN, SealError, SealedReport, Sealer, SensorAges,
+    Store, Writer,
 };
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
-    BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, HeadAnchored, JournalFault, LinesRefused, SchemaDrifted, SchemaNotWritten,
-    SegmentRemoved, SegmentSealed, TextsUnread,
+    BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, EventsErased, HeadAnchored, JournalFault, LinesRefused, SchemaDrifted,
+    SchemaNotWritten, SegmentRemoved, SegmentSealed, TextsUnread,
 };
 use crate::telemetry::metrics::JournalOperation;
 use actix::{
@@ -92,10 +94,11 @@ pub struct Drain;
 pub struct EndSegment;
 
 /// What a reload may change.
-#[derive(Message, Clone, Copy, Debug)]
+#[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Reconfigure {
     pub retention: RetentionPlan,
+    pub ages: SensorAges,
     pub min_free_bytes: u64,
 }
 
@@ -141,6 +144,7 @@ pub struct JournalConfig {
     pub store: Store,
     pub state: Arc<State>,
     pub retention: RetentionPlan,
+    pub ages: SensorAges,
     pub min_free_bytes: u64,
     pub intake: Intake,
     pub telemetry: Telemetry,
@@ -212,6 +216,7 @@ impl JournalActor {
     /// Takes the parts of an open store; its threads start with the actor.
     pub fn new(config: JournalConfig, parts: Parts) -> JournalActor {
         let Parts { committer, writer, sealer, .. } = parts;
+        config.store.keep_by_sensor(config.ages.clone());
         let head = committer.head();
         let durable = HeadRecord { segment: head.segment(), len: head.len(), next_seq: head.next_seq() };
         JournalActor {
@@ -486,21 +491,25 @@ impl JournalActor {
 
     fn enforce_retention(&mut self, now: Micros, ctx: &mut Context<Self>) {
         let plan = self.config.retention;
-        if plan == RetentionPlan::default() {
+        if plan == RetentionPlan::default() && !self.config.store.has_sensor_ages() {
             return;
         }
         let (store, state) = (self.config.store.clone(), self.config.state.clone());
         let removed = tokio::task::spawn_blocking(move || {
             let removed = store.retain(plan, now)?;
             removed.iter().filter(|removed| removed.answers).for_each(|removed| drop(state.remove_segment(removed.segment)));
-            std::io::Result::Ok(removed)
+            let (erased, _) = service::erase::erase_aged(&store, &state, plan, now).map_err(std::io::Error::other)?;
+            std::io::Result::Ok((removed, erased))
         });
         ctx.spawn(removed.into_actor(self).map(|removed, actor, _| match removed {
-            Ok(Ok(removed)) => removed.iter().for_each(|removed| {
-                let what = if removed.answers { "evidence and answers" } else { "evidence" };
-                let event = SegmentRemoved { segment: removed.segment, what, rule: removed.reason, bytes: removed.bytes };
-                actor.config.telemetry.emit(&event);
-            }),
+            Ok(Ok((removed, erased))) => {
+                removed.iter().for_each(|removed| {
+                    let what = if removed.answers { "evidence and answers" } else { "evidence" };
+                    let event = SegmentRemoved { segment: removed.segment, what, rule: removed.reason, bytes: removed.bytes };
+                    actor.config.telemetry.emit(&event);
+                });
+                erased.iter().for_each(|&(segment, events)| actor.config.telemetry.emit(&EventsErased { segment, events }));
+            }
             Ok(Err(error)) => {
                 let error = error.to_string();
                 actor.config.telemetry.emit(&JournalFault { operation: JournalOperation::Retention, segment: 0, error: &error });
@@ -732,6 +741,7 @@ impl Handler<Reconfigure> for JournalActor {
 
     fn handle(&mut self, new: Reconfigure, _: &mut Self::Context) {
         self.config.retention = new.retention;
+        self.config.store.keep_by_sensor(new.ages);
         self.config.min_free_bytes = new.min_free_bytes;
         self.last_retention = None;
     }

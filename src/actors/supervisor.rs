@@ -493,7 +493,8 @@ impl Handler<Reload> for SupervisorActor {
         let followed: Vec<SourceSettings> = self.followers.iter().filter_map(|follower| follower.settings.clone()).collect();
         let added: Vec<SourceSettings> = new.sources.iter().filter(|source| !followed.contains(source)).cloned().collect();
         added.into_iter().for_each(|source| self.follow(source));
-        self.journal.do_send(Reconfigure { retention: retention_plan(&new), min_free_bytes: new.journal.min_free_bytes });
+        let (retention, ages) = (retention_plan(&new), new.retention.clone());
+        self.journal.do_send(Reconfigure { retention, ages, min_free_bytes: new.journal.min_free_bytes });
         self.settings = new;
         self.change_exporters(ctx);
     }

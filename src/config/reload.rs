@@ -62,6 +62,10 @@ impl Settings {
                 Apply::Restart => changes.needs_restart.push(change),
             }
         }
+        if self.retention != new.retention {
+            let tables = |settings: &Settings| format!("{} tables", settings.fragment.tables("retention").len());
+            changes.in_place.push(Change { key: "retention".into(), old: tables(self), new: tables(new) });
+        }
         for source in &new.sources {
             match self.sources.iter().find(|old| old.name == source.name) {
                 None => changes.sources_added.push(source.name.clone()),
@@ -98,7 +102,8 @@ impl Settings {
             };
         }
         let (formats, sources, sinks) = (new.formats.clone(), new.sources.clone(), new.sinks.clone());
-        Settings { formats, sources, sinks, journal, limits, log, fragment, ..self.clone() }
+        let retention = new.retention.clone();
+        Settings { formats, sources, sinks, retention, journal, limits, log, fragment, ..self.clone() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::file::{Fragment, Given, Problem, Values};
-use super::groups::{Admin, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Root, Source, Supervision};
+use super::groups::{Admin, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Retention, Root, Source, Supervision};
 use super::key::{Group, Key, Origin, Place, Value};
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
@@ -8,6 +8,7 @@ use crate::events::wrapping::Wrap;
 use crate::indicators::lists::{Entry, Lists};
 use crate::network::{Network, NotANetwork};
 use crate::sources::Format;
+use crate::store::{SensorAge, SensorAges};
 use crate::telemetry::printable::printable;
 use std::fmt;
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub struct Settings {
     /// What is hostile, and what is not, by the operator's word.
     pub lists: Lists,
     pub journal: Journal,
+    /// Ages of sensors that have their own.
+    pub retention: SensorAges,
     pub limits: Limits,
     pub supervision: Supervision,
     pub log: LogSettings,
@@ -177,6 +180,7 @@ impl Settings {
         let model_timeout = Duration::from_millis(table.timeout_ms);
         let lists = check.lists(&fragment, &Indicators::from_values(|key| value_of(&fragment, &Indicators::GROUP, key)));
         check.journal(&fragment, &journal);
+        let retention = check.retention(fragment.tables("retention"), &journal);
         check.supervision(&fragment, &supervision);
         let log = check.log(&fragment, log);
         if check.problems.is_empty() {
@@ -191,6 +195,7 @@ impl Settings {
                 model_timeout,
                 lists,
                 journal,
+                retention,
                 limits,
                 supervision,
                 log,
@@ -437,6 +442,35 @@ impl Check<'_> {
         }
     }
 
+    fn retention(&mut self, tables: &[(Place, Values)], journal: &Journal) -> SensorAges {
+        let mut ages: Vec<SensorAge> = Vec::new();
+        for (place, values) in tables {
+            let given = |key: &str| values.get(key).map_or(Origin::File(place.clone()), |Given { origin, .. }| origin.clone());
+            let table = Retention::from_values(|key| {
+                values.get(key).map_or_else(|| default_of(&Retention::GROUP, key), |given| given.value.clone())
+            });
+            let sensors = match glob::Pattern::new(&table.sensor) {
+                Ok(sensors) => sensors,
+                Err(error) => {
+                    let sensor = printable(&table.sensor);
+                    self.complain(&given("sensor"), format!("`{sensor}` is no pattern: {} at character {}", error.msg, error.pos + 1));
+                    continue;
+                }
+            };
+            if ages.iter().any(|other| other.sensors == sensors) {
+                let sensor = printable(&table.sensor);
+                self.complain(&given("sensor"), format!("the age of `{sensor}` is told above: say it once"));
+                continue;
+            }
+            if journal.answers_days.is_some_and(|answers| table.days.is_none_or(|days| days > answers)) {
+                let message = "`days` must not be more than `answers_days` in [journal]: evidence that nothing finds is of no use";
+                self.complain(&given("days"), message.into());
+            }
+            ages.push(SensorAge { sensors, days: table.days.map(|days| days.min(u64::from(u32::MAX)) as u32) });
+        }
+        SensorAges::new(ages)
+    }
+
     fn model(&mut self, fragment: &Fragment, model: &Model) -> Option<ModelEndpoint> {
         let (origin, text) = (origin_of(fragment, "model", "url"), model.url.as_deref()?);
         let networks = self.networks(&model.allow_private, &origin_of(fragment, "model", "allow_private"));
@@ -629,6 +663,15 @@ mod tests {
             (
                 "[journal]\ndisk_budget_bytes = \"100 MiB\"",
                 "/etc/h/h.toml:2:21: `disk_budget_bytes` must be at least twice `segment_bytes`: raise it or make the segments smaller",
+            ),
+            (
+                "[journal]\nevidence_days = 2\nanswers_days = 3\n[[retention]]\nsensor = \"a\"\ndays = 9",
+                "/etc/h/h.toml:6:8: `days` must not be more than `answers_days` in [journal]: evidence that nothing finds is of no use",
+            ),
+            ("[[retention]]\nsensor = \"a[\"\ndays = 9", "/etc/h/h.toml:2:10: `a[` is no pattern: invalid range pattern at character 2"),
+            (
+                "[[retention]]\nsensor = \"a\"\ndays = 9\n[[retention]]\nsensor = \"a\"\ndays = \"forever\"",
+                "/etc/h/h.toml:5:10: the age of `a` is told above: say it once",
             ),
             (
                 "[journal]\nanswers_days = 3",

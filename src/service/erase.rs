@@ -9,7 +9,7 @@ use crate::index::pattern::Pattern;
 use crate::index::query::{Condition, Query};
 use crate::index::{self};
 use crate::state::{SegmentRecord, State};
-use crate::store::{DEAD_LETTERS_FROM, EraseError, FoundEvent, Sessions, Store, Undelivered, Whose};
+use crate::store::{DEAD_LETTERS_FROM, EraseError, FoundEvent, RetentionPlan, Sessions, Store, Undelivered, Whose};
 use crate::telemetry::printable::printable;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -263,7 +263,7 @@ impl<'a> Work<'a> {
         let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
         for &segment in segments {
             let mut here = BTreeSet::new();
-            self.store.session_keys_in(segment, &keys, &mut |key| drop(here.insert(key)))?;
+            self.store.session_keys_in(segment, &keys, &mut |key| here.extend([key]))?;
             here.into_iter().for_each(|key| *seen.entry(key).or_default() += 1);
         }
         Ok(seen.into_iter().filter(|(_, segments)| *segments > 1).map(|(key, _)| key).collect())
@@ -368,6 +368,25 @@ pub(crate) fn erase_recorded(
         store.record("events_erased", details, now)?;
     }
     Ok(erased)
+}
+
+/// What retention does besides removing segments: events of sensors that are past their age go from segments that stay. Answers the
+/// segments, with how many events went, and whether there is more to be done.
+pub fn erase_aged(store: &Store, state: &State, plan: RetentionPlan, now: Micros) -> Result<(Vec<(u64, u64)>, bool), ServiceError> {
+    let mut done = Vec::new();
+    let more = store.erase_aged(plan, now, &mut |segment, seqs| -> Result<_, ServiceError> {
+        let erased = match erase_recorded(store, segment, seqs, "age", None, now) {
+            // It says so itself at every opening, and to `verify`.
+            Err(ServiceError::Erasing(error)) if error.is_about_one_segment() => None,
+            erased => erased?,
+        };
+        if let Some(erased) = &erased {
+            done.push((segment, erased.events));
+            state.put_segment(segment, &SegmentRecord::of(&erased.head)).map_err(other)?;
+        }
+        Ok(erased)
+    })?;
+    Ok((done, more))
 }
 
 /// Events before this may have been sent: what is on its way counts.

@@ -4,6 +4,7 @@
 //! the [`Committer`] gives events their order and keeps each once (memory only), the [`Writer`] makes it durable, the
 //! [`Sealer`] turns finished segments into their final form, and any number of [`Store`] handles answer questions.
 //! None of them knows of actors; threads are their callers' business, and tests run all of them on one.
+mod ages;
 mod ask;
 mod commit;
 mod erase;
@@ -17,6 +18,7 @@ mod seal;
 mod view;
 mod writer;
 
+pub use ages::{SensorAge, SensorAges};
 pub use ask::Terms;
 pub use commit::{Committed, Committer};
 pub use erase::{EraseError, Erased, FoundEvent, Sessions, Whose};
@@ -133,6 +135,8 @@ pub(crate) struct Shared {
     pub upkeep: Mutex<()>,
     /// Grows with every segment in which events were erased.
     pub erasures: AtomicU64,
+    /// Ages of sensors.
+    pub aged: Mutex<ages::Aged>,
     pub probes: Arc<Probes>,
     /// Sequence number behind the last durable event.
     pub durable: watch::Sender<u64>,

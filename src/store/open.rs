@@ -95,6 +95,7 @@ pub fn open(
         ledger: Mutex::new(ledger),
         upkeep: Mutex::default(),
         erasures: AtomicU64::default(),
+        aged: Mutex::default(),
         durable: tokio::sync::watch::channel(0).0,
         holds: Mutex::default(),
         carried: Mutex::default(),

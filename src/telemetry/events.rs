@@ -233,6 +233,8 @@ events! {
     SegmentRemoved<'e> "segment_removed" "journal" Info, "segment removed by retention" {
         segment: u64, what: &'e str, rule: &'e str, bytes: u64,
     } |_, _| ();
+    /// Events of sensors that are past their age, in a segment that stays for others.
+    EventsErased "events_erased" "journal" Info, "events erased by retention" { segment: u64, events: u64 } |_, _| ();
     JournalFault<'e> "journal_fault" "journal" Error throttled, "journal operation failed: nothing in doubt is acknowledged" {
         operation: JournalOperation, segment: u64, error: &'e str,
     } |event, metrics| metrics.journal_fault(event.operation);
