@@ -148,7 +148,7 @@ impl Header {
             return Err(HeaderError::Checksum);
         }
         let version = body[11];
-        if !(VERSION..=VERSION_TOMBSTONES).contains(&version) {
+        if version != VERSION && (version, body[12]) != (VERSION_TOMBSTONES, KIND_BLOCK) {
             return Err(HeaderError::Version(version));
         }
         let mut reader = Reader(&body[PREFIX_LEN..]);
@@ -418,9 +418,28 @@ mod tests {
         assert_eq!(Header::Block(block).encode().len() + 4 + 4 + 2 * 16, with);
     }
 
+    fn with_tombstones() -> Header {
+        let Header::Block(mut block) = block() else { panic!("a block") };
+        block.runs[1].tombstones = true;
+        Header::Block(block)
+    }
+
+    #[test]
+    fn only_a_header_of_version_2_has_tombstones() {
+        let mut frame = with_tombstones().encode();
+        assert_eq!(frame[11], VERSION_TOMBSTONES);
+        assert_eq!(block().encode()[11], VERSION);
+        frame[11] = VERSION;
+        let body = frame.len() - 4;
+        let crc = crc32fast::hash(&frame[..body]);
+        frame[body..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Header::decode(&frame), Ok(block()), "the flag means nothing where it was not known");
+    }
+
     fn headers() -> Vec<Header> {
         vec![
             block(),
+            with_tombstones(),
             Header::Opening(Opening {
                 segment: 3,
                 created_at: 12,

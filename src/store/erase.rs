@@ -197,7 +197,10 @@ impl Store {
             return Err(damaged(damage.to_string()));
         }
         let (Some(seal), true) = (scan.seal.clone(), scan.end == scan.file_len) else { return Err(damaged("it has no seal".into())) };
-        let done_before = sealed.sidecar.head().journal_len != scan.file_len;
+        // An attempt before this one came as far as to take the sidecar away, or to rename the segment.
+        let index = segment::sidecar_name(number);
+        let has_sidecar = self.0.fs.list(&self.0.layout.journal).map_err(io_error)?.iter().any(|entry| entry.name == index);
+        let done_before = !has_sidecar || sealed.sidecar.head().journal_len != scan.file_len;
         let is_new = |block: &ScannedBlock| !chosen(block, seqs).is_empty();
         if !done_before && !scan.blocks.iter().any(is_new) {
             return Ok(None);
