@@ -46,7 +46,8 @@ fn a_person_and_a_session_are_erased_with_and_without_a_daemon() {
     let bytes = log(1, 6_000);
     let events = parse(&bytes);
     let address = member(&events[0], "src_ip").to_owned();
-    let session = events.iter().map(|event| member(event, "session")).rfind(|session| !session.is_empty()).unwrap().to_owned();
+    let of_another = |event: &&Value| !member(event, "session").is_empty() && !["", &address].contains(&member(event, "src_ip"));
+    let session = member(events.iter().rfind(of_another).unwrap(), "session").to_owned();
     let of_session = |event: &&Value| member(event, "session") == session;
     assert!(events.iter().filter(of_session).all(|event| member(event, "src_ip") != address));
     let person = format!("src_ip:{address}");

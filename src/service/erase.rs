@@ -379,7 +379,7 @@ pub(crate) fn erase_recorded(
 /// segments, with how many events went, and whether there is more to be done.
 pub fn erase_aged(store: &Store, state: &State, plan: RetentionPlan, now: Micros) -> Result<(Vec<(u64, u64)>, bool), ServiceError> {
     let mut done = Vec::new();
-    let more = store.erase_aged(plan, now, &mut |segment, seqs| -> Result<_, ServiceError> {
+    let more = store.erase_aged(plan, now, |segment, seqs: &[u64]| -> Result<_, ServiceError> {
         let erased = match erase_recorded(store, segment, seqs, "age", None, now) {
             // It says so itself at every opening, and to `verify`.
             Err(ServiceError::Erasing(error)) if error.is_about_one_segment() => None,

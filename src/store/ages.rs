@@ -98,11 +98,11 @@ impl Store {
 
     /// Erases the events of sensors that are past their age from segments that stay for others; `erase` does it, for it is recorded.
     /// Answers whether there is more to be done. Segments that cannot be rewritten are passed over.
-    pub fn erase_aged<E: From<EraseError>>(
+    pub fn erase_aged<E: From<EraseError>, Erase: FnMut(u64, &[u64]) -> Result<Option<Erased>, E>>(
         &self,
         plan: RetentionPlan,
         now: Micros,
-        erase: &mut dyn FnMut(u64, &[u64]) -> Result<Option<Erased>, E>,
+        mut erase: Erase,
     ) -> Result<bool, E> {
         let view = self.view();
         let held_from = self.held_from().unwrap_or(u64::MAX);
