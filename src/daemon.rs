@@ -142,6 +142,21 @@ pub struct OpenStore {
 }
 
 impl OpenStore {
+    /// Ends the segment that is written, unless it is empty, and seals it.
+    pub fn end_segment(&mut self) -> std::io::Result<()> {
+        let parts = &mut self.parts;
+        if !parts.committer.head().is_empty() {
+            parts.committer.roll(time::now());
+        }
+        while parts.writer.step(store::Wait::Never).map_err(std::io::Error::other)?.is_some() {}
+        while let Some(sealed) = parts.sealer.step() {
+            let report = sealed.map_err(std::io::Error::other)?;
+            let record = crate::state::SegmentRecord::of(&report.head);
+            self.state.put_segment(report.head.segment, &record).map_err(std::io::Error::other)?;
+        }
+        Ok(())
+    }
+
     /// Running digest behind the last event.
     pub fn digest(&self) -> [u8; 32] {
         self.parts.committer.head().seal().digest
@@ -196,6 +211,7 @@ impl Engine {
             state: state.clone(),
             retention: retention_plan(&settings),
             archive: settings.archive.settings(),
+            ages: settings.retention.clone(),
             min_free_bytes: settings.journal.min_free_bytes,
             intake,
             telemetry: telemetry.clone(),

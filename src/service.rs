@@ -27,9 +27,11 @@ pub mod anomalies;
 pub mod clusters;
 pub mod cursor;
 pub mod dossier;
+pub mod erase;
 pub mod geoip;
 pub mod indicators;
 pub mod report;
+pub mod retention;
 pub mod sinks;
 pub mod typed;
 
@@ -38,7 +40,10 @@ use cursor::{Cursor, CursorError};
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("{error}\n{}", .error.pointer(.query))]
-    Query { query: String, error: QueryError },
+    Query {
+        query: String,
+        error: QueryError,
+    },
     #[error(transparent)]
     Cursor(#[from] CursorError),
     #[error(transparent)]
@@ -75,6 +80,9 @@ pub enum ServiceError {
     Clusters(String),
     #[error("no session belongs to the cluster {0:?}: `honeyguide clusters` lists those that there are")]
     NoCluster(String),
+    Erase(String),
+    #[error(transparent)]
+    Erasing(#[from] crate::store::EraseError),
     #[error("the receiver of the answer is gone")]
     ReceiverGone,
 }
@@ -90,6 +98,7 @@ impl ServiceError {
                 | ServiceError::NoSpan
                 | ServiceError::Indicators(_)
                 | ServiceError::Clusters(_)
+                | ServiceError::Erase(_)
         )
     }
 }

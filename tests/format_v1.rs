@@ -228,6 +228,7 @@ fn golden() -> [(Header, &'static str); 3] {
         received_at: 1_767_484_800_000_000,
         events,
         reflowed,
+        tombstones: false,
         checkpoint: checkpoint.map(<[u8]>::to_vec),
         ids: Vec::new(),
     };

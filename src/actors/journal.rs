@@ -13,15 +13,17 @@ use crate::events::batch::Batch;
 use crate::events::id::hex;
 use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
+use crate::service;
 use crate::sinks::policy::Backoff;
 use crate::state::{HeadRecord, SegmentRecord, State};
 use crate::store::{
-    Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SEAL_AGAIN, SealError, SealedReport, Sealer, Store, Writer,
+    Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SEAL_AGAIN, SealError, SealedReport, Sealer, SensorAges,
+    Store, Writer,
 };
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{
-    ArchiveFailing, ArchiveRecovered, BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, HeadAnchored, JournalFault, LinesRefused,
-    SchemaDrifted, SchemaNotWritten, SegmentArchived, SegmentRemoved, SegmentSealed, TextsUnread,
+    ArchiveFailing, ArchiveRecovered, BatchCommitted, CorruptionFound, DiskLow, DiskRecovered, EventsErased, HeadAnchored, JournalFault,
+    LinesRefused, SchemaDrifted, SchemaNotWritten, SegmentArchived, SegmentRemoved, SegmentSealed, TextsUnread,
 };
 use crate::telemetry::metrics::JournalOperation;
 use actix::{
@@ -99,6 +101,7 @@ pub struct EndSegment;
 pub struct Reconfigure {
     pub retention: RetentionPlan,
     pub archive: Option<ArchiveSettings>,
+    pub ages: SensorAges,
     pub min_free_bytes: u64,
 }
 
@@ -147,6 +150,7 @@ pub struct JournalConfig {
     pub retention: RetentionPlan,
     /// Where evidence goes before it is removed.
     pub archive: Option<ArchiveSettings>,
+    pub ages: SensorAges,
     pub min_free_bytes: u64,
     pub intake: Intake,
     pub telemetry: Telemetry,
@@ -225,6 +229,7 @@ impl JournalActor {
     /// Takes the parts of an open store; its threads start with the actor.
     pub fn new(config: JournalConfig, parts: Parts) -> JournalActor {
         let Parts { committer, writer, sealer, .. } = parts;
+        config.store.keep_by_sensor(config.ages.clone());
         let head = committer.head();
         let durable = HeadRecord { segment: head.segment(), len: head.len(), next_seq: head.next_seq() };
         let snapshot = JournalSnapshot { archive: config.archive.as_ref().map(ArchiveStatus::of), ..JournalSnapshot::default() };
@@ -504,17 +509,14 @@ impl JournalActor {
     fn enforce_retention(&mut self, now: Micros, ctx: &mut Context<Self>) {
         let plan = self.config.retention;
         // A pass may take longer than the time to the next: it may archive, to a server that is slow.
-        if plan == RetentionPlan::default() || self.retaining || self.archive_again.is_some_and(|again| again > Instant::now()) {
+        let nothing_goes = plan == RetentionPlan::default() && !self.config.store.has_sensor_ages();
+        if nothing_goes || self.retaining || self.archive_again.is_some_and(|again| again > Instant::now()) {
             return;
         }
         self.retaining = true;
         let (store, state, archive, stop) =
             (self.config.store.clone(), self.config.state.clone(), self.config.archive.clone(), self.stop.clone());
-        let retained = tokio::task::spawn_blocking(move || {
-            let retained = archive::retain(&store, plan, now, archive.as_ref(), &stop)?;
-            retained.removed.iter().filter(|removed| removed.answers).for_each(|removed| drop(state.remove_segment(removed.segment)));
-            std::io::Result::Ok(retained)
-        });
+        let retained = tokio::task::spawn_blocking(move || service::retention::retain(&store, &state, plan, archive.as_ref(), &stop, now));
         ctx.spawn(retained.into_actor(self).map(|retained, actor, _| {
             actor.retaining = false;
             match retained {
@@ -537,6 +539,9 @@ impl JournalActor {
         for removed in &retained.removed {
             let what = if removed.answers { "evidence and answers" } else { "evidence" };
             telemetry.emit(&SegmentRemoved { segment: removed.segment, what, rule: removed.reason, bytes: removed.bytes });
+        }
+        for &(segment, events) in &retained.erased {
+            telemetry.emit(&EventsErased { segment, events });
         }
         // The place may be another by now.
         let Some(status) = &mut self.snapshot.archive else { return };
@@ -797,6 +802,7 @@ impl Handler<Reconfigure> for JournalActor {
         }
         // Whatever was wrong may have been mended.
         self.archive_again = None;
+        self.config.store.keep_by_sensor(new.ages);
         self.config.min_free_bytes = new.min_free_bytes;
         self.last_retention = None;
     }

@@ -500,8 +500,8 @@ impl Handler<Reload> for SupervisorActor {
         let followed: Vec<SourceSettings> = self.followers.iter().filter_map(|follower| follower.settings.clone()).collect();
         let added: Vec<SourceSettings> = new.sources.iter().filter(|source| !followed.contains(source)).cloned().collect();
         added.into_iter().for_each(|source| self.follow(source));
-        let (retention, archive) = (retention_plan(&new), new.archive.settings());
-        self.journal.do_send(Reconfigure { retention, archive, min_free_bytes: new.journal.min_free_bytes });
+        let (retention, ages, archive) = (retention_plan(&new), new.retention.clone(), new.archive.settings());
+        self.journal.do_send(Reconfigure { retention, ages, archive, min_free_bytes: new.journal.min_free_bytes });
         self.anomalies.do_send(anomalies::Reconfigure(new.anomalies));
         self.settings = new;
         self.change_exporters(ctx);

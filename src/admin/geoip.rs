@@ -7,6 +7,7 @@ use super::stream;
 use crate::actors::supervisor::EndSegment;
 use crate::cli::answers;
 use crate::cli::format::RebuildReport;
+use crate::daemon::Engine;
 use crate::events::time;
 use crate::geoip::Kind;
 use crate::os::memory;
@@ -77,13 +78,8 @@ async fn remove(
 async fn apply(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
     let upkeep = admin.upkeep.clone().lock_owned().await;
     let engine = admin.engine.clone();
-    let written = engine.store().view().live.last().map(|live| live.number);
-    engine.supervisor.send(EndSegment).await.map_err(|error| Problem::failed(&error))?;
-    if let Some(written) = written {
-        // One that is empty is not ended. One that cannot be sealed now says so in the log; it has its new terms at the next start.
-        let sealed = wait_until_sealed(engine.store(), written);
-        let _ = tokio::time::timeout(SEALING, sealed).await;
-    }
+    // One that cannot be sealed now says so in the log; it has its new terms at the next start.
+    end_segment(&engine).await?;
     stream::lines(&admin, move |lines| {
         let _upkeep = upkeep;
         let report = answers::geoip_apply(engine.store(), &engine.state, time::now(), &mut teller::<RebuildReport>(lines))?;
@@ -91,6 +87,14 @@ async fn apply(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
         Ok(())
     })
     .await
+}
+
+/// Ends the segment that is written, unless it is empty, and waits until it is sealed. Answers whether it is.
+pub(super) async fn end_segment(engine: &Engine) -> Result<bool, Problem> {
+    let written = engine.store().view().live.last().map(|live| live.number);
+    engine.supervisor.send(EndSegment).await.map_err(|error| Problem::failed(&error))?;
+    let Some(written) = written else { return Ok(true) };
+    Ok(tokio::time::timeout(SEALING, wait_until_sealed(engine.store(), written)).await.is_ok())
 }
 
 async fn wait_until_sealed(store: &Store, segment: u64) {

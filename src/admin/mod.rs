@@ -9,6 +9,7 @@ pub mod problem;
 pub(crate) mod archive;
 pub(crate) mod changes;
 pub(crate) mod enrich;
+mod erase;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
@@ -168,6 +169,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(questions::routes)
                     .configure(indicators::routes)
                     .configure(changes::routes)
+                    .configure(erase::routes)
                     .configure(sinks::routes)
                     .configure(geoip::routes)
                     .configure(archive::routes)

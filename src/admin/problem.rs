@@ -86,9 +86,11 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::Query { error, .. } => Problem::bad_query(&error),
             ServiceError::Cursor(error) => Problem::bad_cursor(&error),
-            ServiceError::ByItself(_) | ServiceError::NoSpan | ServiceError::Indicators(_) | ServiceError::Clusters(_) => {
-                Problem::bad_request(&error)
-            }
+            ServiceError::ByItself(_)
+            | ServiceError::NoSpan
+            | ServiceError::Indicators(_)
+            | ServiceError::Clusters(_)
+            | ServiceError::Erase(_) => Problem::bad_request(&error),
             ServiceError::NoRecord(_)
             | ServiceError::NoSession(_)
             | ServiceError::NoSink(_)

@@ -507,6 +507,8 @@ fn identity(head: &SidecarHead) -> (u64, u64, u64, [u8; 32]) {
 pub struct Retained {
     pub removed: Vec<Removed>,
     pub archived: Vec<Archived>,
+    /// Events of sensors that are past their own age, erased from segments that stay: segment, and how many.
+    pub erased: Vec<(u64, u64)>,
     /// Why the rest is still there.
     pub failed: Option<ArchiveError>,
 }

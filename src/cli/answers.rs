@@ -15,6 +15,7 @@ use crate::service::{self, Holdings, ServiceError};
 use crate::sources::{Format, Reason};
 use crate::state::{SegmentRecord, State};
 use crate::store::{QuarantineRecord, Rebuilt, SchemaKey, Store};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -101,6 +102,7 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
         problem,
         ..Damage::default()
     }));
+    damage.extend(unexplained(store, &outcome.journal)?);
     damage.extend(damage_of("../ledger/", &outcome.ledger));
     damage.extend(damage_of("../quarantine/", &outcome.quarantine));
     damage.extend(damage_of("../undelivered/", &outcome.undelivered));
@@ -108,12 +110,40 @@ pub fn verify(store: &Store, progress: &mut dyn FnMut(u64, u64)) -> Result<Verif
         segments: outcome.journal.segments,
         blocks: outcome.journal.blocks,
         events: outcome.journal.events,
+        tombstones: outcome.journal.tombstones.values().sum(),
         bytes: journal_bytes + sidecar_bytes,
         seconds: started.elapsed().as_secs_f64(),
         sidecars: outcome.sidecars,
         head: outcome.journal.digest.map(|digest| hex(&digest)),
         damage,
     })
+}
+
+/// Tombstones that the ledger does not account for: the chain alone cannot tell an erasure from evidence that somebody took away.
+fn unexplained(store: &Store, journal: &Verified) -> Result<Vec<Damage>, ServiceError> {
+    if journal.tombstones.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut told: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut from_the_beginning = false;
+    store.ledger().for_each(0, |number, line| {
+        from_the_beginning |= number == 1;
+        let record: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+        let member = |name: &str| record["details"][name].as_u64();
+        if let ("erasure_begun", Some(segment), Some(events)) =
+            (record["event"].as_str().unwrap_or_default(), member("segment"), member("events"))
+        {
+            *told.entry(segment).or_default() += events;
+        }
+        true
+    })?;
+    let more = |(&segment, &there): (&u64, &u64)| {
+        let told = told.get(&segment).copied().unwrap_or(0);
+        let problem = format!("{there} events were erased and the ledger tells of {told}: evidence may have been taken away");
+        (there > told).then(|| Damage { file: segment::file_name(segment), problem, ..Damage::default() })
+    };
+    // What the ledger's limit took is told no more.
+    Ok(if from_the_beginning { journal.tombstones.iter().filter_map(more).collect() } else { Vec::new() })
 }
 
 fn damage_of(dir: &'static str, verified: &Verified) -> impl Iterator<Item = Damage> {

@@ -159,6 +159,8 @@ Examples:
     Geoip(Geoip),
     /// Make a log that looks like Cowrie's, from a seed
     Simulate(Box<Simulate>),
+    /// Erase a session or a person: tombstones stay, so that the evidence around them still verifies
+    Erase(Erase),
     /// Build sidecars and state again from the journal
     #[command(after_long_help = "\
 The journal is the truth; indexes and state are views of it. This removes them and makes them anew. It is never needed in normal use: what \
@@ -399,6 +401,46 @@ pub struct New {
     /// Show at most this many values
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+What a person asks to be forgotten is found as in `honeyguide search`: by an address, a phone number, a sender. Every line that is found is \
+replaced by a tombstone with its hash, its time and its sensor; indexes are made again, refused input that names the same loses its text, and \
+what waits for a sink is not sent. All digests stay as they are: `honeyguide verify` says that the journal is whole and how many events were \
+erased. An erased line is not accepted again, wherever it is read from.\n\n\
+Look first (--dry-run): it tells how much it is, and to which sinks such events have been sent already. Those receivers, backups, archives and \
+the honeypots' own logs are yours to clean. The ledger keeps that events were erased, by whom and for what reason, and never whose: \
+write no names into the reason. Killed halfway, the same command finishes it.
+
+Examples:
+  honeyguide erase --session 0f4b5a11c2d3 --dry-run
+  honeyguide erase --session 0f4b5a11c2d3 --sensor ssh-1 --yes
+  honeyguide erase src_ip:203.0.113.9 --whole-sessions --dry-run
+  honeyguide erase 'phone:+919876543210' --whole-sessions --reason 'request 2026-17' --yes
+  honeyguide erase 'sender:scammer@example.org since:2026-03-01' --yes --json")]
+pub struct Erase {
+    /// Whose events, as in `honeyguide search`: src_ip:203.0.113.9, phone:…, sender:…
+    #[arg(value_name = "QUERY", required_unless_present = "session", conflicts_with = "session")]
+    pub words: Vec<String>,
+    /// All events of the session with this id
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+    /// Of the session: at this sensor only
+    #[arg(long, value_name = "NAME", requires = "session")]
+    pub sensor: Option<String>,
+    /// Every session in which the query finds something, as a whole
+    #[arg(long, conflicts_with = "session")]
+    pub whole_sessions: bool,
+    /// Only tell what would be erased, and who has been sent it already
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, conflicts_with = "dry_run")]
+    pub yes: bool,
+    /// Why, for the ledger: no names, for this is kept
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 #[derive(Args, Debug)]

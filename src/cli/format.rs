@@ -395,6 +395,9 @@ pub struct VerifyReport {
     pub segments: u64,
     pub blocks: u64,
     pub events: u64,
+    /// How many of them were erased.
+    #[serde(default)]
+    pub tombstones: u64,
     /// Read from disk.
     pub bytes: u64,
     pub seconds: f64,
@@ -427,6 +430,10 @@ impl VerifyReport {
             terminal::bytes(self.bytes),
             seconds(self.seconds)
         );
+        let checked = match self.tombstones {
+            0 => checked,
+            erased => format!("{checked}; {} erased", plural(erased, "of these events was", "of these events were")),
+        };
         let verdict = if self.damage.is_empty() {
             output.paint(Colour::Good, "everything is whole")
         } else {

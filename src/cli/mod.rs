@@ -17,6 +17,7 @@ pub mod counted;
 pub mod demo;
 pub mod distinct;
 pub mod enrich;
+pub mod erase;
 pub mod explain;
 pub mod format;
 pub mod geoip;
@@ -97,6 +98,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Geoip(args) => geoip::run(args, context),
         Command::Sinks(args) => sinks::run(args, context),
         Command::Simulate(args) => simulate::run(args, context),
+        Command::Erase(args) => erase::run(args, context),
         Command::Rebuild => rebuild::run(context),
         Command::Man(args) => man::run(args, context),
         Command::Completions(args) => completions::run(args, context),

@@ -331,6 +331,16 @@ groups! {
         allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
     }
 
+    /// Sensors whose log lines are kept longer or shorter than `evidence_days`; one such table for each name or pattern, and the first
+    /// that matches counts. A segment stays as long as any of its sensors; what is past its age is erased from it, with its answers
+    /// (counts by day and sensor remain).
+    Retention "retention" required {
+        /// Name of the sensor, or a pattern: "dmz-*".
+        sensor: String = "\"dmz-*\"" required, Kind::Text { none: None }, Reload;
+        /// Days its lines are kept.
+        days: Option<u64> = "30" required, Kind::Number { min: 1, max: 36_500, none: Some("forever") }, Reload;
+    }
+
     /// Bounds on memory, disk and work.
     Limits "limits" {
         /// Input that has been read and is not yet durable; when this is used up, reading waits.

@@ -62,6 +62,10 @@ impl Settings {
                 Apply::Restart => changes.needs_restart.push(change),
             }
         }
+        if self.retention != new.retention {
+            let tables = |settings: &Settings| format!("{} tables", settings.fragment.tables("retention").len());
+            changes.in_place.push(Change { key: "retention".into(), old: tables(self), new: tables(new) });
+        }
         for source in &new.sources {
             match self.sources.iter().find(|old| old.name == source.name) {
                 None => changes.sources_added.push(source.name.clone()),
@@ -102,9 +106,24 @@ impl Settings {
             };
         }
         let (formats, sources, sinks) = (new.formats.clone(), new.sources.clone(), new.sinks.clone());
-        let (privacy, archive) = (new.privacy.clone(), new.archive.clone());
+        let (privacy, archive, retention) = (new.privacy.clone(), new.archive.clone(), new.retention.clone());
         let (enrichers, lists, anomalies) = (new.enrichers.clone(), new.lists.clone(), new.anomalies);
-        Settings { formats, sources, sinks, enrichers, lists, anomalies, privacy, archive, journal, limits, log, fragment, ..self.clone() }
+        Settings {
+            formats,
+            sources,
+            sinks,
+            enrichers,
+            lists,
+            anomalies,
+            privacy,
+            archive,
+            retention,
+            journal,
+            limits,
+            log,
+            fragment,
+            ..self.clone()
+        }
     }
 }
 

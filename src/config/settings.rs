@@ -3,7 +3,8 @@ use super::archive::ArchiveOptions;
 use super::enrichers::EnricherSettings;
 use super::file::{Fragment, Given, Problem, Values};
 use super::groups::{
-    Admin, Anomalies, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Root, Source, Supervision,
+    Admin, Anomalies, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Retention, Root, Source,
+    Supervision,
 };
 use super::key::{Group, Key, Origin, Place, Value};
 use super::privacy::PrivacySettings;
@@ -14,6 +15,7 @@ use crate::indicators::lists::{Entry, Lists};
 use crate::network::{Network, NotANetwork};
 use crate::report::Rules;
 use crate::sources::Format;
+use crate::store::{SensorAge, SensorAges};
 use crate::telemetry::printable::printable;
 use std::fmt;
 use std::net::SocketAddr;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub anomalies: AnomalySettings,
     pub journal: Journal,
     pub archive: ArchiveOptions,
+    /// Ages of sensors that have their own.
+    pub retention: SensorAges,
     pub limits: Limits,
     pub supervision: Supervision,
     pub log: LogSettings,
@@ -201,6 +205,7 @@ impl Settings {
         check.journal(&fragment, &journal);
         let archive = Archive::from_values(|key| value_of(&fragment, &Archive::GROUP, key));
         let archive = check.archive(archive, &data_dir, &|key| origin_of(&fragment, "archive", key));
+        let retention = check.retention(fragment.tables("retention"), &journal);
         check.supervision(&fragment, &supervision);
         let log = check.log(&fragment, log);
         if check.problems.is_empty() {
@@ -219,6 +224,7 @@ impl Settings {
                 anomalies,
                 journal,
                 archive,
+                retention,
                 limits,
                 supervision,
                 log,
@@ -470,6 +476,35 @@ impl Check<'_> {
         }
     }
 
+    fn retention(&mut self, tables: &[(Place, Values)], journal: &Journal) -> SensorAges {
+        let mut ages: Vec<SensorAge> = Vec::new();
+        for (place, values) in tables {
+            let given = |key: &str| values.get(key).map_or(Origin::File(place.clone()), |Given { origin, .. }| origin.clone());
+            let table = Retention::from_values(|key| {
+                values.get(key).map_or_else(|| default_of(&Retention::GROUP, key), |given| given.value.clone())
+            });
+            let sensors = match glob::Pattern::new(&table.sensor) {
+                Ok(sensors) => sensors,
+                Err(error) => {
+                    let sensor = printable(&table.sensor);
+                    self.complain(&given("sensor"), format!("`{sensor}` is no pattern: {} at character {}", error.msg, error.pos + 1));
+                    continue;
+                }
+            };
+            if ages.iter().any(|other| other.sensors == sensors) {
+                let sensor = printable(&table.sensor);
+                self.complain(&given("sensor"), format!("the age of `{sensor}` is told above: say it once"));
+                continue;
+            }
+            if journal.answers_days.is_some_and(|answers| table.days.is_none_or(|days| days > answers)) {
+                let message = "`days` must not be more than `answers_days` in [journal]: evidence that nothing finds is of no use";
+                self.complain(&given("days"), message.into());
+            }
+            ages.push(SensorAge { sensors, days: table.days.map(|days| days.min(u64::from(u32::MAX)) as u32) });
+        }
+        SensorAges::new(ages)
+    }
+
     fn model(&mut self, fragment: &Fragment, model: &Model) -> Option<ModelEndpoint> {
         let (origin, text) = (origin_of(fragment, "model", "url"), model.url.as_deref()?);
         let networks = self.networks(&model.allow_private, &origin_of(fragment, "model", "allow_private"));
@@ -673,6 +708,15 @@ mod tests {
             (
                 "[journal]\ndisk_budget_bytes = \"100 MiB\"",
                 "/etc/h/h.toml:2:21: `disk_budget_bytes` must be at least twice `segment_bytes`: raise it or make the segments smaller",
+            ),
+            (
+                "[journal]\nevidence_days = 2\nanswers_days = 3\n[[retention]]\nsensor = \"a\"\ndays = 9",
+                "/etc/h/h.toml:6:8: `days` must not be more than `answers_days` in [journal]: evidence that nothing finds is of no use",
+            ),
+            ("[[retention]]\nsensor = \"a[\"\ndays = 9", "/etc/h/h.toml:2:10: `a[` is no pattern: invalid range pattern at character 2"),
+            (
+                "[[retention]]\nsensor = \"a\"\ndays = 9\n[[retention]]\nsensor = \"a\"\ndays = \"forever\"",
+                "/etc/h/h.toml:5:10: the age of `a` is told above: say it once",
             ),
             (
                 "[journal]\nanswers_days = 3",

@@ -16,6 +16,7 @@ use super::refusals::{Refusals, reason};
 use super::shape::{self, SHAPES_PER_BATCH_MAX, Shape};
 use super::tally::{Events, Noted, Tally};
 use super::time::{EARLIEST, MICROS_PER_DAY, hour_of};
+use super::tombstone::Tombstone;
 use super::wrapping::Unwrapped;
 use super::{EventId, Field, LINE_BYTES_MAX, Micros};
 use crate::extract::{self, Found, Indicator};
@@ -474,6 +475,15 @@ impl Batcher {
             out(term.field, term.value.of(line, &event.arena));
         }
         Some(indexed_by(event.time, received_at))
+    }
+
+    /// What remains of an event whose line is erased. `hash` is the line's.
+    pub fn tombstone(&mut self, format: Option<Format>, line: &[u8], hash: EventId) -> Tombstone {
+        // As in [`Batcher::index`]: a line that is not read any more has neither time nor sensor.
+        let read = format.is_some_and(|format| self.decode_one(format, line).is_ok());
+        let event = &self.event;
+        let sensor = event.sensor.filter(|_| read).map(|sensor| sensor.of(line, &event.arena).to_vec());
+        Tombstone { erased: hash, time: event.time.filter(|_| read), sensor }
     }
 
     /// Takes one line through everything that happens to it, for people to see: one explanation, or one per element of an array.

@@ -26,6 +26,7 @@ struct Entry {
 static COWRIE: Entry = Entry { name: "cowrie", decoder: &super::cowrie::Cowrie, wrapping: None, like: None, description: None };
 static CHAT: Entry = Entry { name: "chat", decoder: &super::chat::Chat, wrapping: None, like: None, description: None };
 
+static TOMBSTONE: Entry = Entry { name: "tombstone", decoder: &super::tombstone::Decode, wrapping: None, like: None, description: None };
 static UNKNOWN: Entry = Entry { name: "unknown", decoder: &Unread, wrapping: None, like: None, description: None };
 
 /// Reads nothing.
@@ -71,6 +72,9 @@ impl Format {
 
     /// Stands for one that nobody describes any more: its events have no terms.
     pub const UNKNOWN: Format = Format(&UNKNOWN);
+
+    /// Of [tombstones](super::tombstone). Nobody can ask for it: only the journal says which lines are some.
+    pub const TOMBSTONE: Format = Format(&TOMBSTONE);
 
     /// Those that no description makes, and none replaces.
     pub const BUILT_IN: &'static [Format] = &[Format::COWRIE, Format::CHAT];

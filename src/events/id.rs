@@ -23,6 +23,24 @@ impl EventId {
         ids.extend(lines.iter().map(|line| EventId::of_line(line)));
     }
 
+    /// The id that these 32 hexadecimal digits, in lower case, say.
+    pub fn parse(digits: &[u8]) -> Option<EventId> {
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let (pairs, []) = digits.as_chunks::<2>() else { return None };
+        let mut id = [0; 16];
+        if pairs.len() != id.len() {
+            return None;
+        }
+        for (byte, [high, low]) in id.iter_mut().zip(pairs) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Some(EventId(id))
+    }
+
     /// The first eight bytes, little endian: uniform for honest input, so callers that build tables over it add a seed.
     #[inline]
     pub fn low64(self) -> u64 {

@@ -22,6 +22,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 pub mod time;
+pub mod tombstone;
 pub mod wrapping;
 
 pub use batch::{Batch, Batcher, Known};

@@ -485,7 +485,7 @@ fn candidates(view: &View, query: &Query, page: Page, outcome: &mut Outcome) -> 
 }
 
 /// The blocks in which the condition may hold; `None` for all of them.
-fn candidate_blocks(index: &dyn IndexPart, query: &Query, condition: &Condition) -> Result<Option<BlockSet>, SidecarError> {
+pub fn candidate_blocks(index: &dyn IndexPart, query: &Query, condition: &Condition) -> Result<Option<BlockSet>, SidecarError> {
     match condition {
         Condition::Clause(number) => clause_blocks(index, &query.clauses[*number]).map(Some),
         // A block in which something is so holds other events, too.

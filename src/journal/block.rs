@@ -1,4 +1,4 @@
-//! Bytes of the three header frames: opening, block, seal. Format version 1; `ops/FORMAT.md` is the specification.
+//! Bytes of the three header frames: opening, block, seal. `ops/FORMAT.md` is the specification.
 //!
 //! A header is a zstd *skippable* frame, so that `zstdcat` passes over it and shows nothing but the events.
 use crate::events::{EventId, Micros};
@@ -9,6 +9,11 @@ use std::collections::BTreeMap;
 pub const FRAME_MAGIC: u32 = 0x184D_2A57;
 const NAME: [u8; 3] = *b"HGJ";
 pub const VERSION: u8 = 1;
+/// Of blocks that hold tombstones: a release that does not know these must refuse rather than cry damage.
+pub const VERSION_TOMBSTONES: u8 = 2;
+const FLAG_REFLOWED: u8 = 1;
+const FLAG_CHECKPOINT: u8 = 2;
+const FLAG_TOMBSTONES: u8 = 4;
 const KIND_OPENING: u8 = 1;
 const KIND_BLOCK: u8 = 2;
 const KIND_SEAL: u8 = 3;
@@ -71,6 +76,8 @@ pub struct Run {
     pub events: u32,
     /// The lines were made from a larger document: not verbatim.
     pub reflowed: bool,
+    /// The lines are [tombstones](crate::events::tombstone): what stood here was erased.
+    pub tombstones: bool,
     /// Value of the checkpoint behind the run. `None`: not moved.
     pub checkpoint: Option<Vec<u8>>,
     /// One for each event, where ids are not the lines' hashes; else none.
@@ -80,7 +87,7 @@ pub struct Run {
 impl Run {
     /// Who reads its lines; `None` when the format is not described any more: then its events have no terms.
     pub fn format(&self) -> Option<Format> {
-        Format::parse(&self.decoder)
+        if self.tombstones { Some(Format::TOMBSTONE) } else { Format::parse(&self.decoder) }
     }
 }
 
@@ -140,13 +147,14 @@ impl Header {
         if crc32fast::hash(body) != u32::from_le_bytes(crc.try_into().expect("four bytes")) {
             return Err(HeaderError::Checksum);
         }
-        if body[11] != VERSION {
-            return Err(HeaderError::Version(body[11]));
+        let version = body[11];
+        if version != VERSION && (version, body[12]) != (VERSION_TOMBSTONES, KIND_BLOCK) {
+            return Err(HeaderError::Version(version));
         }
         let mut reader = Reader(&body[PREFIX_LEN..]);
         let header = match body[12] {
             KIND_OPENING => Header::Opening(decode_opening(&mut reader)?),
-            KIND_BLOCK => Header::Block(decode_block(&mut reader)?),
+            KIND_BLOCK => Header::Block(decode_block(&mut reader, version)?),
             KIND_SEAL => Header::Seal(decode_seal(&mut reader)?),
             _ => return Err(HeaderError::Malformed),
         };
@@ -160,7 +168,8 @@ impl Header {
         frame.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
         frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(&NAME);
-        frame.push(VERSION);
+        let tombstones = matches!(self, Header::Block(block) if block.runs.iter().any(|run| run.tombstones));
+        frame.push(if tombstones { VERSION_TOMBSTONES } else { VERSION });
         match self {
             Header::Opening(opening) => encode_opening(opening, &mut frame),
             Header::Block(block) => encode_block(block, &mut frame),
@@ -233,7 +242,8 @@ fn encode_block(block: &Block, out: &mut Vec<u8>) {
         indexes.iter().for_each(|index| out.extend_from_slice(&index.to_le_bytes()));
         out.extend_from_slice(&run.received_at.to_le_bytes());
         out.extend_from_slice(&run.events.to_le_bytes());
-        out.push(u8::from(run.reflowed) | u8::from(run.checkpoint.is_some()) << 1);
+        let flags = [(run.reflowed, FLAG_REFLOWED), (run.checkpoint.is_some(), FLAG_CHECKPOINT), (run.tombstones, FLAG_TOMBSTONES)];
+        out.push(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum());
         if let Some(checkpoint) = &run.checkpoint {
             put_bytes(out, checkpoint);
         }
@@ -250,7 +260,7 @@ fn encode_block(block: &Block, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_block(reader: &mut Reader<'_>) -> Result<Block, HeaderError> {
+fn decode_block(reader: &mut Reader<'_>, version: u8) -> Result<Block, HeaderError> {
     let mut block = Block {
         first_seq: reader.u64()?,
         events: reader.u32()?,
@@ -272,9 +282,10 @@ fn decode_block(reader: &mut Reader<'_>) -> Result<Block, HeaderError> {
         let (source, decoder, stream) = (name()?, name()?, name()?);
         let (received_at, events) = (reader.u64()? as i64, reader.u32()?);
         let flags = reader.array::<1>()?[0];
-        let checkpoint = if flags & 2 != 0 { Some(reader.bytes()?.to_vec()) } else { None };
+        let checkpoint = if flags & FLAG_CHECKPOINT != 0 { Some(reader.bytes()?.to_vec()) } else { None };
+        let (reflowed, tombstones) = (flags & FLAG_REFLOWED != 0, flags & FLAG_TOMBSTONES != 0 && version >= VERSION_TOMBSTONES);
         total += u64::from(events);
-        block.runs.push(Run { source, decoder, stream, received_at, events, reflowed: flags & 1 != 0, checkpoint, ids: Vec::new() });
+        block.runs.push(Run { source, decoder, stream, received_at, events, reflowed, tombstones, checkpoint, ids: Vec::new() });
     }
     // A release before this one ended its headers here.
     if !reader.0.is_empty() {
@@ -382,6 +393,7 @@ mod tests {
             received_at: 1_774_138_242_831_494,
             events: 2,
             reflowed: false,
+            tombstones: false,
             checkpoint,
             ids: Vec::new(),
         };
@@ -406,9 +418,28 @@ mod tests {
         assert_eq!(Header::Block(block).encode().len() + 4 + 4 + 2 * 16, with);
     }
 
+    fn with_tombstones() -> Header {
+        let Header::Block(mut block) = block() else { panic!("a block") };
+        block.runs[1].tombstones = true;
+        Header::Block(block)
+    }
+
+    #[test]
+    fn only_a_header_of_version_2_has_tombstones() {
+        let mut frame = with_tombstones().encode();
+        assert_eq!(frame[11], VERSION_TOMBSTONES);
+        assert_eq!(block().encode()[11], VERSION);
+        frame[11] = VERSION;
+        let body = frame.len() - 4;
+        let crc = crc32fast::hash(&frame[..body]);
+        frame[body..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Header::decode(&frame), Ok(block()), "the flag means nothing where it was not known");
+    }
+
     fn headers() -> Vec<Header> {
         vec![
             block(),
+            with_tombstones(),
             Header::Opening(Opening {
                 segment: 3,
                 created_at: 12,

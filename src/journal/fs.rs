@@ -1,9 +1,9 @@
 //! The few file operations the journal and its sidecars need, behind a trait, so that tests can run them on a file
 //! system that forgets whatever was not synced.
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// A file opened for appending and for reading at offsets.
 pub trait File: Send + Sync {
@@ -71,16 +71,36 @@ pub struct Pool {
     open_max: usize,
     /// Most recently used last.
     open: Mutex<VecDeque<(PathBuf, Arc<dyn File>)>>,
+    /// Those handed out, for [`Pool::retire`].
+    handles: Mutex<HashMap<PathBuf, Vec<Weak<PooledFile>>>>,
 }
 
 impl Pool {
     pub fn new(fs: Arc<dyn Fs>, open_max: usize) -> Arc<Pool> {
-        Arc::new(Pool { fs, open_max: open_max.max(1), open: Mutex::default() })
+        Arc::new(Pool { fs, open_max: open_max.max(1), open: Mutex::default(), handles: Mutex::default() })
     }
 
     /// A file that is opened when it is read, and closed when others are read more. It must exist.
     pub fn file(self: &Arc<Pool>, path: PathBuf) -> Arc<dyn File> {
-        Arc::new(PooledFile { pool: self.clone(), path })
+        let file = Arc::new(PooledFile { pool: self.clone(), path: path.clone(), retired: OnceLock::new() });
+        let mut handles = self.handles.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let of_path = handles.entry(path).or_default();
+        of_path.retain(|known| known.strong_count() > 0);
+        of_path.push(Arc::downgrade(&file));
+        file
+    }
+
+    /// The file at this path is about to be replaced, or removed: whoever has it now keeps it, open, for as long as he reads it.
+    pub fn retire(&self, path: &Path) -> io::Result<()> {
+        let mut handles = self.handles.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let still_read: Vec<Arc<PooledFile>> = handles.get(path).into_iter().flatten().filter_map(Weak::upgrade).collect();
+        let of_now: Vec<_> = still_read.iter().filter(|file| file.retired.get().is_none()).collect();
+        if !of_now.is_empty() {
+            let file = self.fs.open(path)?;
+            of_now.iter().for_each(|handle| drop(handle.retired.set(file.clone())));
+        }
+        handles.remove(path);
+        Ok(())
     }
 
     fn with(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -109,27 +129,35 @@ impl Pool {
 struct PooledFile {
     pool: Arc<Pool>,
     path: PathBuf,
+    /// What stood at the path before it was replaced.
+    retired: OnceLock<Arc<dyn File>>,
+}
+
+impl PooledFile {
+    fn file(&self) -> io::Result<Arc<dyn File>> {
+        self.retired.get().map_or_else(|| self.pool.with(&self.path), |file| Ok(file.clone()))
+    }
 }
 
 impl File for PooledFile {
     fn write_at(&self, pieces: &[&[u8]], at: u64) -> io::Result<()> {
-        self.pool.with(&self.path)?.write_at(pieces, at)
+        self.file()?.write_at(pieces, at)
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.pool.with(&self.path)?.read_exact_at(buffer, offset)
+        self.file()?.read_exact_at(buffer, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.pool.with(&self.path)?.sync_data()
+        self.file()?.sync_data()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.pool.with(&self.path)?.set_len(len)
+        self.file()?.set_len(len)
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.pool.with(&self.path)?.len()
+        self.file()?.len()
     }
 }
 
@@ -272,6 +300,14 @@ mod tests {
                 assert!(pool.open.lock().unwrap().len() <= 3);
             }
         }
+        pool.retire(&dir.path().join("8")).unwrap();
+        std::fs::write(dir.path().join("new"), b"n").unwrap();
+        std::fs::rename(dir.path().join("new"), dir.path().join("8")).unwrap();
+        pool.forget(&dir.path().join("8"));
+        let mut bytes = [[0], [0]];
+        files[8].read_exact_at(&mut bytes[0], 0).unwrap();
+        pool.file(dir.path().join("8")).read_exact_at(&mut bytes[1], 0).unwrap();
+        assert_eq!(bytes, [[8], [b'n']], "who had the old one goes on with it");
         std::fs::remove_file(dir.path().join("9")).unwrap();
         pool.forget(&dir.path().join("9"));
         assert_eq!(files[9].len().unwrap_err().kind(), io::ErrorKind::NotFound);

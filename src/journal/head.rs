@@ -329,13 +329,13 @@ pub fn resume(
         head.len = found.meta.offset;
         head.count(&found.meta);
         found.header.runs.iter().for_each(|run| head.move_checkpoint(run));
-        if let Err(error) = reader.read(&*file, &found.meta, &mut lines) {
+        hashes.clear();
+        let read = reader.read(&*file, &found.meta, &mut lines);
+        if let Err(error) = read.and_then(|block| segment::line_hashes(&block, &lines, &mut hashes)) {
             damage.push(Damage { segment, block: Some(number as u32), offset: found.meta.offset, what: error.to_string() });
             appendable = false;
             continue;
         }
-        hashes.clear();
-        hashes.extend(segment::lines(&lines).map(EventId::of_line));
         head.digest.update(&hashes);
         if damage.is_empty() && (head.digest.value() != found.header.digest || hashes.len() != found.meta.events as usize) {
             let what = "the running digest does not match the events".to_string();

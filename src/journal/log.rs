@@ -147,6 +147,7 @@ impl Log {
             received_at: now,
             events: records.len() as u32,
             reflowed: false,
+            tombstones: false,
             checkpoint: None,
             ids: Vec::new(),
         };

@@ -1,6 +1,7 @@
 //! One segment file: its name, a walk over its frames, and the lines of one block.
-use super::block::{Block, FRAME_MAGIC, HEADER_BYTES_MAX, Header, HeaderError, Opening, PREFIX_LEN, Seal, frame_len};
+use super::block::{Block, FRAME_MAGIC, HEADER_BYTES_MAX, Header, HeaderError, Opening, PREFIX_LEN, Run, Seal, frame_len};
 use super::fs::File;
+use crate::events::{EventId, tombstone};
 use crate::index::BlockMeta;
 use std::fmt;
 use std::io;
@@ -195,6 +196,8 @@ pub enum ReadError {
     Decompress,
     #[error("the block found is not the one that was looked for")]
     Mismatch,
+    #[error("a tombstone does not say which line it stands for")]
+    Tombstone,
 }
 
 /// Reads blocks; keeps its buffers and its decompression context from one to the next.
@@ -233,6 +236,36 @@ impl BlockReader {
         }
         Ok(header)
     }
+}
+
+/// What the running digest goes over, appended to `hashes`: the hash of each line, and of a tombstone that of the line it stands for.
+/// Answers how many tombstones there are.
+pub fn line_hashes(block: &Block, data: &[u8], hashes: &mut Vec<EventId>) -> Result<u64, ReadError> {
+    run_hashes(&block.runs, data, hashes)
+}
+
+/// The same, of a block with these runs.
+pub fn run_hashes(runs: &[Run], data: &[u8], hashes: &mut Vec<EventId>) -> Result<u64, ReadError> {
+    let all: Vec<&[u8]> = lines(data).collect();
+    if !runs.iter().any(|run| run.tombstones) {
+        EventId::of_lines(&all, hashes);
+        return Ok(0);
+    }
+    let (mut rest, mut tombstones) = (&all[..], 0);
+    for run in runs {
+        let (lines, behind) = rest.split_at_checked(run.events as usize).ok_or(ReadError::Mismatch)?;
+        rest = behind;
+        if run.tombstones {
+            tombstones += lines.len() as u64;
+            for line in lines {
+                hashes.push(tombstone::erased(line).ok_or(ReadError::Tombstone)?);
+            }
+        } else {
+            EventId::of_lines(lines, hashes);
+        }
+    }
+    EventId::of_lines(rest, hashes);
+    Ok(tombstones)
 }
 
 /// The lines of a block, without their newlines.

@@ -4,6 +4,7 @@ use super::fs::{File, Fs};
 use super::log::numbers;
 use super::segment::{self, BlockReader, Damage};
 use crate::events::EventId;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -13,6 +14,8 @@ pub struct Verified {
     pub segments: u64,
     pub blocks: u64,
     pub events: u64,
+    /// By segment: how many of them were erased and are [tombstones](crate::events::tombstone).
+    pub tombstones: BTreeMap<u64, u64>,
     pub raw_bytes: u64,
     pub damage: Vec<Damage>,
     /// Running digest behind the last event.
@@ -63,7 +66,7 @@ pub(crate) fn verify_file(file: &dyn File, number: u64, before: Option<Link>, op
     let mut expected_seq = scan.opening.as_ref().map(|opening| opening.first_seq);
     let mut digest = scan.opening.as_ref().map(|opening| Digest::following(&opening.previous_digest));
     let mut reader = BlockReader::default();
-    let mut lines = Vec::new();
+    let (mut lines, mut hashes) = (Vec::new(), Vec::<EventId>::new());
     let mut last_digest = scan.opening.as_ref().map(|opening| opening.previous_digest);
     for (block_number, block) in scan.blocks.iter().enumerate() {
         let at = Some(block_number as u32);
@@ -78,7 +81,16 @@ pub(crate) fn verify_file(file: &dyn File, number: u64, before: Option<Link>, op
             digest = None;
             continue;
         }
-        let hashes: Vec<EventId> = segment::lines(&lines).map(EventId::of_line).collect();
+        hashes.clear();
+        match segment::line_hashes(&block.header, &lines, &mut hashes) {
+            Ok(0) => {}
+            Ok(tombstones) => *verified.tombstones.entry(number).or_default() += tombstones,
+            Err(error) => {
+                report(at, block.meta.offset, &error.to_string());
+                digest = None;
+                continue;
+            }
+        }
         if hashes.len() != block.meta.events as usize {
             report(at, block.meta.offset, "the number of lines is not the number of events");
         }

@@ -2,7 +2,7 @@
 use super::feed::{BatchLimits, Feed, FeedError, Taken};
 use super::{Batch, Item};
 use crate::events::batch::Batcher;
-use crate::events::{EventId, Micros};
+use crate::events::{EventId, Format, Micros};
 use crate::index::query::Query;
 use crate::redact::{self, Redactor, Subject};
 use crate::store::{Found, JournalReader, Store};
@@ -71,7 +71,10 @@ impl Feed for EventsFeed {
                 Err(error) => return Err(FeedError::Journal(error.to_string())),
             }
             let Some(event) = self.reader.event() else { break };
-            let time = if self.filter.is_some() || self.wants_time {
+            let time = if event.format == Format::TOMBSTONE {
+                // The cursor passes it.
+                None
+            } else if self.filter.is_some() || self.wants_time {
                 judge(&mut self.batcher, self.filter.as_ref(), &event)
             } else {
                 Some(event.received_at)

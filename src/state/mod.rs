@@ -272,6 +272,18 @@ impl State {
         self.flush()
     }
 
+    /// Forgets, for every sink, that the result of this chat was delivered. Answers how many sinks had.
+    pub fn forget_result(&self, session: &str) -> Result<u64, StateError> {
+        let mut forgotten = 0;
+        for (sink, _) in self.cursors() {
+            forgotten += u64::from(self.results.remove(result_key(&sink, session))?.is_some());
+        }
+        if forgotten > 0 {
+            self.flush()?;
+        }
+        Ok(forgotten)
+    }
+
     fn put_checkpoints(&self, checkpoints: &Checkpoints) -> Result<(), StateError> {
         for (name, value) in checkpoints {
             if self.checkpoints.get(name)?.as_deref() != Some(value) {

@@ -234,6 +234,7 @@ fn run_of(batch: &mut Batch) -> Run {
         received_at: origin.received_at,
         events,
         reflowed: origin.reflowed,
+        tombstones: false,
         checkpoint: keeps_checkpoint.then(|| std::mem::take(&mut origin.checkpoint)),
         ids,
     }

@@ -4,8 +4,10 @@
 //! the [`Committer`] gives events their order and keeps each once (memory only), the [`Writer`] makes it durable, the
 //! [`Sealer`] turns finished segments into their final form, and any number of [`Store`] handles answer questions.
 //! None of them knows of actors; threads are their callers' business, and tests run all of them on one.
+mod ages;
 mod ask;
 mod commit;
+mod erase;
 mod open;
 mod quarantine;
 mod read;
@@ -16,8 +18,10 @@ mod seal;
 mod view;
 mod writer;
 
+pub use ages::{SensorAge, SensorAges};
 pub use ask::Terms;
 pub use commit::{Committed, Committer};
+pub use erase::{EraseError, Erased, FoundEvent, Sessions, Whose};
 pub use open::{CommittedLen, OpenError, OpenReport, Parts, open};
 pub use quarantine::{DEAD_LETTERS_FROM, Quarantine, QuarantineRecord, Undelivered};
 pub use read::{Found, Gap, JournalReader, Missing, StoredEvent};
@@ -26,7 +30,7 @@ pub use retention::{Removed, RetentionPlan};
 pub use schemas::{Drift, FIELDS_MAX, Key as SchemaKey, SCHEMAS_MAX, Schema, Schemas, Seen};
 pub use seal::{SEAL_AGAIN, SealError, SealedReport, Sealer};
 pub use view::{Known, Live, Sealed, View};
-pub use writer::{Durable, Fault, Ticket, Writer};
+pub use writer::{Durable, Fault, Ticket, Wait, Writer};
 
 use crate::events::Micros;
 use crate::events::batch::Batcher;
@@ -132,6 +136,10 @@ pub(crate) struct Shared {
     pub upkeep: Mutex<()>,
     /// Held while a segment is archived: one at a time, whoever asks for it.
     pub archiving: Mutex<()>,
+    /// Grows with every segment in which events were erased.
+    pub erasures: AtomicU64,
+    /// Ages of sensors.
+    pub aged: Mutex<ages::Aged>,
     pub probes: Arc<Probes>,
     /// Sequence number behind the last durable event.
     pub durable: watch::Sender<u64>,

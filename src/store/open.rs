@@ -19,6 +19,7 @@ use crate::journal::segment::{self, BlockReader, Damage, ScannedBlock};
 use crate::sources::{Reason, Refused};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, mpsc};
 
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,8 @@ pub fn open(
         ledger: Mutex::new(ledger),
         upkeep: Mutex::default(),
         archiving: Mutex::default(),
+        erasures: AtomicU64::default(),
+        aged: Mutex::default(),
         durable: tokio::sync::watch::channel(0).0,
         holds: Mutex::default(),
         carried: Mutex::default(),
@@ -297,7 +300,7 @@ impl Indexer {
         Indexer { index: LiveIndex::new(), batcher: shared.batcher(), blocks: 0 }
     }
 
-    fn add(&mut self, block: &ScannedBlock, lines: &[u8]) {
+    pub(super) fn add(&mut self, block: &ScannedBlock, lines: &[u8]) {
         let runs: Vec<StoredRun<'_>> = block.header.runs.iter().map(stored).collect();
         let (terms, _, _) = self.batcher.index(lines, &runs);
         self.index.merge(self.blocks, block.meta, &terms);
@@ -306,7 +309,7 @@ impl Indexer {
 }
 
 /// A run as the batcher wants it.
-fn stored(run: &Run) -> StoredRun<'_> {
+pub(super) fn stored(run: &Run) -> StoredRun<'_> {
     StoredRun { events: run.events, format: run.format(), received_at: run.received_at, ids: &run.ids }
 }
 

@@ -121,6 +121,13 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
+/// What becomes of a record.
+enum Fate {
+    Stays,
+    Goes,
+    Becomes(Box<QuarantineRecord>),
+}
+
 /// One of the logs.
 struct Part {
     log: Log,
@@ -188,6 +195,11 @@ impl Part {
 
     /// See [`Quarantine::retain`].
     fn retain(&mut self, mut keep: impl FnMut(u64, &QuarantineRecord) -> bool, now: Micros) -> Result<u64, LogError> {
+        self.rewrite(|seq, record| if keep(seq, record) { Fate::Stays } else { Fate::Goes }, now)
+    }
+
+    /// Lets every record be what `fate` says. Returns how many went.
+    fn rewrite(&mut self, mut fate: impl FnMut(u64, &QuarantineRecord) -> Fate, now: Micros) -> Result<u64, LogError> {
         let end = self.log.next_seq();
         let old = self.log.begin_segment(now)?;
         let (mut from, mut kept, mut removed) = (0, Vec::new(), 0);
@@ -199,15 +211,20 @@ impl Part {
                     next = seq.min(end);
                     return false;
                 }
-                match serde_json::from_slice::<QuarantineRecord>(line) {
-                    Ok(record) if !keep(seq, &record) => removed += 1,
-                    record => {
-                        bytes += line.len();
-                        let time = record.as_ref().ok().and_then(|record| time::parse(record.timestamp.as_bytes()));
-                        kept.extend(record.map(|record| record.key()));
-                        lines.push(Record { time: time.unwrap_or(now), line: line.to_vec() });
+                let record = serde_json::from_slice::<QuarantineRecord>(line);
+                let line = match record.as_ref().map_or(Fate::Stays, |record| fate(seq, record)) {
+                    Fate::Goes => {
+                        removed += 1;
+                        return true;
                     }
-                }
+                    Fate::Stays => line.to_vec(),
+                    Fate::Becomes(other) => serde_json::to_vec(&*other).expect("a struct of strings and numbers is always JSON"),
+                };
+                bytes += line.len();
+                let time = record.as_ref().ok().and_then(|record| time::parse(record.timestamp.as_bytes()));
+                // Records that are changed keep their key: what was refused is not stored again.
+                kept.extend(record.map(|record| record.key()));
+                lines.push(Record { time: time.unwrap_or(now), line });
                 true
             })?;
             if !lines.is_empty() {
@@ -328,6 +345,52 @@ impl Quarantine {
     /// The same, among the dead letters only.
     pub fn retain_letters(&mut self, mut keep: impl FnMut(u64, &QuarantineRecord) -> bool, now: Micros) -> Result<u64, LogError> {
         self.undelivered.retain(|seq, record| keep(DEAD_LETTERS_FROM + seq, record), now)
+    }
+
+    /// How many records of refused input hold what `names` finds in their text, and how many dead letters are `gone`.
+    pub fn count_erasable(
+        &self,
+        names: &dyn Fn(&[u8]) -> bool,
+        gone: &dyn Fn(&Undelivered, &[u8]) -> bool,
+    ) -> Result<(u64, u64), LogError> {
+        let (mut texts, mut letters) = (0, 0);
+        self.for_each(0, |_, record| {
+            let bytes = record.kept_bytes().unwrap_or_default();
+            match &record.undelivered {
+                Some(letter) => letters += u64::from(gone(letter, &bytes)),
+                None => texts += u64::from(names(&bytes)),
+            }
+            true
+        })?;
+        Ok((texts, letters))
+    }
+
+    /// Takes their text from the one, and removes the other. Answers how many there were of each.
+    ///
+    /// Of a text its length and its hash remain: without them the same input, read again, would be kept again.
+    pub fn erase(
+        &mut self,
+        names: &dyn Fn(&[u8]) -> bool,
+        gone: &dyn Fn(&Undelivered, &[u8]) -> bool,
+        now: Micros,
+    ) -> Result<(u64, u64), LogError> {
+        let (texts, letters) = self.count_erasable(names, gone)?;
+        if texts > 0 {
+            let fate = |_, record: &QuarantineRecord| match record.kept_bytes() {
+                Some(bytes) if names(&bytes) => {
+                    Fate::Becomes(Box::new(QuarantineRecord { text: None, hex: None, kept: 0, ..record.clone() }))
+                }
+                _ => Fate::Stays,
+            };
+            self.refused.rewrite(fate, now)?;
+        }
+        if letters > 0 {
+            self.retain_letters(
+                |_, record| !record.undelivered.as_ref().is_some_and(|letter| gone(letter, &record.kept_bytes().unwrap_or_default())),
+                now,
+            )?;
+        }
+        Ok((texts, letters))
     }
 
     /// How many records there are.

@@ -12,6 +12,7 @@ use crate::journal::fs::File;
 use crate::journal::segment::{self, BlockReader, ReadError};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 /// An event as it lies in the journal.
@@ -67,8 +68,8 @@ impl std::fmt::Display for Missing {
 pub struct JournalReader {
     store: Store,
     next: u64,
-    /// Directory of the sealed segment read last.
-    directory: Option<(u64, Vec<BlockMeta>)>,
+    /// Directory of the sealed segment read last, by its number and the view's generation it appeared in.
+    directory: Option<(u64, u64, Vec<BlockMeta>)>,
     reader: BlockReader,
     block: Block,
     /// Names of sources seen, so that an event's costs no allocation.
@@ -78,6 +79,8 @@ pub struct JournalReader {
 /// The block the reader is in.
 #[derive(Default)]
 struct Block {
+    /// How many erasures there had been when it was read.
+    erasures: u64,
     first_seq: u64,
     bytes: Vec<u8>,
     /// End of each line in `bytes`, its newline not included.
@@ -123,8 +126,13 @@ impl JournalReader {
     /// Makes the event at the position available. An error may be gone the next time.
     pub fn load(&mut self) -> io::Result<Found> {
         if self.index().is_some() {
-            return Ok(Found::Event);
+            if self.block.erasures == self.store.0.erasures.load(Ordering::Acquire) {
+                return Ok(Found::Event);
+            }
+            // It may be one of those that were erased.
+            self.block = Block::default();
         }
+        let erasures = self.store.0.erasures.load(Ordering::Acquire);
         let view = self.store.view();
         let Some(place) = self.locate(&view)? else { return Ok(Found::End) };
         if place.meta.first_seq > self.next {
@@ -137,7 +145,10 @@ impl JournalReader {
             return Ok(Found::Gap(gap));
         }
         match self.read(&place) {
-            Ok(()) => Ok(Found::Event),
+            Ok(()) => {
+                self.block.erasures = erasures;
+                Ok(Found::Event)
+            }
             Err(ReadError::Io(error)) => Err(error),
             Err(damage) => {
                 self.block = Block::default();
@@ -188,11 +199,11 @@ impl JournalReader {
         let from = view.sealed.partition_point(|sealed| behind(sealed) <= self.next);
         if let Some(sealed) = view.sealed[from..].iter().find(|sealed| sealed.file.is_some() && behind(sealed) > self.next) {
             let file = sealed.file.clone().expect("just looked at");
-            if self.directory.as_ref().is_none_or(|(number, _)| *number != sealed.number) {
+            if self.directory.as_ref().is_none_or(|(number, generation, _)| (*number, *generation) != (sealed.number, sealed.generation)) {
                 let blocks = sealed.sidecar.blocks().map_err(io::Error::other)?;
-                self.directory = Some((sealed.number, blocks));
+                self.directory = Some((sealed.number, sealed.generation, blocks));
             }
-            let (_, blocks) = self.directory.as_ref().expect("set just above");
+            let (.., blocks) = self.directory.as_ref().expect("set just above");
             if let Some(meta) = find(blocks, self.next) {
                 return Ok(Some(Place { meta, file }));
             }

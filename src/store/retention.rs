@@ -39,6 +39,8 @@ pub struct Removed {
 struct Candidate {
     number: u64,
     time_max: Micros,
+    /// Days its lines are kept, by the ages of its sensors; `None`: forever.
+    evidence_days: Option<u32>,
     /// A sink has yet to deliver from it.
     needed: bool,
     evidence_bytes: u64,
@@ -67,7 +69,7 @@ fn decide(plan: RetentionPlan, candidates: &[Candidate], other_bytes: u64, now: 
         let evidence = candidate.evidence_bytes > 0
             && !candidate.needed
             && !kept_evidence
-            && (answers || expired(candidate.time_max, plan.evidence_days));
+            && (answers || expired(candidate.time_max, candidate.evidence_days));
         kept_evidence |= candidate.evidence_bytes > 0 && !evidence;
         // Answers never go before their evidence.
         let answers = answers && (evidence || candidate.evidence_bytes == 0);
@@ -88,12 +90,14 @@ impl Store {
         let held_from = self.held_from().unwrap_or(u64::MAX);
         let entries = self.0.fs.list(&self.0.layout.journal)?;
         let len_of = |name: String| entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.len);
+        let ages = self.aged().ages.clone();
         let candidates: Vec<Candidate> = view
             .sealed
             .iter()
             .map(|sealed| Candidate {
                 number: sealed.number,
                 time_max: sealed.sidecar.head().time_max,
+                evidence_days: ages.of_segment(&sealed.sidecar, plan.evidence_days),
                 needed: sealed.sidecar.head().first_seq + sealed.sidecar.head().events > held_from,
                 evidence_bytes: len_of(segment::file_name(sealed.number)),
                 answers_bytes: len_of(segment::sidecar_name(sealed.number)),
@@ -185,9 +189,10 @@ mod tests {
 
     const DAY: Micros = MICROS_PER_DAY;
 
-    fn candidates() -> Vec<Candidate> {
+    fn candidates(evidence_days: Option<u32>) -> Vec<Candidate> {
+        let (needed, evidence_bytes, answers_bytes) = (false, 100, 50);
         (1..=4)
-            .map(|number| Candidate { number, time_max: number as i64 * 10 * DAY, needed: false, evidence_bytes: 100, answers_bytes: 50 })
+            .map(|number| Candidate { number, time_max: number as i64 * 10 * DAY, evidence_days, needed, evidence_bytes, answers_bytes })
             .collect()
     }
 
@@ -199,22 +204,22 @@ mod tests {
         };
         let now = 41 * DAY;
         let plan = RetentionPlan::default();
-        assert_eq!(decide(plan, &candidates(), 10, now), vec![]);
+        assert_eq!(decide(plan, &candidates(None), 10, now), vec![]);
         let by_evidence = RetentionPlan { evidence_days: Some(12), ..plan };
-        assert_eq!(decide(by_evidence, &candidates(), 10, now), all(&[1, 2], true, false, "age"));
+        assert_eq!(decide(by_evidence, &candidates(by_evidence.evidence_days), 10, now), all(&[1, 2], true, false, "age"));
         let by_answers = RetentionPlan { evidence_days: Some(12), answers_days: Some(25), ..plan };
         let mut expected = all(&[1], true, true, "age");
         expected.extend(all(&[2], true, false, "age"));
-        assert_eq!(decide(by_answers, &candidates(), 10, now), expected);
+        assert_eq!(decide(by_answers, &candidates(by_answers.evidence_days), 10, now), expected);
         let by_budget = RetentionPlan { disk_budget_bytes: Some(320), ..plan };
-        assert_eq!(decide(by_budget, &candidates(), 10, now), all(&[1, 2], true, true, "disk budget"));
+        assert_eq!(decide(by_budget, &candidates(None), 10, now), all(&[1, 2], true, true, "disk budget"));
         let impossible = RetentionPlan { disk_budget_bytes: Some(0), ..plan };
-        assert_eq!(decide(impossible, &candidates(), 10, now).len(), 4);
+        assert_eq!(decide(impossible, &candidates(None), 10, now).len(), 4);
     }
 
     #[test]
     fn what_a_sink_still_needs_stays_whatever_the_budget() {
-        let mut candidates = candidates();
+        let mut candidates = candidates(Some(1));
         candidates[1].needed = true;
         let plan = RetentionPlan { disk_budget_bytes: Some(0), evidence_days: Some(1), answers_days: Some(1) };
         let gone: Vec<u64> = decide(plan, &candidates, 10, 100 * DAY).iter().map(|decision| decision.number).collect();

@@ -3,7 +3,6 @@
 //! Everything is written under temporary names, synced, and renamed; a crash at any point leaves the old or the new.
 use super::view::{Live, Sealed};
 use super::{Shared, View};
-use crate::events::EventId;
 use crate::index::BlockMeta;
 use crate::index::live::LiveIndex;
 use crate::index::sidecar::{self, Sidecar, SidecarError, SidecarHead};
@@ -248,9 +247,9 @@ fn merge_plan(metas: &[BlockMeta]) -> Option<Vec<std::ops::Range<usize>>> {
     (groups.len() * MERGE_FACTOR <= metas.len()).then_some(groups)
 }
 
-struct Merged {
-    header: Block,
-    frame: Vec<u8>,
+pub(super) struct Merged {
+    pub header: Block,
+    pub frame: Vec<u8>,
 }
 
 /// One block of several neighbours. The error names which of them could not be read.
@@ -269,7 +268,7 @@ fn merge(
         let block = reader.read(file, meta, &mut lines).map_err(|error| (at, error))?;
         all.extend_from_slice(&lines);
         hashes.clear();
-        EventId::of_lines(&segment::lines(&lines).collect::<Vec<_>>(), &mut hashes);
+        segment::line_hashes(&block, &lines, &mut hashes).map_err(|error| (at, error))?;
         digest.update(&hashes);
         match &mut merged {
             None => merged = Some(block),
@@ -302,14 +301,14 @@ fn merge(
 }
 
 /// Appends with few, large writes.
-struct Appender {
-    file: Arc<dyn File>,
-    len: u64,
-    pending: Vec<u8>,
+pub(super) struct Appender {
+    pub file: Arc<dyn File>,
+    pub len: u64,
+    pub pending: Vec<u8>,
 }
 
 impl Appender {
-    fn append(&mut self, Merged { header: block, frame }: Merged) -> io::Result<BlockMeta> {
+    pub fn append(&mut self, Merged { header: block, frame }: Merged) -> io::Result<BlockMeta> {
         let offset = self.len + self.pending.len() as u64;
         let (raw_len, first_seq, events, time_min, time_max) =
             (block.raw_len, block.first_seq, block.events, block.time_min, block.time_max);
@@ -323,7 +322,7 @@ impl Appender {
         Ok(BlockMeta { offset, header_len, data_len, raw_len, first_seq, events, time_min, time_max })
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    pub fn flush(&mut self) -> io::Result<()> {
         self.file.write_at(&[&self.pending], self.len)?;
         self.len += self.pending.len() as u64;
         self.pending.clear();
@@ -365,14 +364,14 @@ pub(super) fn temporary(name: &str) -> String {
     format!("{name}.tmp")
 }
 
-fn write_aside(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_aside(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let file = create_anew(fs, &dir.join(temporary(name)))?;
     file.write_at(&[bytes], 0)?;
     file.sync_data()
 }
 
 /// Creates a file whose name an earlier attempt may have left behind.
-fn create_anew(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
+pub(super) fn create_anew(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
     match fs.create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs.remove(path)?;

@@ -848,3 +848,275 @@ mod rules {
         assert!(parts.store.schemas().knows(batch.shapes[0].hash) && !parts.store.schemas().is_empty());
     }
 }
+
+/// Events that are erased.
+mod erasure {
+    use super::super::erase::{Sessions, Whose};
+    use super::*;
+    use crate::events::tombstone;
+    use crate::index::query::Query;
+    use crate::journal::block::VERSION_TOMBSTONES;
+
+    const END: u64 = 60;
+    const ERASED: [&str; 3] = ["192.0.2.3", "000000000005", "p4"];
+
+    /// Erased are the events of 192.0.2.3, those of a session, and those with a password.
+    fn is_erased(line: &str) -> bool {
+        ERASED.iter().any(|value| line.contains(&format!("\"{value}\"")))
+    }
+
+    fn erase(store: &Store) -> Result<u64, EraseError> {
+        let mut erased = 0;
+        let query = Query::parse("src_ip:192.0.2.3 OR password:p4", 0).unwrap();
+        let mut sessions = Sessions::default();
+        sessions.add(b"000000000005", None);
+        for sealed in &store.view().sealed {
+            for whose in [Whose::Matching(&query), Whose::OfSessions(&sessions)] {
+                let mut seqs = Vec::new();
+                store.events_of(sealed.number, whose, &mut store.batcher(), &mut |event| seqs.push(event.seq))?;
+                erased += store.erase_in(sealed.number, &seqs)?.map_or(0, |erased| erased.events);
+            }
+        }
+        Ok(erased)
+    }
+
+    fn prepare() -> (SimulatedFs, Parts) {
+        let fs = SimulatedFs::default();
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        drive(&mut parts, END, 3, |_| {}).unwrap();
+        seal_all(&mut parts);
+        (fs, parts)
+    }
+
+    fn seal_all(parts: &mut Parts) {
+        parts.committer.roll(1);
+        while parts.writer.step(Wait::Never).unwrap().is_some() {}
+        while let Some(sealed) = parts.sealer.step() {
+            sealed.unwrap();
+        }
+    }
+
+    /// Every byte on the disk, frames decompressed as well.
+    fn all_text(fs: &SimulatedFs) -> String {
+        let mut text = String::new();
+        for dir in ["journal", "quarantine", "undelivered", "ledger"] {
+            let dir = Path::new("/data").join(dir);
+            for entry in fs.list(&dir).unwrap() {
+                let bytes = fs.read(&dir.join(&entry.name)).unwrap();
+                text.push_str(&String::from_utf8_lossy(&bytes));
+                let number = segment::number_of(entry.name.trim_end_matches(".tmp"));
+                if let Some(number) = number.filter(|_| entry.name.contains(".zst")) {
+                    let file = fs.open(&dir.join(&entry.name)).unwrap();
+                    let mut lines = Vec::new();
+                    for block in segment::scan(&*file, number, false).unwrap().blocks {
+                        BlockReader::default().read(&*file, &block.meta, &mut lines).unwrap();
+                        text.push_str(&String::from_utf8_lossy(&lines));
+                    }
+                }
+            }
+        }
+        text
+    }
+
+    fn assert_gone(text: &str, what: &str) {
+        // Two letters may stand anywhere in what is compressed.
+        for value in ["192.0.2.3", "000000000005", "\"p4\""] {
+            assert!(!text.contains(value), "{what}: {value} is on the disk");
+        }
+    }
+
+    /// Everything is erased and nothing else is; ids, counts, digests and checkpoints are as they were.
+    fn assert_erased(fs: &SimulatedFs, parts: &mut Parts, what: &str) {
+        let all = good(0..END);
+        let found = contents(&parts.store);
+        assert_eq!(found.len(), all.len(), "{what}");
+        for (line, found) in all.iter().zip(&found) {
+            if is_erased(line) {
+                assert_eq!(tombstone::erased(found.as_bytes()), Some(EventId::of_line(line.as_bytes())), "{what}: {found}");
+            } else {
+                assert_eq!(line, found, "{what}");
+            }
+        }
+        let verified = verify::verify(fs, Path::new("/data/journal"), false, |_| {}).unwrap();
+        assert_eq!(verified.damage, vec![], "{what}");
+        let erased = all.iter().filter(|line| is_erased(line)).count() as u64;
+        assert_eq!(verified.tombstones.values().sum::<u64>(), erased, "{what}");
+        for sealed in &parts.store.view().sealed {
+            sealed.sidecar.verify().unwrap();
+        }
+        assert_eq!(position(parts), END, "{what}");
+        // The same input again holds nothing new.
+        let mut batcher = Batcher::new();
+        for from in (0..END).step_by(4) {
+            let known = parts.store.known(IdCache::new());
+            let batch = batcher.extract(chunk(from, from + 4), &known);
+            assert_eq!(parts.committer.commit(batch, known.generation(), 1).unwrap().events, 0, "{what}");
+        }
+        let search = |query: &str| {
+            let request = crate::service::SearchRequest { query: query.into(), limit: 1_000, newest: false };
+            crate::service::search(&parts.store, &request, 1_774_138_242_000_001, &mut |_| std::ops::ControlFlow::Continue(())).unwrap().0
+        };
+        for query in ["src_ip:192.0.2.3", "session:000000000005", "password:p4"] {
+            assert_eq!(search(query), 0, "{what}: {query}");
+        }
+        let left = |part: &str| all.iter().filter(|line| !is_erased(line) && line.contains(part)).count() as u64;
+        assert_eq!(search("src_ip:192.0.2.1"), left("\"192.0.2.1\""), "{what}");
+        // Tombstones are events of their sensor.
+        assert_eq!(search("sensor:s1"), all.iter().filter(|line| line.contains("\"s1\"")).count() as u64, "{what}");
+    }
+
+    #[test]
+    fn erased_events_leave_tombstones_and_nothing_else() {
+        let (fs, mut parts) = prepare();
+        let before = verify::verify(&fs, Path::new("/data/journal"), false, |_| {}).unwrap();
+        let old = parts.store.evidence();
+        let sealed = parts.store.view().sealed.len();
+        assert!(sealed > 3);
+        assert!(erase(&parts.store).unwrap() > 10);
+        assert_erased(&fs, &mut parts, "erased");
+        let after = verify::verify(&fs, Path::new("/data/journal"), false, |_| {}).unwrap();
+        assert_eq!((after.digest, after.events), (before.digest, before.events));
+        let text = all_text(&fs);
+        assert_gone(&text, "erased");
+        assert!(text.contains("192.0.2.1"));
+        for sealed in &parts.store.view().sealed {
+            use crate::index::part::IndexPart;
+            assert!(sealed.sidecar.term(crate::events::Field::SrcIp, b"192.0.2.3").unwrap().is_none());
+            assert!(sealed.sidecar.session(crate::index::session_key(b"000000000005")).unwrap().is_empty());
+        }
+        // Who asked before goes on with what he had.
+        let query = Query::parse("src_ip:192.0.2.3", 0).unwrap();
+        let page = crate::index::search::Page { limit: 99, newest_first: false, after: None, last_seq: None };
+        let mut hits = 0;
+        crate::index::search::search(&old, &query, page, &mut parts.store.terms(), &mut |_| {
+            hits += 1;
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert!(hits > 5);
+        assert_eq!(erase(&parts.store).unwrap(), 0, "again there is nothing to do");
+        drop(old);
+        drop(parts);
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        assert!(parts.report.damage.is_empty() && parts.report.sidecars_rebuilt.is_empty());
+        assert_erased(&fs, &mut parts, "opened again");
+        let numbers: Vec<u64> = parts.store.view().sealed.iter().map(|sealed| sealed.number).collect();
+        numbers.iter().for_each(|&number| assert_eq!(parts.store.rebuild_sidecar(number).unwrap(), Rebuilt::Done));
+        assert_erased(&fs, &mut parts, "sidecars rebuilt");
+    }
+
+    #[test]
+    fn a_crash_at_any_operation_of_an_erasure_leaves_the_old_or_the_new_and_it_can_be_finished() {
+        let (fs, parts) = prepare();
+        let before = fs.operations();
+        erase(&parts.store).unwrap();
+        let operations = fs.operations() - before;
+        assert!(operations > 20);
+        for at in 0..operations {
+            for unsynced in [Unsynced::Lost, Unsynced::Kept, Unsynced::Torn(at * 2 + 1)] {
+                let what = format!("crash after operation {at}, {unsynced:?}");
+                let (fs, parts) = prepare();
+                fs.crash_after(fs.operations() + at);
+                assert!(erase(&parts.store).is_err(), "{what}");
+                let fs = fs.after_crash(unsynced);
+                let mut parts = start(&fs, CommittedLen::default()).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_eq!(parts.report.damage, vec![], "{what}");
+                let verified = verify::verify(&fs, Path::new("/data/journal"), false, |_| {}).unwrap();
+                assert_eq!(verified.damage, vec![], "{what}");
+                for (line, found) in good(0..END).iter().zip(contents(&parts.store)) {
+                    assert!(*line == found || is_erased(line), "{what}: {found}");
+                }
+                erase(&parts.store).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_erased(&fs, &mut parts, &what);
+                assert_gone(&all_text(&fs), &what);
+            }
+        }
+    }
+
+    #[test]
+    fn an_operation_that_fails_is_made_up_for_by_erasing_again() {
+        let (fs, parts) = prepare();
+        let before = fs.operations();
+        erase(&parts.store).unwrap();
+        let operations = fs.operations() - before;
+        for at in 0..operations {
+            let (fs, mut parts) = prepare();
+            fs.fail_operation(fs.operations() + at);
+            // The removal of a leftover may fail unnoticed.
+            let first = erase(&parts.store);
+            erase(&parts.store).unwrap_or_else(|error| panic!("operation {at} ({first:?}): {error}"));
+            assert_erased(&fs, &mut parts, &format!("operation {at}"));
+        }
+    }
+
+    #[test]
+    fn a_feed_passes_tombstones_also_those_of_a_block_it_has_in_memory() {
+        use crate::sinks::events_feed::EventsFeed;
+        use crate::sinks::feed::{BatchLimits, Feed};
+        let (_fs, parts) = prepare();
+        let mut feed = EventsFeed::new(parts.store.clone(), 1, None, false);
+        let first = feed.take(BatchLimits { items: 2, bytes: 1 << 20 }, 0).unwrap();
+        assert_eq!(first.cursor, 3);
+        erase(&parts.store).unwrap();
+        let rest = feed.take(BatchLimits { items: 1_000, bytes: 1 << 20 }, 0).unwrap();
+        let all = good(0..END);
+        assert_eq!(rest.cursor, all.len() as u64 + 1);
+        let expected: Vec<&String> = all[2..].iter().filter(|line| !is_erased(line)).collect();
+        let sent: Vec<String> = rest.batch.items.iter().map(|item| String::from_utf8(rest.batch.payload(item).to_vec()).unwrap()).collect();
+        assert_eq!(sent.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_line_that_looks_like_a_tombstone_is_an_event_like_any_other() {
+        let fs = SimulatedFs::default();
+        let mut parts = start(&fs, CommittedLen::default()).unwrap();
+        let fake =
+            tombstone::Tombstone { erased: EventId([7; 16]), time: Some(1_774_138_242_000_000), sensor: Some(b"s1".to_vec()) }.line();
+        let mut chunk = chunk(0, 0);
+        chunk.data = [&fake[..], b"\n", line(0).as_bytes(), b"\n"].concat();
+        let known = parts.store.known(IdCache::new());
+        let batch = Batcher::new().extract(chunk, &known);
+        parts.committer.commit(batch, known.generation(), 1).unwrap();
+        seal_all(&mut parts);
+        let verified = verify::verify(&fs, Path::new("/data/journal"), false, |_| {}).unwrap();
+        assert_eq!((verified.damage, verified.tombstones.len(), verified.events), (vec![], 0, 2));
+        let mut seen = Vec::new();
+        let query = Query::parse("sensor:s1 OR sensor:s0", 0).unwrap();
+        parts.store.events_of(1, Whose::Matching(&query), &mut parts.store.batcher(), &mut |event| seen.push(event.seq)).unwrap();
+        assert_eq!(seen, [1, 2]);
+        let erased = parts.store.erase_in(1, &[1]).unwrap().unwrap();
+        assert_eq!((erased.events, erased.tombstones), (1, 1));
+        let stands = tombstone::erased(contents(&parts.store)[0].as_bytes());
+        assert_eq!(stands, Some(EventId::of_line(&fake)), "and can be erased");
+    }
+
+    #[test]
+    fn blocks_with_tombstones_are_of_version_2_and_only_they() {
+        let (fs, parts) = prepare();
+        parts.store.erase_in(2, &[parts.store.view().sealed[1].sidecar.head().first_seq]).unwrap().unwrap();
+        let mut versions = HashSet::new();
+        for number in [1, 2] {
+            let path = Path::new("/data/journal").join(segment::file_name(number));
+            let file = fs.open(&path).unwrap();
+            for block in segment::scan(&*file, number, true).unwrap().blocks {
+                let mut prefix = [0; 13];
+                file.read_exact_at(&mut prefix, block.meta.offset).unwrap();
+                versions.insert((prefix[11] == VERSION_TOMBSTONES, block.header.runs.iter().any(|run| run.tombstones)));
+            }
+        }
+        assert_eq!(versions, HashSet::from([(false, false), (true, true)]));
+        // The last run's checkpoint is where it was.
+        drop(parts);
+        assert_eq!(position(&start(&fs, CommittedLen::default()).unwrap()), END);
+    }
+
+    #[test]
+    fn a_damaged_segment_is_left_as_it_is() {
+        let (fs, parts) = prepare();
+        fs.flip(Path::new("/data/journal/00000001.zst"), 3_000);
+        let before = fs.read(Path::new("/data/journal/00000001.zst")).unwrap();
+        let error = parts.store.erase_in(1, &[1, 2, 3]).unwrap_err();
+        assert!(error.is_about_one_segment(), "{error}");
+        assert_eq!(fs.read(Path::new("/data/journal/00000001.zst")).unwrap(), before);
+    }
+}

@@ -246,6 +246,8 @@ events! {
         to: &'e str, error: &'e str,
     } |_, _| ();
     ArchiveRecovered<'e> "archive_recovered" "archive" Info, "archiving works again" { to: &'e str, failures: u64 } |_, _| ();
+    /// Events of sensors that are past their age, in a segment that stays for others.
+    EventsErased "events_erased" "journal" Info, "events erased by retention" { segment: u64, events: u64 } |_, _| ();
     JournalFault<'e> "journal_fault" "journal" Error throttled, "journal operation failed: nothing in doubt is acknowledged" {
         operation: JournalOperation, segment: u64, error: &'e str,
     } |event, metrics| metrics.journal_fault(event.operation);

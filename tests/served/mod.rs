@@ -6,8 +6,8 @@ use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
 use honeyguide::cli::{
-    anomalies, archive, clusters, count, distinct, enrich, geoip, indicators, ingested, load, new, quarantine, rebuild, report, search,
-    session, sinks, status, top, verify,
+    anomalies, archive, clusters, count, distinct, enrich, erase, geoip, indicators, ingested, load, new, quarantine, rebuild, report,
+    search, session, sinks, status, top, verify,
 };
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
@@ -85,6 +85,7 @@ impl Home {
             Command::Verify => verify::answer(&context, &mut out),
             Command::Ingested(args) => ingested::answer(args, &context, &mut out),
             Command::Quarantine(args) => quarantine::answer(args, &context, &mut out),
+            Command::Erase(args) => erase::answer(args, &context, None, &mut out),
             Command::Rebuild => rebuild::answer(&context, &mut out),
             Command::Geoip(args) => geoip::answer(args, &context, &mut out),
             Command::Sinks(args) => sinks::answer(args, &context, &mut out),

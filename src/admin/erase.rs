@@ -1,0 +1,35 @@
+//! The route that erases a session or a person; on the socket only, as everything that changes something.
+use super::Admin;
+use super::geoip::end_segment;
+use super::problem::Problem;
+use super::questions::{Checking, teller};
+use super::sinks::by;
+use super::stream;
+use crate::events::time;
+use crate::service::erase::{EraseReport, EraseRequest, erase};
+use crate::service::sinks;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+pub fn routes(routes: &mut web::ServiceConfig) {
+    routes.route("/erase", web::post().to(run));
+}
+
+/// Events that are stored now; what comes meanwhile is of the next request.
+async fn run(admin: web::Data<Admin>, asked: web::Json<EraseRequest>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let (asked, by) = (asked.into_inner(), by(&request));
+    let upkeep = admin.upkeep.clone().lock_owned().await;
+    let engine = admin.engine.clone();
+    if !asked.dry_run && !end_segment(&engine).await? {
+        return Err(Problem::failed(&"the segment that is written cannot be sealed: the daemon's log says why; nothing was erased"));
+    }
+    stream::lines(&admin, move |lines| {
+        let _upkeep = upkeep;
+        let rows = sinks::list(&engine, time::now());
+        let mut tell = teller::<EraseReport>(lines);
+        let report = erase(engine.store(), &engine.state, &asked, &rows, (&by, time::now()), &mut tell)?;
+        drop(tell);
+        let _ = lines.tell(&Checking::Report(report));
+        Ok(())
+    })
+    .await
+}
