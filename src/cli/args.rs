@@ -1335,7 +1335,8 @@ Examples:
   honeyguide search eventid:cowrie.login.success username:root since:2026-03-01 until:2026-03-31
   honeyguide search 'command:\"wget *\"' --newest --limit 20
   honeyguide search 'NOT exists:username src_ip:203.0.113.0/24' since:7d
-  honeyguide search url:*.sh --json | jq -r .url",
+  honeyguide search url:*.sh --json | jq -r .url
+  honeyguide search since:7d --format parquet --out week.parquet",
     );
     help
 }
