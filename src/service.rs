@@ -40,10 +40,7 @@ use cursor::{Cursor, CursorError};
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("{error}\n{}", .error.pointer(.query))]
-    Query {
-        query: String,
-        error: QueryError,
-    },
+    Query { query: String, error: QueryError },
     #[error(transparent)]
     Cursor(#[from] CursorError),
     #[error(transparent)]
@@ -80,6 +77,7 @@ pub enum ServiceError {
     Clusters(String),
     #[error("no session belongs to the cluster {0:?}: `honeyguide clusters` lists those that there are")]
     NoCluster(String),
+    #[error("{0}")]
     Erase(String),
     #[error(transparent)]
     Erasing(#[from] crate::store::EraseError),

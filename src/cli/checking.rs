@@ -4,7 +4,6 @@ use super::terminal;
 use crate::admin::questions::Checking;
 use anyhow::{Context as _, anyhow};
 use indicatif::ProgressBar;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::ControlFlow;
 

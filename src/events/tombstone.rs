@@ -3,7 +3,7 @@
 //! `{"erased":"9f86…","timestamp":"2026-03-22T00:10:42.831494Z","sensor":"node01"}`: the hash of the line that stood here, which the
 //! running digest goes over in its place, and what it takes to count the event on its day and at its sensor. Only a run's flag makes a
 //! line a tombstone: a honeypot may write one that looks the same.
-use super::decoder::{Decoder, Event, Identity};
+use super::decoder::{Decoder, Event, Identity, Place, Role};
 use super::json::{self, Flaw, Value};
 use super::{EventId, Field, Micros, time};
 use serde::Serialize;
@@ -90,6 +90,9 @@ impl Decoder for Decode {
             _ => {}
         })
     }
+
+    /// What it says is what may stay.
+    fn places(&self, _line: &[u8], _show: &mut dyn FnMut(Role, Place)) {}
 }
 
 #[cfg(test)]

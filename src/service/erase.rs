@@ -9,7 +9,7 @@ use crate::index::pattern::Pattern;
 use crate::index::query::{Condition, Query};
 use crate::index::{self};
 use crate::state::{SegmentRecord, State};
-use crate::store::{DEAD_LETTERS_FROM, EraseError, FoundEvent, RetentionPlan, Sessions, Store, Undelivered, Whose};
+use crate::store::{DEAD_LETTERS_FROM, EraseError, FoundEvent, Sessions, Store, Undelivered, Whose};
 use crate::telemetry::printable::printable;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};

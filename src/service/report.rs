@@ -8,6 +8,7 @@ use crate::report::compatible::{self, Document};
 use crate::report::{self, ExampleSession, Period, Report, Rules};
 use crate::sinks::{Answer, Verdict};
 use crate::store::Store;
+use crate::telemetry::printable::prefix;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 
