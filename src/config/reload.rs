@@ -13,6 +13,8 @@ pub struct Changes {
     pub sinks_added: Vec<SourceName>,
     pub sinks_removed: Vec<SourceName>,
     pub sinks_changed: Vec<SourceName>,
+    /// Ages of sensors, all of which are taken over.
+    pub retention_changed: bool,
     /// Values that the running daemon takes over.
     pub in_place: Vec<Change>,
     /// Values that wait for the next start.
@@ -62,10 +64,7 @@ impl Settings {
                 Apply::Restart => changes.needs_restart.push(change),
             }
         }
-        if self.retention != new.retention {
-            let tables = |settings: &Settings| format!("{} tables", settings.fragment.tables("retention").len());
-            changes.in_place.push(Change { key: "retention".into(), old: tables(self), new: tables(new) });
-        }
+        changes.retention_changed = self.retention != new.retention;
         for source in &new.sources {
             match self.sources.iter().find(|old| old.name == source.name) {
                 None => changes.sources_added.push(source.name.clone()),
