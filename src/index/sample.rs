@@ -371,7 +371,9 @@ pub fn assert_part_says_what_events_say(part: &dyn IndexPart, blocks: &Blocks, b
     part.each_session(&mut keep).unwrap();
     assert_eq!(found, sessions);
     let mut starts = BTreeMap::new();
-    let mut start = |key, sensor: u32, first| drop(starts.insert((key, table.sensors[sensor as usize].to_vec()), first));
+    let mut start = |key, sensor: u32, first| {
+        starts.insert((key, table.sensors[sensor as usize].to_vec()), first);
+    };
     part.each_session_start(&mut start).unwrap();
     assert_eq!(starts, sessions.iter().map(|(name, session)| (name.clone(), session.first)).collect());
     for (key, sensor) in sessions.keys() {
