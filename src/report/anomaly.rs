@@ -212,9 +212,9 @@ mod tests {
             for days in days.values() {
                 let days = &days[..days.len() - 1];
                 for (at, day) in days.iter().enumerate() {
-                    for measure in 0..2 {
+                    for (measure, &value) in day.iter().enumerate() {
                         let before: Vec<u64> = days[at.saturating_sub(28).max(1).min(at)..at].iter().map(|day| day[measure]).collect();
-                        let Some(found) = judge(Measure::Events, day[measure], &before, false, &RULES) else { continue };
+                        let Some(found) = judge(Measure::Events, value, &before, false, &RULES) else { continue };
                         judged += 1;
                         far += u32::from(found.deviation.abs() >= 3.0);
                         alarms += u32::from(found.direction.is_some());
