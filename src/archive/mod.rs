@@ -97,7 +97,8 @@ fn room(error: &io::Error) -> &'static str {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => ": make the directory, or set `to` in [archive] to another",
-        io::ErrorKind::PermissionDenied => ": let the daemon's user write there",
+        io::ErrorKind::PermissionDenied => ": let the daemon's user write there (systemd: ReadWritePaths=)",
+        io::ErrorKind::ReadOnlyFilesystem => ": systemd lets the daemon write there with ReadWritePaths=",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ": make room, or set `to` in [archive] to another place",
         _ => "",
     }
