@@ -29,7 +29,7 @@ use crate::telemetry::printable::printable;
 use s3::{S3, S3Settings};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -350,15 +350,35 @@ impl Archiver {
     }
 }
 
-/// The ledger's records about a place. Its files are read without its lock: whoever commits may need that meanwhile, and what is written
-/// while this reads is not missed, for what is not known is looked at.
+/// The ledger's records about a place.
 fn known(store: &Store, place: &str) -> Result<BTreeMap<u64, Vec<Archived>>, ArchiveError> {
+    let mut known: BTreeMap<u64, Vec<Archived>> = BTreeMap::new();
+    each_record(store, &mut |archived| {
+        if archived.to == place {
+            known.entry(archived.segment).or_default().push(archived);
+        }
+    })?;
+    Ok(known)
+}
+
+/// Every file that the ledger says a segment was archived in, with its place, by segment.
+pub fn files(store: &Store) -> Result<BTreeMap<u64, BTreeSet<String>>, ArchiveError> {
+    let mut files: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    each_record(store, &mut |archived| {
+        let place = archived.to.trim_end_matches('/');
+        files.entry(archived.segment).or_default().extend(archived.files.iter().map(|file| format!("{place}/{}", file.name)));
+    })?;
+    Ok(files)
+}
+
+/// The ledger's files are read without its lock: whoever commits may need that meanwhile, and what is written while this reads is not
+/// missed, for what is not known is looked at.
+fn each_record(store: &Store, each: &mut dyn FnMut(Archived)) -> Result<(), ArchiveError> {
     #[derive(Deserialize)]
     struct Line {
         event: String,
         details: serde_json::Value,
     }
-    let mut known: BTreeMap<u64, Vec<Archived>> = BTreeMap::new();
     let finder = memchr::memmem::Finder::new(RECORD);
     let (fs, dir) = (&*store.0.fs, &store.layout().ledger);
     let (mut reader, mut lines) = (BlockReader::default(), Vec::new());
@@ -378,14 +398,13 @@ fn known(store: &Store, place: &str) -> Result<BTreeMap<u64, Vec<Archived>>, Arc
                 if let Ok(line) = serde_json::from_slice::<Line>(line)
                     && line.event == RECORD
                     && let Ok(archived) = serde_json::from_value::<Archived>(line.details)
-                    && archived.to == place
                 {
-                    known.entry(archived.segment).or_default().push(archived);
+                    each(archived);
                 }
             }
         }
     }
-    Ok(known)
+    Ok(())
 }
 
 /// A file that is there only while it is needed.

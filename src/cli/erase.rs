@@ -95,6 +95,13 @@ fn render(report: &EraseReport, output: &Output) -> String {
     if !report.sent_to.is_empty() {
         note(Colour::Warning, format!("such events were sent already, ask these receivers to erase them: {}", report.sent_to.join(", ")));
     }
+    for file in &report.archived {
+        note(Colour::Warning, format!("not covered: the archive {file} has such events, or may: remove it, or its events"));
+    }
+    if report.archived_unknown > 0 {
+        let files = format::plural(report.archived_unknown, "archived file", "archived files");
+        note(Colour::Warning, format!("not covered: {files} of segments that are not here any more; load them elsewhere to look"));
+    }
     if report.answers_only > 0 {
         let segments = format::plural(report.answers_only, "segment", "segments");
         note(
@@ -146,6 +153,8 @@ mod tests {
             undelivered: 3,
             sent_to: vec!["siem".into(), "archive".into()],
             answers_only: 1,
+            archived: vec!["/mnt/archive/honeyguide-1-00000001.zst".into()],
+            archived_unknown: 2,
             torn_files: 1,
             left: vec!["segment 3 is damaged".into()],
             seconds: 0.0,

@@ -4,6 +4,7 @@
 //! halfway, the same request finds the rest: of sessions that lie in several segments, the events by which they are found go last.
 use super::ServiceError;
 use super::sinks::SinkRow;
+use crate::archive;
 use crate::events::{EventId, Field, Micros};
 use crate::index::pattern::Pattern;
 use crate::index::query::{Condition, Query};
@@ -60,6 +61,10 @@ pub struct EraseReport {
     pub undelivered: u64,
     /// Sinks whose receivers have been sent such events: they must be asked to erase them as well.
     pub sent_to: Vec<String>,
+    /// Archived files that hold such events, or may: nothing is erased in them.
+    pub archived: Vec<String>,
+    /// Archived files of segments that are not here any more, so that nobody can tell from here what is in them.
+    pub archived_unknown: u64,
     /// Segments of which only answers are left and in whose values such events may still show.
     pub answers_only: u64,
     /// Files of torn writes in quarantine, which cannot be looked through.
@@ -111,7 +116,7 @@ pub fn erase(
     let total = segments.len() as u64;
     let cause = Cause { by, now, reason: request.reason.as_deref().unwrap_or("erasure") };
     let spanning = work.spanning(&segments, &meant)?;
-    let mut again = Vec::new();
+    let (mut again, mut held) = (Vec::new(), BTreeSet::new());
     for (done, &segment) in segments.iter().enumerate() {
         let found = match work.find(segment, &meant, &spanning) {
             Err(error) if error.is_about_one_segment() => {
@@ -120,7 +125,10 @@ pub fn erase(
             }
             found => found?,
         };
-        work.report.segments += u64::from(!found.seqs.is_empty() || found.withheld);
+        if !found.seqs.is_empty() || found.withheld {
+            held.insert(segment);
+            work.report.segments += 1;
+        }
         if found.withheld {
             again.push(segment);
         }
@@ -140,7 +148,17 @@ pub fn erase(
     }
     for &segment in &answers {
         let may_hold = meant.whose().map(|whose| store.may_hold(segment, whose)).collect::<Result<Vec<bool>, _>>()?;
-        work.report.answers_only += u64::from(may_hold.contains(&true));
+        if may_hold.contains(&true) {
+            held.insert(segment);
+            work.report.answers_only += 1;
+        }
+    }
+    for (segment, files) in archive::files(store).map_err(other)? {
+        if held.contains(&segment) {
+            work.report.archived.extend(files);
+        } else if !segments.contains(&segment) && !answers.contains(&segment) {
+            work.report.archived_unknown += files.len() as u64;
+        }
     }
     work.quarantine(&meant, request.dry_run, cause)?;
     if let (Some(sessions), false) = (meant.sessions(), request.dry_run) {
