@@ -370,6 +370,23 @@ pub fn build(
     now: Micros,
     example: &mut dyn FnMut(&[u8], u64) -> ExampleSession,
 ) -> Result<Report, SidecarError> {
+    let (days, sensor) = (request.period.days.clone(), request.sensor.clone());
+    let asked = deviations::Request { days, sensor, measure: None, rules: request.rules, now };
+    std::thread::scope(|threads| {
+        // As much work as all else together, over other days: done beside it.
+        let unusual = threads.spawn(|| deviations::find(view, &asked, false, request.rows));
+        let report = build_without_anomalies(view, request, now, example)?;
+        let unusual = unusual.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Report { anomalies: Anomalies { found: unusual.anomalies, rows: unusual.rows }, ..report })
+    })
+}
+
+fn build_without_anomalies(
+    view: &View,
+    request: &Request,
+    now: Micros,
+    example: &mut dyn FnMut(&[u8], u64) -> ExampleSession,
+) -> Result<Report, SidecarError> {
     let scope_of =
         |period: &Period| Scope { days: period.days.clone(), sensor: request.sensor.as_ref().map(|name| name.as_bytes().to_vec()) };
     let (scope, before) = (scope_of(&request.period), request.period.before());
@@ -433,9 +450,6 @@ pub fn build(
             new.push(NewList { name: list.name.to_owned(), values: values.new, rows: values.newest.iter().map(row).collect() });
         }
     }
-    let unusual =
-        deviations::Request { days: scope.days.clone(), sensor: request.sensor.clone(), measure: None, rules: request.rules, now };
-    let unusual = deviations::find(view, &unusual, false, request.rows)?;
     let before_totals = totals_before(view, &scope_of(&before), &sessions_before)?;
     Ok(Report {
         schema: SCHEMA.to_owned(),
@@ -457,7 +471,7 @@ pub fn build(
         },
         new,
         sensors: sensors.into_values().collect(),
-        anomalies: Anomalies { found: unusual.anomalies, rows: unusual.rows },
+        anomalies: Anomalies::default(),
         note: None,
     })
 }
