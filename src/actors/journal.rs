@@ -543,6 +543,9 @@ impl JournalActor {
         for &(segment, events) in &retained.erased {
             telemetry.emit(&EventsErased { segment, events });
         }
+        if let Some(error) = &retained.fault {
+            telemetry.emit(&JournalFault { operation: JournalOperation::Retention, segment: 0, error });
+        }
         // The place may be another by now.
         let Some(status) = &mut self.snapshot.archive else { return };
         status.segments += retained.archived.len() as u64;

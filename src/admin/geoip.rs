@@ -12,7 +12,7 @@ use crate::events::time;
 use crate::geoip::Kind;
 use crate::os::memory;
 use crate::service::geoip::{self, Import};
-use crate::store::Store;
+use crate::store::{Live, Store};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -92,14 +92,20 @@ async fn apply(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
 /// Ends the segment that is written, unless it is empty, and waits until it is sealed. Answers whether it is.
 pub(super) async fn end_segment(engine: &Engine) -> Result<bool, Problem> {
     let written = engine.store().view().live.last().map(|live| live.number);
-    engine.supervisor.send(EndSegment).await.map_err(|error| Problem::failed(&error))?;
     let Some(written) = written else { return Ok(true) };
-    Ok(tokio::time::timeout(SEALING, wait_until_sealed(engine.store(), written)).await.is_ok())
+    let sealed = async {
+        while is_pending(engine.store(), written) {
+            // Said again each time: while the journal is opened anew, nobody hears it.
+            engine.supervisor.send(EndSegment).await.map_err(|error| Problem::failed(&error))?;
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(SEALING, sealed).await.map_or(Ok(false), |sealed: Result<(), Problem>| sealed.map(|()| true))
 }
 
-async fn wait_until_sealed(store: &Store, segment: u64) {
-    let pending = |store: &Store| store.view().live.iter().any(|live| live.number <= segment && !live.read().index.metas().is_empty());
-    while pending(store) {
-        tokio::time::sleep(LOOK).await;
-    }
+/// Blocks that only moved checkpoints do not end a segment, and there is nothing in them.
+fn is_pending(store: &Store, segment: u64) -> bool {
+    let has_events = |live: &Live| live.read().index.metas().iter().any(|block| block.events > 0);
+    store.view().live.iter().any(|live| live.number <= segment && has_events(live))
 }

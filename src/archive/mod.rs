@@ -22,7 +22,6 @@ use crate::events::id::hex;
 use crate::events::{EventId, Format, Micros};
 use crate::index::sidecar::SidecarHead;
 use crate::journal::fs::{File, Fs};
-use crate::journal::log::numbers;
 use crate::journal::segment::{self, BlockReader};
 use crate::store::{Removed, RetentionPlan, Sealed, Store, StoredEvent};
 use crate::telemetry::printable::printable;
@@ -353,58 +352,26 @@ impl Archiver {
 /// The ledger's records about a place.
 fn known(store: &Store, place: &str) -> Result<BTreeMap<u64, Vec<Archived>>, ArchiveError> {
     let mut known: BTreeMap<u64, Vec<Archived>> = BTreeMap::new();
-    each_record(store, &mut |archived| {
-        if archived.to == place {
-            known.entry(archived.segment).or_default().push(archived);
-        }
-    })?;
+    store
+        .each_recorded(RECORD, &mut |archived: Archived| {
+            if archived.to == place {
+                known.entry(archived.segment).or_default().push(archived);
+            }
+        })
+        .map_err(ArchiveError::Ledger)?;
     Ok(known)
 }
 
 /// Every file that the ledger says a segment was archived in, with its place, by segment.
 pub fn files(store: &Store) -> Result<BTreeMap<u64, BTreeSet<String>>, ArchiveError> {
     let mut files: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
-    each_record(store, &mut |archived| {
-        let place = archived.to.trim_end_matches('/');
-        files.entry(archived.segment).or_default().extend(archived.files.iter().map(|file| format!("{place}/{}", file.name)));
-    })?;
+    store
+        .each_recorded(RECORD, &mut |archived: Archived| {
+            let place = archived.to.trim_end_matches('/');
+            files.entry(archived.segment).or_default().extend(archived.files.iter().map(|file| format!("{place}/{}", file.name)));
+        })
+        .map_err(ArchiveError::Ledger)?;
     Ok(files)
-}
-
-/// The ledger's files are read without its lock: whoever commits may need that meanwhile, and what is written while this reads is not
-/// missed, for what is not known is looked at.
-fn each_record(store: &Store, each: &mut dyn FnMut(Archived)) -> Result<(), ArchiveError> {
-    #[derive(Deserialize)]
-    struct Line {
-        event: String,
-        details: serde_json::Value,
-    }
-    let finder = memchr::memmem::Finder::new(RECORD);
-    let (fs, dir) = (&*store.0.fs, &store.layout().ledger);
-    let (mut reader, mut lines) = (BlockReader::default(), Vec::new());
-    for number in numbers(fs, dir).map_err(ArchiveError::Ledger)? {
-        let file = match fs.open(&dir.join(segment::file_name(number))) {
-            Ok(file) => file,
-            // The ledger's limit took it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(ArchiveError::Ledger(error)),
-        };
-        for block in segment::scan(&*file, number, false).map_err(ArchiveError::Ledger)?.blocks {
-            // What is damaged `verify` names; here it is not known.
-            if reader.read(&*file, &block.meta, &mut lines).is_err() {
-                continue;
-            }
-            for line in segment::lines(&lines).filter(|line| finder.find(line).is_some()) {
-                if let Ok(line) = serde_json::from_slice::<Line>(line)
-                    && line.event == RECORD
-                    && let Ok(archived) = serde_json::from_value::<Archived>(line.details)
-                {
-                    each(archived);
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A file that is there only while it is needed.
@@ -529,6 +496,8 @@ pub struct Retained {
     pub archived: Vec<Archived>,
     /// Events of sensors that are past their own age, erased from segments that stay: segment, and how many.
     pub erased: Vec<(u64, u64)>,
+    /// What went wrong with erasing those.
+    pub fault: Option<String>,
     /// Why the rest is still there.
     pub failed: Option<ArchiveError>,
 }

@@ -165,6 +165,8 @@ mod tests {
 1 record of refused input would be emptied
 3 dead letters would be removed
 such events were sent already, ask these receivers to erase them: siem, archive
+not covered: the archive /mnt/archive/honeyguide-1-00000001.zst has such events, or may: remove it, or its events
+not covered: 2 archived files of segments that are not here any more; load them elsewhere to look
 not covered: 1 segment whose lines retention removed; their answers go with [journal] answers_days
 not covered: 1 file of torn writes, quarantine/torn-*.bin: remove them if they may hold such events
 not erased: segment 3 is damaged

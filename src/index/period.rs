@@ -257,7 +257,7 @@ fn each_session_within(
     let mut starts: Vec<u64> = splits.into_iter().step_by(stride).skip(1).collect();
     starts.dedup();
     starts.insert(0, 0);
-    let mut sensors: Vec<Box<[u8]>> = Vec::new();
+    let mut sensors = Numbered::default();
     let mut sessions: HashMap<(u64, u32), SessionTotals, foldhash::fast::RandomState> = HashMap::default();
     let mut wanted: Vec<u64> = Vec::new();
     for (piece, &from) in starts.iter().enumerate() {
@@ -272,7 +272,7 @@ fn each_session_within(
         // A session may have begun, or gone on, in any segment; its parts join in the order of the segments.
         for segment in &view.segments {
             segment.with_index(&mut |index| {
-                let numbers: Vec<u32> = index.cells()?.sensors.iter().map(|name| number(&mut sensors, name)).collect();
+                let numbers: Vec<u32> = index.cells()?.sensors.iter().map(|name| sensors.number(name)).collect();
                 index.sessions_among(&wanted, &mut |entry| {
                     let Some(&sensor) = numbers.get(entry.sensor as usize) else { return };
                     let (acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
@@ -287,7 +287,7 @@ fn each_session_within(
             })?;
         }
         for (&(_, sensor), session) in &sessions {
-            let sensor = &sensors[sensor as usize];
+            let sensor = &sensors.names[sensor as usize];
             if scope.has_sensor(sensor) && (scope.from()..scope.to()).contains(&session.first) {
                 each(sensor, session);
             }
@@ -296,12 +296,23 @@ fn each_session_within(
     Ok(())
 }
 
-fn number(sensors: &mut Vec<Box<[u8]>>, name: &[u8]) -> u32 {
-    let known = sensors.iter().position(|known| **known == *name);
-    known.unwrap_or_else(|| {
-        sensors.push(name.into());
-        sensors.len() - 1
-    }) as u32
+/// Names, each with a number that it keeps.
+#[derive(Default)]
+struct Numbered {
+    names: Vec<Box<[u8]>>,
+    numbers: HashMap<Box<[u8]>, u32>,
+}
+
+impl Numbered {
+    fn number(&mut self, name: &[u8]) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.into());
+        self.numbers.insert(name.into(), number);
+        number
+    }
 }
 
 #[cfg(test)]

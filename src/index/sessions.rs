@@ -95,6 +95,8 @@ pub(super) struct Sessions<'a> {
     pub table: &'a [u8],
     pub groups: &'a [u8],
     pub scale: Scale,
+    /// Not in a sidecar of version 2.
+    pub has_marks: bool,
 }
 
 impl Sessions<'_> {
@@ -228,7 +230,13 @@ impl Sessions<'_> {
         let Some(last) = kept.iter().rposition(|kept| *kept) else { return Some(()) };
         kept.truncate(last + 1);
         let packed = group.take(group.remaining())?;
-        decompressed(packed, len as usize, GROUP_BYTES_MAX, |plain| read_rows(plain, keys, first_key, self.scale, kept, each))
+        decompressed(packed, len as usize, GROUP_BYTES_MAX, |plain| {
+            if self.has_marks {
+                read_rows(plain, keys, first_key, self.scale, kept, each)
+            } else {
+                read_rows_without_marks(plain, keys, first_key, self.scale, kept, each)
+            }
+        })
     }
 }
 
@@ -265,6 +273,41 @@ fn read_rows(
         let (hash, count) = credentials.next(read_counted_hash)?;
         entry.marks.credentials = Credentials { hash, count };
         entry.marks.address = addresses.next(read_address)?;
+        entry.blocks.clear();
+        let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
+        read_blocks(&mut blocks, shape, scale.blocks, kept.then_some(&mut entry.blocks))?;
+        if kept {
+            each(&entry);
+        }
+    }
+    Some(())
+}
+
+/// The same of version 2.
+fn read_rows_without_marks(
+    plain: &[u8],
+    mut keys: Reader<'_>,
+    first_key: u64,
+    scale: Scale,
+    kept: &[bool],
+    each: &mut dyn FnMut(&SessionEntry),
+) -> Option<()> {
+    let mut reader = Reader::new(plain);
+    let mut column = || reader.take_counted().map(Reader::new);
+    let (mut sensors, mut firsts, mut spans) = (column()?, column()?, column()?);
+    let (mut acts, mut sequences, mut blocks) = (column()?, column()?, column()?);
+    let mut key = first_key;
+    let (no_acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
+    let mut entry = SessionEntry { key, sensor: 0, acts: no_acts, sequence, marks, first: 0, last: 0, blocks: BlockSet::new() };
+    for &kept in kept {
+        key = key.checked_add(keys.varint()?)?;
+        entry.key = key;
+        entry.sensor = sensors.varint32()?;
+        entry.first = scale.time_base.wrapping_add(firsts.varint()? as Micros);
+        entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
+        entry.acts = read_acts(&mut acts)?;
+        let len = sequences.varint32()?;
+        entry.sequence = Sequence { hash: if len == 0 { 0 } else { sequences.u64()? }, len };
         entry.blocks.clear();
         let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
         read_blocks(&mut blocks, shape, scale.blocks, kept.then_some(&mut entry.blocks))?;
@@ -413,7 +456,7 @@ mod tests {
                 key: key << 40, sensor, acts: acts(*events), sequence: sequence(*events), marks: marks(key, *events), first: *first, last: first + 7, blocks: blocks.iter().copied().collect(),
             });
             let (table, groups) = write(rows, SCALE, &mut zstd::bulk::Compressor::new(1).unwrap());
-            let sessions = Sessions { table: &table, groups: &groups, scale: SCALE };
+            let sessions = Sessions { table: &table, groups: &groups, scale: SCALE, has_marks: true };
             let mut by_key = BTreeMap::<u64, Vec<SessionEntry>>::new();
             for (&(key, sensor), (events, first, blocks)) in &model {
                 let blocks = blocks.iter().copied().collect();
@@ -435,5 +478,48 @@ mod tests {
             }
             prop_assert_eq!(sessions.get(absent).unwrap(), by_key.remove(&absent).unwrap_or_default());
         }
+    }
+
+    #[test]
+    fn rows_of_version_2_are_read_without_marks() {
+        let commands = Sequence { hash: 0x0123_4567_89ab_cdef, len: 300 };
+        let rows = [(5u64 << 40, 3u32, 7i64, Sequence::default()), (6 << 40, 0, 9, commands), (6 << 40, 1, 9, commands)];
+        let acts = Acts(std::array::from_fn(|act| act as u32 % 2));
+        let (mut keys, mut columns, mut before) = (Vec::new(), <[Vec<u8>; 6]>::default(), rows[0].0);
+        for &(key, sensor, first, sequence) in &rows {
+            put_varint(&mut keys, key - before);
+            before = key;
+            put_varint(&mut columns[0], u64::from(sensor));
+            put_varint(&mut columns[1], (first - SCALE.time_base) as u64);
+            put_varint(&mut columns[2], 4);
+            put_acts(&mut columns[3], &acts);
+            put_varint(&mut columns[4], u64::from(sequence.len));
+            if sequence.len > 0 {
+                columns[4].extend_from_slice(&sequence.hash.to_le_bytes());
+            }
+            let blocks = [sensor, 40];
+            let shape = Shape::shortest(&blocks);
+            columns[5].push(shape as u8);
+            put_blocks(&mut columns[5], shape, &blocks);
+        }
+        let mut plain = Vec::new();
+        for column in &columns {
+            put_varint(&mut plain, column.len() as u64);
+            plain.extend_from_slice(column);
+        }
+        let mut groups = vec![rows.len() as u8, keys.len() as u8];
+        groups.extend_from_slice(&keys);
+        groups.extend_from_slice(&zstd::bulk::compress(&plain, 1).unwrap());
+        let lens = [(groups.len() as u32).to_le_bytes(), (plain.len() as u32).to_le_bytes()].concat();
+        let table = [&rows[0].0.to_le_bytes()[..], &lens].concat();
+        let sessions = Sessions { table: &table, groups: &groups, scale: SCALE, has_marks: false };
+        let mut found = Vec::new();
+        sessions.each(&mut |entry| found.push(entry.clone())).unwrap();
+        let expected = rows.map(|(key, sensor, first, sequence)| {
+            let (marks, blocks) = (Marks::default(), [sensor, 40].into_iter().collect());
+            SessionEntry { key, sensor, acts, sequence, marks, first, last: first + 4, blocks }
+        });
+        assert_eq!(found, expected);
+        assert_eq!(sessions.get(6 << 40).unwrap(), expected[1..]);
     }
 }

@@ -44,8 +44,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The format this program writes, and the only one it reads so far.
 ///
-/// Version 1 had events by hour where `activity` is now, and no acts of sessions; version 2 no marks of sessions: both are rebuilt.
+/// Version 2 has no marks of sessions: it is read, and made again where there is evidence. Version 1 had events by hour where `activity` is
+/// now, and no acts of sessions: it is made again.
 pub const FORMAT_VERSION: u32 = 3;
+const FORMAT_VERSION_READ_MIN: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"hgindex\n";
 const HEADER_LEN: usize = 128;
@@ -337,6 +339,7 @@ fn after(block: &BlockMeta) -> (u64, u64, Micros) {
 pub struct Sidecar {
     map: Arc<dyn Mapped>,
     ids_file: Arc<dyn File>,
+    version: u32,
     head: SidecarHead,
     scale: Scale,
     places: Places,
@@ -371,6 +374,7 @@ struct Section<'a> {
 }
 
 struct Opened<'a> {
+    version: u32,
     head: SidecarHead,
     scale: Scale,
     sections: Vec<Section<'a>>,
@@ -382,7 +386,7 @@ impl Sidecar {
     /// Opens a sidecar: `map` shows the whole file, of which `ids_file` reads the exact ids.
     pub fn open(map: Arc<dyn Mapped>, ids_file: Arc<dyn File>) -> Result<Sidecar, SidecarError> {
         let bytes = map.bytes();
-        let Opened { head, scale, sections } = read_front(bytes)?;
+        let Opened { version, head, scale, sections } = read_front(bytes)?;
         let damaged = |part: &str| SidecarError::Damaged { segment: head.segment, part: part.to_owned() };
         let find = |name: &str| sections.iter().find(|section| section.name == name.as_bytes()).map(|section| section.range.clone());
         let needed = |name: &str| find(name).ok_or_else(|| damaged(name));
@@ -406,7 +410,7 @@ impl Sidecar {
         let filter = FilterDescriptor::read(&bytes[places.id_filter.clone()]).ok_or_else(|| damaged(ID_FILTER))?;
         drop(sections);
         let token = NEXT_TOKEN.fetch_add(1, Ordering::Relaxed);
-        Ok(Sidecar { map, ids_file, head, scale, places, identity_hours: identity_hours.into(), filter, token })
+        Ok(Sidecar { map, ids_file, version, head, scale, places, identity_hours: identity_hours.into(), filter, token })
     }
 
     pub fn head(&self) -> &SidecarHead {
@@ -547,7 +551,12 @@ impl Sidecar {
 
     fn sessions(&self) -> Sessions<'_> {
         let (table, groups) = (self.section(&self.places.session_table), self.section(&self.places.sessions));
-        Sessions { table, groups, scale: self.scale }
+        Sessions { table, groups, scale: self.scale, has_marks: self.is_current() }
+    }
+
+    /// Whether it has all that one of this version has.
+    pub fn is_current(&self) -> bool {
+        self.version == FORMAT_VERSION
     }
 
     fn damaged(&self, part: &str) -> SidecarError {
@@ -666,7 +675,7 @@ fn read_front(bytes: &[u8]) -> Result<Opened<'_>, SidecarError> {
     let mut reader = Reader::new(&header[MAGIC.len()..]);
     let mut short = || reader.u32().expect("the header is long enough");
     let (version, directory_len) = (short(), short() as usize);
-    if version != FORMAT_VERSION {
+    if !(FORMAT_VERSION_READ_MIN..=FORMAT_VERSION).contains(&version) {
         return Err(SidecarError::Version { found: version });
     }
     let mut long = || reader.u64().expect("the header is long enough");
@@ -693,7 +702,7 @@ fn read_front(bytes: &[u8]) -> Result<Opened<'_>, SidecarError> {
     }
     let sections = read_directory(directory, bytes.len()).ok_or_else(|| damaged("directory"))?;
     let head = SidecarHead { segment, first_seq, events, raw_bytes, journal_len, digest, time_min, time_max };
-    Ok(Opened { head, scale: Scale { time_base: time_min, blocks, cells }, sections })
+    Ok(Opened { version, head, scale: Scale { time_base: time_min, blocks, cells }, sections })
 }
 
 fn read_directory(directory: &[u8], file_len: usize) -> Option<Vec<Section<'_>>> {

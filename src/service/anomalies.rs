@@ -9,9 +9,9 @@ use crate::report::anomaly::{Direction, Measure};
 use crate::report::deviations::{self, Found};
 use crate::report::{AnomalyRow, Kind, Period, Rules};
 use crate::store::Store;
-use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::io;
 
 /// Most rows of an answer.
 pub const ROWS_MAX: usize = 10_000;
@@ -93,7 +93,9 @@ const NEWS_MAX: usize = 1_000;
 pub enum NotTold {
     #[error(transparent)]
     Index(#[from] SidecarError),
-    #[error("the ledger cannot be read or written: {0}")]
+    #[error("the ledger cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("the ledger cannot be written: {0}")]
     Ledger(#[from] LogError),
 }
 
@@ -119,23 +121,12 @@ pub struct Told(HashSet<Key>);
 
 impl Told {
     /// As the ledger has it.
-    pub fn read(store: &Store, now: Micros) -> Result<Told, LogError> {
-        #[derive(Deserialize)]
-        struct Record {
-            event: String,
-            details: Key,
-        }
-        let (mut told, named) = (Told::default(), memmem::Finder::new(LEDGER_EVENT));
-        let first = first_day(now);
-        store.ledger().for_each(0, |_, line| {
-            if named.find(line).is_some()
-                && let Ok(Record { event, details }) = serde_json::from_slice(line)
-                && event == LEDGER_EVENT
-                && details.day >= first
-            {
-                told.0.insert(details);
+    pub fn read(store: &Store, now: Micros) -> io::Result<Told> {
+        let (mut told, first) = (Told::default(), first_day(now));
+        store.each_recorded(LEDGER_EVENT, &mut |key: Key| {
+            if key.day >= first {
+                told.0.insert(key);
             }
-            true
         })?;
         Ok(told)
     }

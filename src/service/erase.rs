@@ -204,7 +204,7 @@ struct Work<'a> {
     /// By a hash: how many they are is all that is told.
     sessions: HashSet<EventId>,
     /// Sequence numbers of dead letters, and those of them whose events were found.
-    letters: HashSet<u64>,
+    letters: BTreeSet<u64>,
     letters_found: HashSet<u64>,
     report: EraseReport,
 }
@@ -234,7 +234,7 @@ impl<'a> Work<'a> {
         let filter = |row: &SinkRow| row.filter.as_deref().and_then(|text| Query::parse(text, now).ok());
         let sinks = sinks.iter().map(|row| (row, filter(row))).collect();
         let report = EraseReport { dry_run: request.dry_run, ..EraseReport::default() };
-        let (mut letters, letters_found, sessions, sent_to) = (HashSet::new(), HashSet::new(), HashSet::new(), BTreeSet::new());
+        let (mut letters, letters_found, sessions, sent_to) = (BTreeSet::new(), HashSet::new(), HashSet::new(), BTreeSet::new());
         store.quarantine().for_each(DEAD_LETTERS_FROM, |_, record| {
             letters.extend(record.undelivered.map(|letter| letter.sequence));
             true
@@ -326,6 +326,12 @@ impl<'a> Work<'a> {
     }
 
     fn erase(&mut self, segment: u64, seqs: &[u64], state: &State, cause: Cause<'_>) -> Result<(), ServiceError> {
+        // They came behind the end of what was written when this was asked for.
+        if !seqs.is_empty() && self.store.view().live.iter().any(|live| live.number == segment) {
+            let events = seqs.len();
+            self.report.left.push(format!("segment {segment} is still written, and {events} such events are in it: ask again"));
+            return Ok(());
+        }
         match erase_recorded(self.store, segment, seqs, cause.reason, Some(cause.by), cause.now) {
             Ok(None) => {}
             Ok(Some(erased)) => {
@@ -344,11 +350,12 @@ impl<'a> Work<'a> {
         let sessions = Literals::new(&ids);
         let names = |text: &[u8]| literals.stand_in(text) || sessions.stand_in(text);
         // Also those of events that an attempt before this one erased. The journal is not read with the quarantine locked.
-        let mut letters: Vec<u64> = self.letters.iter().copied().collect();
-        letters.sort_unstable();
-        let erased: HashSet<u64> =
-            letters.into_iter().filter(|seq| self.letters_found.contains(seq) || self.store.is_erased(*seq)).collect();
-        let gone = |letter: &Undelivered, text: &[u8]| erased.contains(&letter.sequence) || sessions.stand_in(text);
+        let others: BTreeSet<u64> = self.letters.iter().copied().filter(|seq| !self.letters_found.contains(seq)).collect();
+        let erased = self.store.erased_among(&others);
+        let gone = |letter: &Undelivered, text: &[u8]| {
+            let seq = &letter.sequence;
+            self.letters_found.contains(seq) || erased.contains(seq) || sessions.stand_in(text)
+        };
         let mut quarantine = self.store.quarantine();
         let (texts, letters) = match dry_run {
             true => quarantine.count_erasable(&names, &gone)?,

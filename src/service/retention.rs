@@ -20,7 +20,8 @@ pub fn retain(
     let mut retained = archive::retain(store, plan, now, archive, stop)?;
     retained.removed.iter().filter(|removed| removed.answers).for_each(|removed| drop(state.remove_segment(removed.segment)));
     if retained.failed.is_none() && !stop.is_stopped() {
-        erase_aged(store, state, plan, archive, stop, now, &mut retained).map_err(io::Error::other)?;
+        // What was done is told, whatever comes behind it.
+        retained.fault = erase_aged(store, state, plan, archive, stop, now, &mut retained).err().map(|error| error.to_string());
     }
     Ok(retained)
 }

@@ -106,15 +106,14 @@ impl Store {
     ) -> Result<bool, E> {
         let view = self.view();
         let held_from = self.held_from().unwrap_or(u64::MAX);
-        let aged = self.aged();
-        let tables: Vec<_> = match aged.ages.0.is_empty() {
-            true => return Ok(false),
-            false => view.sealed.iter().filter(|sealed| sealed.file.is_some()).collect(),
-        };
-        let mut sensors = Vec::with_capacity(tables.len());
-        for sealed in &tables {
-            sensors.push(sealed.sidecar.cells().map_err(EraseError::from)?.sensors);
+        let ages = self.aged().ages.clone();
+        if ages.0.is_empty() {
+            return Ok(false);
         }
+        // A sidecar that cannot be read keeps its segment, and no other.
+        let evidence = view.sealed.iter().filter(|sealed| sealed.file.is_some());
+        let (tables, sensors): (Vec<_>, Vec<_>) =
+            evidence.filter_map(|sealed| Some((sealed, sealed.sidecar.cells().ok()?.sensors))).unzip();
         let staying: Vec<Staying<'_>> = tables
             .iter()
             .zip(&sensors)
@@ -123,7 +122,10 @@ impl Store {
                 Staying { number: sealed.number, time_max: head.time_max, needed: head.first_seq + head.events > held_from, sensors }
             })
             .collect();
-        let decided = decide(&aged.ages, plan.evidence_days, &staying, now);
+        let decided = decide(&ages, plan.evidence_days, &staying, now);
+        // Reading takes its time, and whoever commits looks here.
+        let mut aged = self.aged();
+        aged.done.retain(|(segment, _)| tables.iter().any(|sealed| sealed.number == *segment));
         let open = |(segment, sensors): (u64, BTreeSet<Vec<u8>>)| {
             let left: BTreeSet<Vec<u8>> = sensors.into_iter().filter(|sensor| !aged.done.contains(&(segment, sensor.clone()))).collect();
             (!left.is_empty()).then_some((segment, left))

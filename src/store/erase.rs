@@ -131,11 +131,15 @@ impl Store {
         Ok(!possible_blocks(&sealed.sidecar, whose)?.is_empty())
     }
 
-    /// Whether a tombstone stands in the place of an event.
-    pub fn is_erased(&self, seq: u64) -> bool {
-        let mut reader = JournalReader::new(self.clone(), seq);
-        matches!(reader.load(), Ok(Found::Event))
-            && reader.event().is_some_and(|event| event.seq == seq && event.format == Format::TOMBSTONE)
+    /// Which of these events (sequence numbers) tombstones stand in the place of.
+    pub fn erased_among(&self, seqs: &BTreeSet<u64>) -> BTreeSet<u64> {
+        let mut reader = JournalReader::new(self.clone(), 1);
+        let mut is_erased = |seq: u64| {
+            reader.seek(seq);
+            let found = matches!(reader.load(), Ok(Found::Event));
+            found && reader.event().is_some_and(|event| event.seq == seq && event.format == Format::TOMBSTONE)
+        };
+        seqs.iter().copied().filter(|&seq| is_erased(seq)).collect()
     }
 
     /// Shows such events of a segment that are durable and not erased yet, in the order of their sequence numbers. A segment without

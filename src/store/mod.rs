@@ -37,7 +37,7 @@ use crate::events::batch::Batcher;
 use crate::geoip;
 use crate::journal::block::Checkpoints;
 use crate::journal::fs::{Fs, Pool};
-use crate::journal::log::Log;
+use crate::journal::log::{Log, numbers};
 use crate::journal::{fs::File, segment};
 use crate::redact;
 use std::collections::BTreeMap;
@@ -136,6 +136,8 @@ pub(crate) struct Shared {
     pub upkeep: Mutex<()>,
     /// Held while a segment is archived: one at a time, whoever asks for it.
     pub archiving: Mutex<()>,
+    /// Which segment that is, and where it goes: the ledger does not say so yet.
+    pub archived_now: Mutex<Option<(u64, String)>>,
     /// Grows with every segment in which events were erased.
     pub erasures: AtomicU64,
     /// Ages of sensors.
@@ -327,6 +329,43 @@ impl Store {
     /// What events look like.
     pub fn schemas(&self) -> &Schemas {
         &self.0.schemas
+    }
+
+    /// Shows the details of every record of a kind in the ledger, oldest first, as far as they can be read. Its files are read without its
+    /// lock, which whoever commits may need meanwhile: what is written while this reads may be missed.
+    pub fn each_recorded<Details: serde::de::DeserializeOwned>(&self, event: &str, each: &mut dyn FnMut(Details)) -> io::Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Record<'a> {
+            #[serde(borrow)]
+            event: std::borrow::Cow<'a, str>,
+            #[serde(borrow)]
+            details: &'a serde_json::value::RawValue,
+        }
+        let (fs, dir, named) = (&*self.0.fs, &self.0.layout.ledger, memchr::memmem::Finder::new(event));
+        let (mut reader, mut lines) = (segment::BlockReader::default(), Vec::new());
+        for number in numbers(fs, dir)? {
+            let file = match fs.open(&dir.join(segment::file_name(number))) {
+                Ok(file) => file,
+                // The ledger's limit took it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for block in segment::scan(&*file, number, false)?.blocks {
+                // What is damaged `verify` names.
+                if reader.read(&*file, &block.meta, &mut lines).is_err() {
+                    continue;
+                }
+                for line in segment::lines(&lines).filter(|line| named.find(line).is_some()) {
+                    if let Ok(record) = serde_json::from_slice::<Record<'_>>(line)
+                        && record.event == event
+                        && let Ok(details) = serde_json::from_str(record.details.get())
+                    {
+                        each(details);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The ledger, locked for the caller.

@@ -95,6 +95,7 @@ pub fn open(
         ledger: Mutex::new(ledger),
         upkeep: Mutex::default(),
         archiving: Mutex::default(),
+        archived_now: Mutex::default(),
         erasures: AtomicU64::default(),
         aged: Mutex::default(),
         durable: tokio::sync::watch::channel(0).0,
@@ -113,6 +114,8 @@ pub fn open(
 impl Store {
     /// Opens the journal again behind a fault: the committer and the writer of before must be gone. Handles stay valid.
     pub fn reopen(&self, committed: CommittedLen, now: Micros, progress: &mut dyn FnMut(&str)) -> Result<Parts, OpenError> {
+        // Whoever removes or replaces files has done so, or begins behind this.
+        let _upkeep = self.0.upkeep.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         open_journal(self.0.clone(), committed, now, progress)
     }
 }
@@ -137,7 +140,7 @@ fn open_journal(shared: Arc<Shared>, committed: CommittedLen, now: Micros, progr
             Ended::Unsealed(task) => unsealed.push(task),
         }
     }
-    sealed.extend(answers_only(&shared, &all).map_err(io_error("list"))?);
+    sealed.extend(answers_only(&shared, &all, &mut report.damage).map_err(io_error("list"))?);
     sealed.sort_by_key(|segment| segment.number);
 
     let live: Vec<Arc<Live>> = unsealed.iter().map(|task| task.live.clone()).chain([resumed.live.clone()]).collect();
@@ -333,6 +336,7 @@ fn open_ended(
     if let Ok(Ok(sidecar)) = open_sidecar(shared, number)
         && sidecar.head().segment == number
         && sidecar.head().journal_len == len
+        && sidecar.is_current()
     {
         return Ok(Ended::Sealed(Box::new(Sealed {
             number,
@@ -394,15 +398,20 @@ pub(super) fn index_blocks(
 }
 
 /// Sidecars whose segment was removed by retention: answers without evidence.
-fn answers_only(shared: &Shared, segments: &[u64]) -> io::Result<Vec<Arc<Sealed>>> {
+fn answers_only(shared: &Shared, segments: &[u64], damage: &mut Vec<Damage>) -> io::Result<Vec<Arc<Sealed>>> {
     let dir = &shared.layout.journal;
     let mut found = Vec::new();
     for entry in shared.fs.list(dir)? {
         let Some(number) = segment::number_of_sidecar(&entry.name) else { continue };
-        if !segments.contains(&number)
-            && let Ok(Ok(sidecar)) = open_sidecar(shared, number)
-        {
-            found.push(Arc::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: None }));
+        if segments.contains(&number) {
+            continue;
+        }
+        match open_sidecar(shared, number)? {
+            Ok(sidecar) => found.push(Arc::new(Sealed { number, generation: View::FIRST_GENERATION, sidecar, file: None })),
+            // There is nothing that it could be made of again.
+            Err(error) => {
+                damage.push(Damage { segment: number, block: None, offset: 0, what: format!("answers without evidence: {error}") })
+            }
         }
     }
     Ok(found)

@@ -6,8 +6,10 @@ use super::view::Sealed;
 use super::{Store, View};
 use crate::events::Micros;
 use crate::events::time::MICROS_PER_DAY;
+use crate::journal::fs::Fs;
 use crate::journal::segment;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What the operator allows to be kept.
@@ -158,7 +160,7 @@ impl Store {
         let mut reopened = None;
         if decision.evidence {
             let path = dir.join(segment::file_name(decision.number));
-            self.0.fs.remove(&path)?;
+            remove_if_there(&*self.0.fs, &path)?;
             self.0.pool.forget(&path);
             if !decision.answers {
                 let sidecar = super::seal::open_sidecar(&self.0, decision.number)?.map_err(io::Error::other)?;
@@ -169,7 +171,7 @@ impl Store {
         }
         if decision.answers {
             let path = dir.join(segment::sidecar_name(decision.number));
-            self.0.fs.remove(&path)?;
+            remove_if_there(&*self.0.fs, &path)?;
             self.0.pool.forget(&path);
         }
         self.0.fs.sync_dir(dir)?;
@@ -180,6 +182,14 @@ impl Store {
             View { sealed, ..view.clone() }
         });
         Ok(())
+    }
+}
+
+/// What an attempt before this one removed, before something else failed, is gone.
+fn remove_if_there(fs: &dyn Fs, path: &Path) -> io::Result<()> {
+    match fs.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
