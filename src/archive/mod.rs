@@ -265,6 +265,8 @@ impl Archiver {
         let shared = self.store.0.clone();
         let _one_at_a_time = shared.archiving.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let (head, number) = (*sealed.sidecar.head(), sealed.number);
+        // Before its file is opened: whoever erases from it meanwhile learns that the archive may have what was there.
+        let _told = Told::begin(&self.store, number, self.destination.place());
         let in_segment = |source| self.read_error(number, source);
         let file = shared.open_segment(number).map_err(in_segment)?;
         let digest = hex(&head.digest);
@@ -362,8 +364,10 @@ fn known(store: &Store, place: &str) -> Result<BTreeMap<u64, Vec<Archived>>, Arc
     Ok(known)
 }
 
-/// Every file that the ledger says a segment was archived in, with its place, by segment.
+/// Every file that the ledger says a segment was archived in, or is being archived in, with its place, by segment.
 pub fn files(store: &Store) -> Result<BTreeMap<u64, BTreeSet<String>>, ArchiveError> {
+    // Looked at first: what is done meanwhile stands in the ledger.
+    let now = store.0.archived_now.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     let mut files: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     store
         .each_recorded(RECORD, &mut |archived: Archived| {
@@ -371,7 +375,26 @@ pub fn files(store: &Store) -> Result<BTreeMap<u64, BTreeSet<String>>, ArchiveEr
             files.entry(archived.segment).or_default().extend(archived.files.iter().map(|file| format!("{place}/{}", file.name)));
         })
         .map_err(ArchiveError::Ledger)?;
+    if let Some((segment, place)) = now {
+        files.entry(segment).or_default().insert(format!("{place} (a file that is being written now)"));
+    }
     Ok(files)
+}
+
+/// Says which segment is being archived, as long as it is.
+struct Told(Store);
+
+impl Told {
+    fn begin(store: &Store, segment: u64, place: String) -> Told {
+        *store.0.archived_now.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some((segment, place));
+        Told(store.clone())
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.0.archived_now.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    }
 }
 
 /// A file that is there only while it is needed.
