@@ -13,7 +13,7 @@ const PASSES_MAX: usize = 8;
 /// The shortest address is `a@b.co`; the shortest telephone's number, of `456-7890`, is longer.
 const TEXT_BYTES_MIN: usize = 6;
 /// Shorter runs of letters are not tried as base64.
-const PACKED_BYTES_MIN: usize = 16;
+const PACKED_BYTES_MIN: usize = 12;
 /// A shorter number holds nothing.
 const NUMBER_BYTES_MIN: usize = 7;
 

@@ -185,11 +185,86 @@ fn what_is_packed_goes_with_all_that_it_is_packed_into() {
         (format!(r#"{{"data":"{packed}"}}"#), r#"{"data":"[email]"}"#),
         (r#"{"input":"echo a\\x40example.com; ls"}"#.into(), r#"{"input":"echo [email]; ls"}"#),
         (r#"{"input":"x a[at]example[dot]com y"}"#.into(), r#"{"input":"x [email] y"}"#),
-        // A login is no address of somebody's.
-        (r#"{"input":"ssh a@example.com"}"#.into(), r#"{"input":"ssh a@example.com"}"#),
     ] {
         assert_eq!(redacted(&policy, &line), expected);
     }
+}
+
+#[test]
+fn what_may_be_an_address_is_one_in_every_text() {
+    let policy = policy(vec![rule(&[], &[Kind::Email], Action::Mask)]);
+    let base64 = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let wide: Vec<u8> = "mail jo.doe@corpmail.com".bytes().flat_map(|byte| [byte, 0]).collect();
+    let wide = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, wide);
+    let hexadecimal: String = "jo@corp.de".bytes().map(|byte| format!("{byte:02x}")).collect();
+    let texts = [
+        ("jo.doe@corpmail.com:hunter2".to_owned(), "[email]:hunter2"),
+        ("echo jo.doe@corpmail.com:hunter2 >> combo.txt".into(), "echo [email]:hunter2 >> combo.txt"),
+        ("login jo.doe@gmail.com:hunter2".into(), "login [email]:hunter2"),
+        ("ssh jo.doe@gmail.com".into(), "ssh [email]"),
+        ("scp x jo.doe@gmail.com:/tmp".into(), "scp x [email]:/tmp"),
+        ("curl -u jo.doe@corpmail.com:pw http://h.top/".into(), "curl -u [email]:pw http://h.top/"),
+        ("ftp://jo.doe@corpmail.com:pw@h.top/".into(), "ftp://[email]:[email]/"),
+        ("http://h.top/?m=jo.doe%40corpmail.com".into(), "http://h.top/?m=[email]"),
+        ("http://h.top/?m=jo.doe%2540corpmail%2Ecom&x=1".into(), "http://h.top/?m=[email]&x=1"),
+        ("jo.doe%40corpmail.com".into(), "[email]"),
+        ("a%20b jo.doe%40corpmail.com c".into(), "a%20b [email] c"),
+        ("jo.doe@corpmail.com_x".into(), "[email]_x"),
+        ("jo.doe@corpmail.com-x".into(), "[email]-x"),
+        ("jo.doe@corpmail.com123".into(), "[email]123"),
+        ("jo.doe@corpmail.com.zzzz".into(), "[email].zzzz"),
+        ("jo.doe@corpmail.local".into(), "[email]"),
+        ("jo.doe@mail.corp.internal:x".into(), "[email]:x"),
+        ("jo.doe@corp_mail.com".into(), "[email]"),
+        ("$jo.doe@corpmail.com!".into(), "$[email]!"),
+        ("P@jo.doe@corpmail.com".into(), "P@[email]"),
+        ("j\u{f6}rg.doe@corpmail.com".into(), "[email]"),
+        ("jo..doe.@corpmail.com".into(), "[email]"),
+        (format!("{}@corpmail.com", "a".repeat(99)), "[email]"),
+        (format!("AUTH PLAIN {}", base64("\0jo.doe@corpmail.com\0hunter2")), "AUTH PLAIN [email]"),
+        (base64("\0jo.doe@corpmail.com\0hunter2"), "[email]"),
+        (base64("jo@corp.de"), "[email]"),
+        (format!("Authorization: Basic {}", base64("jo.doe@corpmail.com:pw")), "Authorization: Basic [email]"),
+        (format!("/x/{}/y", base64("is jo.doe@corpmail.com so")), "[email]"),
+        (format!("powershell -enc {wide}"), "powershell -enc [email]"),
+        (format!("x {hexadecimal} y"), "x [email] y"),
+        (format!("x 0x{hexadecimal} y"), "x [email] y"),
+        (base64(&base64("to jo.doe@corpmail.com: see")), "[email]"),
+    ];
+    let mut wrong = Vec::new();
+    for (text, expected) in &texts {
+        for member in ["input", "url", "username", "password", "data", "other"] {
+            let line = redacted(&policy, &serde_json::json!({ member: text }).to_string());
+            if line != serde_json::json!({ member: expected }).to_string() {
+                wrong.push(format!("{text}: {line}"));
+            }
+        }
+        let line = |text: &str| serde_json::json!({ "sessionId": "s1", "message": { "sender": "x", "text": text } }).to_string();
+        match redacted_as(Format::CHAT, &policy, line(text).as_bytes()) {
+            Ok(Some(redacted)) if redacted == line(expected) => {}
+            other => wrong.push(format!("chat {text}: {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What only has the sign in it is left.
+    for text in
+        ["P@ssw0rd", "P@ssw0rd.2019", "a@b", "9876543210@ybl", "@angular/core@17.0.1", "foo@2x.png", "root@192.0.2.1", "50%40", "a%40b"]
+    {
+        let line = serde_json::json!({ "input": text }).to_string();
+        assert_eq!(redacted(&policy, &line), line);
+    }
+}
+
+#[test]
+fn a_text_that_unpacks_to_too_much_goes_altogether() {
+    let policy = policy(vec![rule(&[], &[Kind::Email], Action::Mask)]);
+    let mut packed = "a@b%40c ".repeat(40);
+    for _ in 0..3 {
+        packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &packed);
+    }
+    // However it ends, it ends, and the line is left whole.
+    let line = serde_json::json!({ "input": packed.repeat(20), "a": 1 }).to_string();
+    assert!(redacted(&policy, &line).ends_with("}"));
 }
 
 #[test]
