@@ -106,18 +106,66 @@ fn what_cowrie_tells_of_a_redacted_value_goes_with_it() {
         // Told in a list, and as another language quotes it.
         (r#"{"password":"x y","message":["login","x y"]}"#, r#"{"password":"[password]","message":"[message]"}"#),
         (r#"{"password":"p\u00e9\u0027","message":"login ['p\\xe9']"}"#, r#"{"password":"[password]","message":"[message]"}"#),
-        // Something else is told.
-        (r#"{"password":"hunter2","message":"Connection lost"}"#, r#"{"password":"[password]","message":"Connection lost"}"#),
+        // What it may tell nobody knows: a value may be missing, or be taken for redacted already.
+        (r#"{"password":"hunter2","message":"Connection lost"}"#, r#"{"password":"[password]","message":"[message]"}"#),
+        (r#"{"username":"root","message":"login attempt [root/x] failed"}"#, r#"{"username":"root","message":"[message]"}"#),
+        (r#"{"password":null,"message":"login attempt [root/x] failed"}"#, r#"{"password":null,"message":"[message]"}"#),
+        (r#"{"password":"[password]","message":"login attempt [root/x] failed"}"#, r#"{"password":"[password]","message":"[message]"}"#),
         (
-            r#"{"password":"","message":"login attempt [root/] failed"}"#,
-            r#"{"password":"[password]","message":"login attempt [root/] failed"}"#,
-        ),
-        (
-            r#"{"username":"root","message":"login attempt [root/x] failed"}"#,
-            r#"{"username":"root","message":"login attempt [root/x] failed"}"#,
+            r#"{"password":"x","message":null,"system":"S,0,192.0.2.1"}"#,
+            r#"{"password":"[password]","message":null,"system":"S,0,192.0.2.1"}"#,
         ),
     ] {
         assert_eq!(redacted(&of(Action::Mask), line), expected);
+    }
+}
+
+#[test]
+fn what_cowrie_says_of_addresses_and_sessions_beside_goes_with_them() {
+    let of = |field, action| policy(vec![rule(&[field], &[], action)]);
+    let line = r#"{"src_ip":"198.51.100.7","session":"c7ae63583837","system":"HoneyPotSSHTransport,0,198.51.100.7","ttylog":"log/tty/20170322-c7ae63583837-0i.log","log_format":"closed c7ae63583837","sensor":"hp9"}"#;
+    for (field, action, expected) in [
+        (
+            Field::SrcIp,
+            Action::Mask,
+            r#"{"src_ip":"[src_ip]","session":"c7ae63583837","system":"[message]","ttylog":"log/tty/20170322-c7ae63583837-0i.log","log_format":"[message]","sensor":"hp9"}"#,
+        ),
+        (Field::SrcIp, Action::Drop, r#"{"session":"c7ae63583837","ttylog":"log/tty/20170322-c7ae63583837-0i.log","sensor":"hp9"}"#),
+        (Field::Session, Action::Drop, r#"{"src_ip":"198.51.100.7","system":"HoneyPotSSHTransport,0,198.51.100.7","sensor":"hp9"}"#),
+    ] {
+        assert_eq!(redacted(&of(field, action), line), expected);
+    }
+    // Of which sensor it is, none of them says.
+    assert_eq!(redacted(&of(Field::Sensor, Action::Drop), line), line.replace(",\"sensor\":\"hp9\"", ""));
+}
+
+#[test]
+fn a_login_told_in_a_wrapped_text_only_goes() {
+    let description = toml::from_str("name = \"wrapped\"\nlike = \"cowrie\"\nwrap = \"syslog\"\n").expect("a description");
+    let Ok(format) = Format::describe(vec![description]).remove(0) else { panic!("a format") };
+    let policy = policy(vec![rule(&[Field::Username], &[], Action::Mask), rule(&[Field::Password], &[], Action::Mask)]);
+    let line = r#"{"syslog":{"priority":"34","host":"hp1"},"message":"login attempt [uSECRETd/pSECRETe] failed"}"#;
+    let expected = r#"{"syslog":{"priority":"34","host":"hp1"},"message":"[message]"}"#;
+    assert_eq!(redacted_as(format, &policy, line.as_bytes()), Ok(Some(expected.into())));
+}
+
+#[test]
+fn rules_for_sensors_hold_when_the_sensor_is_redacted_itself() {
+    let narrowed = Rule { sensors: vec!["hp1".into()], stage: Stage::Export, ..rule(&[Field::Password], &[], Action::Mask) };
+    for (action, keyed, hits_other) in
+        [(Action::Hash, true, false), (Action::Hash, false, true), (Action::Mask, true, true), (Action::Drop, true, true)]
+    {
+        let mut policy = policy(vec![rule(&[Field::Sensor], &[], action), narrowed.clone()]);
+        policy.key = policy.key.filter(|_| keyed);
+        let leaves = |sensor: &str| {
+            let line = format!(r#"{{"a":1,"password":"x","sensor":"{sensor}"}}"#);
+            let subject = Subject { source: "s", format: Format::COWRIE };
+            let mut redactor = Redactor::default();
+            let stored = redactor.redact(&policy, Stage::Store, subject, line.as_bytes()).expect("certain").expect("changed");
+            assert!(String::from_utf8_lossy(&stored).contains("\"x\""));
+            redactor.redact(&policy, Stage::Export, subject, &stored).expect("certain").is_some()
+        };
+        assert_eq!((leaves("hp1"), leaves("hp2")), (true, hits_other), "{action:?} {keyed}");
     }
 }
 
@@ -225,7 +273,7 @@ fn what_may_be_an_address_is_one_in_every_text() {
         (base64("\0jo.doe@corpmail.com\0hunter2"), "[email]"),
         (base64("jo@corp.de"), "[email]"),
         (format!("Authorization: Basic {}", base64("jo.doe@corpmail.com:pw")), "Authorization: Basic [email]"),
-        (format!("/x/{}/y", base64("is jo.doe@corpmail.com so")), "[email]"),
+        (format!("/x/{}/y", base64("is jo.doe@corpmail.com soon")), "/x/[email]/y"),
         (format!("powershell -enc {wide}"), "powershell -enc [email]"),
         (format!("x {hexadecimal} y"), "x [email] y"),
         (format!("x 0x{hexadecimal} y"), "x [email] y"),
@@ -327,6 +375,27 @@ fn indicators_leave_as_hashes_or_not_at_all() {
     assert_eq!(hash.indicator(Field::Phone, "+919876543210"), None);
     assert_eq!(hash.indicator(Field::Domain, "example.com"), Some("example.com".into()));
     assert_eq!(Policy { key: None, ..hash }.indicator(Field::Email, "a@example.com"), None);
+}
+
+#[test]
+fn indicators_with_something_to_be_redacted_in_them_do_not_leave() {
+    let mask = policy(vec![rule(&[], &Kind::ALL, Action::Mask)]);
+    for (field, value, leaves) in [
+        (Field::Url, "http://h.top/?m=jo.doe%40corpmail.com", false),
+        (Field::Url, "ftp://jo.doe@corpmail.com:pw@h.top/", false),
+        (Field::Url, "https://wa.me/+919876543210", false),
+        (Field::Url, "http://h.top/a.sh", true),
+        (Field::BankAccount, "4111111111111111", false),
+        (Field::BankAccount, "123456789012", true),
+        (Field::Command, "echo jo.doe@corpmail.com:x", false),
+        (Field::Domain, "corpmail.com", true),
+        (Field::SrcIp, "198.51.100.7", true),
+        (Field::Sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", true),
+    ] {
+        assert_eq!(mask.indicator(field, value).is_some(), leaves, "{value}");
+    }
+    let fields = policy(vec![rule(&[Field::Password], &[], Action::Mask)]);
+    assert!(fields.indicator(Field::Url, "ftp://jo.doe@corpmail.com/").is_some());
 }
 
 /// A text with secrets planted in it, and those.
