@@ -420,7 +420,7 @@ fn unpack_strictly(run: &[u8], range: Range<usize>, budget: &mut Budget, look: L
     let engine = if run.iter().any(|byte| matches!(byte, b'-' | b'_')) { &URL_SAFE } else { &STANDARD };
     for unpacked in hexadecimal.into_iter().chain(engine.decode(run).ok()) {
         if let Some(unpacked) = telling_text(&unpacked)
-            && (budget.take(unpacked.len()))
+            && budget.take(unpacked.len())
         {
             look(budget, Context::Command, &unpacked, range.clone());
         }

@@ -304,13 +304,13 @@ fn what_may_be_an_address_is_one_in_every_text() {
 }
 
 #[test]
-fn a_text_that_unpacks_to_too_much_goes_altogether() {
+fn a_text_packed_many_times_over_ends_in_an_answer() {
     let policy = policy(vec![rule(&[], &[Kind::Email], Action::Mask)]);
     let mut packed = "a@b%40c ".repeat(40);
     for _ in 0..3 {
         packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &packed);
     }
-    // However it ends, it ends, and the line is left whole.
+    // Whether it is unpacked or goes altogether.
     let line = serde_json::json!({ "input": packed.repeat(20), "a": 1 }).to_string();
     assert!(redacted(&policy, &line).ends_with("}"));
 }
