@@ -46,6 +46,7 @@ impl Check<'_> {
     ) -> PrivacySettings {
         let key_file = table.key_file.as_ref().map(|file| self.path(file, &origin_of(fragment, "privacy", "key_file")));
         let mut rules = Vec::new();
+        let mut naming_sensors = Vec::new();
         for (place, values) in tables {
             let given = |key: &str| values.get(key).map_or(Origin::File(place.clone()), |Given { origin, .. }| origin.clone());
             // A key that is missing is told of already.
@@ -92,7 +93,18 @@ impl Check<'_> {
                 self.complain(&given("action"), format!("`action` \"hash\" needs a key: {remedy}"));
             }
             let stage = if table.when == "export" { Stage::Export } else { Stage::Store };
+            if !table.sensors.is_empty() {
+                naming_sensors.push(given("sensors"));
+            }
             rules.push(Rule { fields, kinds, action, stage, sources: table.sources, sensors: table.sensors });
+        }
+        if rules.iter().any(|rule: &Rule| rule.stage == Stage::Store && rule.fields.contains(&Field::Sensor)) {
+            let ages = fragment.tables("retention").iter().filter_map(|(_, values)| values.get("sensor"));
+            naming_sensors.extend(ages.map(|given| given.origin.clone()));
+            for origin in naming_sensors {
+                let remedy = "take `sensor` out of the `fields` there, or name no sensors here";
+                self.complain(&origin, format!("a [[redact]] leaves no names of sensors in what is stored: {remedy}"));
+            }
         }
         PrivacySettings { rules, key_file }
     }
@@ -167,6 +179,14 @@ mod tests {
             ("[[redact]]\nkinds = [\"iban\"]\naction = \"mask\"", "/etc/h/h.toml:2:9: `iban` in `kinds` is none of"),
             ("[[redact]]\nkinds = [\"card\"]\naction = \"hash\"", "/etc/h/h.toml:3:10: `action` \"hash\" needs a key"),
             ("[[redact]]\nkinds = [\"card\"]\naction = \"mask\"\nsources = [\"x\"]", "/etc/h/h.toml:4:11: there is no source called `x`"),
+            (
+                "[[redact]]\nfields = [\"sensor\"]\naction = \"mask\"\n[[redact]]\nkinds = [\"card\"]\naction = \"mask\"\nsensors = [\"hp1\"]",
+                "/etc/h/h.toml:7:11: a [[redact]] leaves no names of sensors in what is stored",
+            ),
+            (
+                "[[redact]]\nfields = [\"sensor\"]\naction = \"drop\"\n[[retention]]\nsensor = \"chat-*\"\ndays = 9",
+                "/etc/h/h.toml:5:10: a [[redact]] leaves no names of sensors in what is stored",
+            ),
             ("[[redact]]\nkinds = [\"card\"]\naction = \"erase\"", "/etc/h/h.toml:3:10: `action` must be one of"),
         ] {
             let problems = settings(text).expect_err(text);

@@ -6,7 +6,7 @@
 //!
 //! An empty value is a term where somebody typed it: the empty user name, password or command is an answer worth counting
 //! (5,781 of 409,000 real events). Elsewhere an empty string says that nothing is known, and is no term.
-use super::decoder::{Decoder, Event, Identity, Place, Role};
+use super::decoder::{Decoder, Event, Identity, Place, Role, TOLD};
 use super::json::{self, Flaw, Literal, Value};
 use super::{Field, time};
 use crate::extract::Context;
@@ -78,8 +78,12 @@ impl Decoder for Cowrie {
             let place = || Place::of(line, name, value);
             let mut text = |context| show(Role::Text { context, base64: false }, place());
             match if name.escaped { escaped_member(name) } else { member(name.raw) } {
-                Member::Unknown if name.is(b"message") => show(Role::Retelling, place()),
-                Member::Unknown | Member::Timestamp => {}
+                Member::Unknown => {
+                    if let Some((_, told)) = RETELLINGS.iter().find(|(retelling, _)| name.is(retelling)) {
+                        show(Role::Retelling(told), place());
+                    }
+                }
+                Member::Timestamp => {}
                 Member::Text => text(Context::Other),
                 Member::Sensor => show(Role::Field(Field::Sensor), place()),
                 Member::Session => show(Role::Field(Field::Session), place()),
@@ -93,6 +97,10 @@ impl Decoder for Cowrie {
         });
     }
 }
+
+/// Members made of others: `system` is `HoneyPotSSHTransport,0,192.0.2.1`, `ttylog` and `log_format` have had session ids in them.
+const RETELLINGS: [(&[u8], &[Field]); 5] =
+    [(b"message", TOLD), (b"format", TOLD), (b"system", &[Field::SrcIp]), (b"ttylog", &[Field::Session]), (b"log_format", TOLD)];
 
 /// How a field's value is looked through for indicators. `message` is not: Cowrie makes it of the other members.
 #[inline]

@@ -41,9 +41,32 @@ pub enum Role {
         context: Context,
         base64: bool,
     },
-    /// Made of other values of the line, in words: what is said of one of them stands here as well.
-    Retelling,
+    /// Made of other values of the line, in words: what is said of one of them stands here as well. These fields it may tell even if
+    /// the line has no value of them.
+    Retelling(&'static [Field]),
 }
+
+/// What a message in words may tell: who did what, and how. Not which honeypot wrote it, nor what it calls the event.
+pub const TOLD: &[Field] = &[
+    Field::Session,
+    Field::SrcIp,
+    Field::DstIp,
+    Field::DstPort,
+    Field::Username,
+    Field::Password,
+    Field::Command,
+    Field::Version,
+    Field::Hassh,
+    Field::Fingerprint,
+    Field::Ja4,
+    Field::Ja4h,
+    Field::Url,
+    Field::Shasum,
+    Field::Filename,
+    Field::Destfile,
+    Field::Cve,
+    Field::Sender,
+];
 
 /// Where a value stands in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]

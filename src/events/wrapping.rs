@@ -5,7 +5,7 @@
 //!   that the message is; of another message `"message":"…"` stands in place of `event`.
 //! - docker: `{"docker":{"stream":…,"time":…},"event":{…}}`, likewise.
 //! - csv: `{"column":"value",…}`; empty values are left out.
-use super::decoder::{Decoder, Event, Identity, Place, Role};
+use super::decoder::{Decoder, Event, Identity, Place, Role, TOLD};
 use super::json::{self, Flaw, Value};
 use super::{Field, time};
 use crate::extract::Context;
@@ -378,7 +378,11 @@ impl Decoder for Enveloped {
                     show(Role::Field(Field::Sensor), Place::of(line, name, value));
                 }
             }),
-            _ if name.is(b"message") => show(Role::Text { context: Context::Other, base64: false }, Place::of(line, name, value)),
+            // It has words for what would be fields.
+            _ if name.is(b"message") => {
+                show(Role::Text { context: Context::Other, base64: false }, Place::of(line, name, value));
+                show(Role::Retelling(TOLD), Place::of(line, name, value));
+            }
             _ => {}
         });
     }

@@ -1,7 +1,8 @@
 //! What attackers wrap their words in: shell escapes and quoting, and texts packed into texts (base64, hexadecimal, percent signs).
 //!
 //! Escapes are undone in place, with the way back kept. What was packed is unpacked and looked at as a text of its own; the budget
-//! is two bytes unpacked for each byte of the outermost text, so nesting multiplies nothing.
+//! is two bytes unpacked for each byte of the outermost text, so nesting multiplies nothing. Where nothing may be missed it is more, and
+//! all that may be packed is unpacked.
 use super::needs::Seen;
 use super::text::{Prepared, Rewrite};
 use super::{Context, Text};
@@ -14,6 +15,11 @@ use std::ops::Range;
 const BASE64_BYTES_MIN: usize = 16;
 /// Shortest run that is tried as hexadecimal, bytes.
 const HEX_BYTES_MIN: usize = 24;
+/// The same where nothing may be missed: `a@b.co` and seven digits are shorter than what these hold.
+const STRICT_BASE64_BYTES_MIN: usize = 12;
+const STRICT_HEX_BYTES_MIN: usize = 12;
+/// Bytes unpacked for each byte of a text, where nothing may be missed.
+const STRICT_BUDGET_FACTOR: usize = 16;
 /// Longest quoted piece inside a word that is joined to it, bytes.
 const QUOTED_BYTES_MAX: usize = 64;
 /// Most pieces unpacked out of one text.
@@ -27,24 +33,27 @@ static URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIE
 /// How many bytes may still be unpacked.
 pub(super) struct Budget {
     bytes: usize,
-    /// Most pieces unpacked out of one text.
-    pieces_max: usize,
+    /// Whatever may be packed is unpacked.
+    is_strict: bool,
+    /// Something was not unpacked for want of budget.
+    pub is_exhausted: bool,
 }
 
 impl Budget {
     /// For all that is packed into `text`, at any depth.
     pub fn of(text: &str) -> Budget {
-        Budget { bytes: 2 * text.len(), pieces_max: PIECES_MAX }
+        Budget { bytes: 2 * text.len(), is_strict: false, is_exhausted: false }
     }
 
-    /// The same, however many pieces there are.
-    pub fn of_all_pieces(text: &str) -> Budget {
-        Budget { pieces_max: usize::MAX, ..Budget::of(text) }
+    /// The same where nothing may be missed.
+    pub fn strict(text: &str) -> Budget {
+        Budget { bytes: STRICT_BUDGET_FACTOR * text.len(), is_strict: true, is_exhausted: false }
     }
 
     fn take(&mut self, bytes: usize) -> bool {
         let enough = bytes <= self.bytes;
         self.bytes -= if enough { bytes } else { 0 };
+        self.is_exhausted |= !enough;
         enough
     }
 }
@@ -219,6 +228,16 @@ pub(super) type Look<'l> = &'l mut dyn FnMut(&mut Budget, Context, &str, Range<u
 
 /// Hands over every text that is packed into this one.
 pub(super) fn packed(text: &Text<'_>, seen: &Seen, budget: &mut Budget, look: Look<'_>) {
+    if budget.is_strict {
+        if seen.has(b'%') {
+            percent_everywhere(text, budget, look);
+        }
+        runs_everywhere(text.plain, budget, look);
+        if memchr::memchr2(b'\n', b'\r', text.plain.as_bytes()).is_some() {
+            whole_everywhere(text.plain, budget, look);
+        }
+        return;
+    }
     if seen.has(b'%') && matches!(text.context, Context::Command | Context::Other | Context::Address) {
         percent(text, budget, look);
     }
@@ -256,7 +275,7 @@ fn is_base64(byte: u8) -> bool {
 fn runs(text: &str, budget: &mut Budget, look: Look<'_>) {
     let bytes = text.as_bytes();
     let (mut at, mut pieces) = (0, 0);
-    while at < bytes.len() && pieces < budget.pieces_max {
+    while at < bytes.len() && pieces < PIECES_MAX {
         if !is_base64(bytes[at]) {
             at += 1;
             continue;
@@ -341,6 +360,123 @@ fn is_wide_text(bytes: &[u8]) -> bool {
     bytes.len() >= 8 && bytes.chunks_exact(2).all(|pair| pair[1] == 0 && matches!(pair[0], b' '..=b'~' | b'\t' | b'\n' | b'\r'))
 }
 
+/// Every run of at least [`STRICT_BASE64_BYTES_MIN`] that may be base64 or hexadecimal, and its pieces between signs that belong to
+/// base64 as well as to paths and names.
+fn runs_everywhere(text: &str, budget: &mut Budget, look: Look<'_>) {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        // The padding ends a run: what follows is another one.
+        while at < bytes.len() && is_base64(bytes[at]) && bytes[at] != b'=' {
+            at += 1;
+        }
+        let run = start..at;
+        at += bytes[at..].iter().take_while(|&&byte| byte == b'=').count();
+        if at == start {
+            at += 1;
+        }
+        if run.len() < STRICT_BASE64_BYTES_MIN {
+            continue;
+        }
+        // With its padding.
+        unpack_strictly(&bytes[run.clone()], run.start..at, budget, look);
+        let is_sign = |byte: &u8| !byte.is_ascii_alphanumeric();
+        if bytes[run.clone()].iter().any(is_sign) {
+            let mut from = run.start;
+            for piece in bytes[run.clone()].split(is_sign) {
+                if piece.len() >= STRICT_BASE64_BYTES_MIN {
+                    unpack_strictly(piece, from..from + piece.len(), budget, look);
+                }
+                from += piece.len() + 1;
+            }
+        }
+    }
+}
+
+/// [`whole`], of a text in several lines, beginning anywhere in a group.
+fn whole_everywhere(text: &str, budget: &mut Budget, look: Look<'_>) {
+    let mut joined = Vec::new();
+    for &byte in text.as_bytes() {
+        if is_base64(byte) {
+            joined.push(byte);
+        } else if !byte.is_ascii_whitespace() && !matches!(byte, b'\'' | b'"') {
+            return;
+        }
+    }
+    for skipped in 0..4.min(joined.len()) {
+        unpack_strictly(&joined[skipped..], 0..text.len(), budget, look);
+    }
+}
+
+/// Looks at what a run may be, as base64 and as hexadecimal.
+fn unpack_strictly(run: &[u8], range: Range<usize>, budget: &mut Budget, look: Look<'_>) {
+    let run = run.trim_ascii_end();
+    let digits = run.strip_prefix(b"0x").unwrap_or(run);
+    let hexadecimal = (digits.len() >= STRICT_HEX_BYTES_MIN && digits.iter().all(u8::is_ascii_hexdigit))
+        .then(|| digits.chunks_exact(2).filter_map(|digits| Some(hex(digits)? as u8)).collect());
+    let unpadded = run.len() - run.iter().rev().take_while(|&&byte| byte == b'=').count();
+    let run = &run[..unpadded - usize::from(unpadded % 4 == 1)];
+    let engine = if run.iter().any(|byte| matches!(byte, b'-' | b'_')) { &URL_SAFE } else { &STANDARD };
+    for unpacked in hexadecimal.into_iter().chain(engine.decode(run).ok()) {
+        if let Some(unpacked) = telling_text(&unpacked)
+            && budget.take(unpacked.len())
+        {
+            look(budget, Context::Command, &unpacked, range.clone());
+        }
+    }
+}
+
+/// Unpacked bytes as a text, if they may tell anything: NUL parts words (SMTP's AUTH PLAIN), or is half of a character of UTF-16.
+fn telling_text(bytes: &[u8]) -> Option<String> {
+    let nuls = bytes.iter().filter(|&&byte| byte == 0).count();
+    let parted: Vec<u8> = if nuls * 3 >= bytes.len() {
+        bytes.iter().copied().filter(|&byte| byte != 0).collect()
+    } else {
+        bytes.iter().map(|&byte| if byte == 0 { b'\n' } else { byte }).collect()
+    };
+    let digits = parted.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let tells = digits >= 7 || memchr::memchr2(b'@', b'%', &parted).is_some() || is_text(&parted);
+    tells.then(|| String::from_utf8_lossy(&parted).into_owned())
+}
+
+/// Every word with an escape of a percent sign in it, without its escapes, however often they were escaped.
+fn percent_everywhere(text: &Text<'_>, budget: &mut Budget, look: Look<'_>) {
+    let bytes = text.plain.as_bytes();
+    let parts =
+        |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'&' | b'"' | b'\'' | b'<' | b'>' | b';' | b'|' | b'=' | b'?' | b',');
+    let mut start = 0;
+    while start < bytes.len() {
+        let end = bytes[start..].iter().position(parts).map_or(bytes.len(), |len| start + len);
+        let word = &bytes[start..end];
+        let mut unpacked = Vec::new();
+        let mut at = 0;
+        while let Some(sign) = memchr::memchr(b'%', &word[at..]).map(|sign| at + sign) {
+            unpacked.extend_from_slice(&word[at..sign]);
+            let mut digits = sign + 1;
+            while word[digits..].starts_with(b"25") {
+                digits += 2;
+            }
+            at = match word.get(digits..digits + 2).and_then(hex) {
+                Some(byte) => {
+                    unpacked.push(byte as u8);
+                    digits + 2
+                }
+                None => {
+                    unpacked.push(b'%');
+                    sign + 1
+                }
+            };
+        }
+        unpacked.extend_from_slice(&word[at..]);
+        // It has become shorter if there was anything to undo.
+        if unpacked.len() < word.len() && budget.take(unpacked.len()) {
+            look(budget, text.context, &String::from_utf8_lossy(&unpacked), start..end);
+        }
+        start = end + 1;
+    }
+}
+
 /// A URL that is a value inside another (`?u=http%3A%2F%2Fevil.com%2Fx`), or that is percent signs altogether.
 fn percent(text: &Text<'_>, budget: &mut Budget, look: Look<'_>) {
     let bytes = text.plain.as_bytes();
@@ -380,7 +516,7 @@ fn percent(text: &Text<'_>, budget: &mut Budget, look: Look<'_>) {
             }
         }
         pieces += 1;
-        if pieces > budget.pieces_max || !budget.take(unpacked.len()) {
+        if pieces > PIECES_MAX || !budget.take(unpacked.len()) {
             return;
         }
         look(budget, text.context, &String::from_utf8_lossy(&unpacked), start..end);

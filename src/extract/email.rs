@@ -1,4 +1,7 @@
 //! E-mail addresses: a local part as people have them, and a domain name under a public suffix.
+//!
+//! Indicators must not be what they only look like, so logins and passwords are told apart from them. What is to be redacted must
+//! not be missed: there whatever may be an address is one.
 use super::text::boundary;
 use super::{Context, Extractor, Found, Needs, Text, domain};
 use crate::events::Field;
@@ -9,6 +12,29 @@ const LOCAL_BYTES_MAX: usize = 64;
 const LOOK_BEHIND_BYTES: usize = 128;
 /// Longest domain as written, bytes.
 const DOMAIN_BYTES_MAX: usize = 320;
+
+/// Names that nobody can register, and that mail inside of companies has (RFC 6761, 6762, 8375, and what is in use). Sorted.
+const INTERNAL: &[&str] = &[
+    "alt",
+    "arpa",
+    "corp",
+    "domain",
+    "example",
+    "home",
+    "internal",
+    "intra",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "localnet",
+    "onion",
+    "private",
+    "test",
+    "workgroup",
+];
 
 pub(super) struct Addresses;
 
@@ -23,17 +49,17 @@ impl Extractor for Addresses {
     }
 
     fn extract(&self, text: &Text<'_>, found: &mut Found) {
+        if found.is_strict() {
+            return all(text, found);
+        }
         let bytes = text.plain.as_bytes();
         for at in memchr::memchr_iter(b'@', bytes) {
             let Some(start) = local_part(bytes, at) else {
                 continue;
             };
-            let window = &text.plain[at + 1..boundary(text.plain, at + 1 + DOMAIN_BYTES_MAX)];
-            // Scripts without blanks between words: an address in ASCII ends where they begin.
-            let in_ascii = window.starts_with(|char: char| char.is_ascii());
-            let length = window.find(|char| !domain::is_name_char(char) || (in_ascii && char >= '\u{2e80}')).unwrap_or(window.len());
-            let written = window[..length].trim_end_matches(['.', '-', '_']);
-            if is_login(text, start, at + 1 + length) {
+            let run = run_behind(text.plain, at);
+            let written = run.trim_end_matches(['.', '-', '_']);
+            if is_login(text, start, at + 1 + run.len()) {
                 continue;
             }
             if let Some(name) = domain::name(written) {
@@ -47,6 +73,62 @@ impl Extractor for Addresses {
             }
         }
     }
+}
+
+/// Everything that may be an address: logins, too, and whatever stands around it.
+fn all(text: &Text<'_>, found: &mut Found) {
+    let mut last = 0;
+    for at in memchr::memchr_iter(b'@', text.plain.as_bytes()) {
+        let before = &text.plain[std::mem::replace(&mut last, at + 1)..at];
+        let is_part = |char: char| {
+            matches!(char, '.' | '_' | '%' | '+' | '-' | '\'')
+                || char.is_ascii_alphanumeric()
+                || (char.is_alphanumeric() && char < '\u{2e80}')
+        };
+        let local = before[before.rfind(|char| !is_part(char)).map_or(0, |at| boundary_after(before, at))..]
+            .trim_start_matches(|char: char| !char.is_alphanumeric() && char != '_');
+        let run = run_behind(text.plain, at);
+        if let Some(end) = end_of_name(run).filter(|_| !local.is_empty()) {
+            let name = domain::name(&run[..end]).unwrap_or_else(|| run[..end].to_ascii_lowercase());
+            let value = format!("{}@{name}", local.to_ascii_lowercase());
+            found.add(Field::Email, &value, text, at - local.len()..at + 1 + end);
+        }
+    }
+}
+
+/// Where the character ends that begins at `at`.
+fn boundary_after(text: &str, at: usize) -> usize {
+    at + text[at..].chars().next().map_or(0, char::len_utf8)
+}
+
+/// What stands behind the sign at `at` that names consist of.
+fn run_behind(plain: &str, at: usize) -> &str {
+    let window = &plain[at + 1..boundary(plain, at + 1 + DOMAIN_BYTES_MAX)];
+    // Scripts without blanks between words: an address in ASCII ends where they begin.
+    let in_ascii = window.starts_with(|char: char| char.is_ascii());
+    let length = window.find(|char| !domain::is_name_char(char) || (in_ascii && char >= '\u{2e80}')).unwrap_or(window.len());
+    &window[..length]
+}
+
+/// Where the longest piece ends, from the front of a run, that may be a host's name, whatever is glued to it.
+fn end_of_name(run: &str) -> Option<usize> {
+    let written = run.trim_end_matches(['.', '-', '_']);
+    if domain::name(written).is_some() {
+        return Some(written.len());
+    }
+    let mut end = None;
+    for (dot, _) in run.match_indices('.').filter(|(dot, _)| *dot > 0) {
+        let behind = &run[dot + 1..];
+        let label = &behind[..behind.find(['.', '_']).unwrap_or(behind.len())];
+        let len =
+            if label.starts_with("xn--") { label.len() } else { label.find(|char: char| !char.is_alphabetic()).unwrap_or(label.len()) };
+        let label = label[..len].to_lowercase();
+        let (unicode, _) = idna::domain_to_unicode(&label);
+        if domain::is_suffix(unicode.as_bytes()) || INTERNAL.binary_search(&label.as_str()).is_ok() {
+            end = Some(dot + 1 + len);
+        }
+    }
+    end
 }
 
 /// Where the local part begins that ends at `at`.

@@ -138,6 +138,11 @@ impl Found {
         if self.spots.is_some() { usize::MAX } else { most }
     }
 
+    /// Whether nothing may be missed, rather than nothing be taken for what it is not.
+    pub fn is_strict(&self) -> bool {
+        self.spots.is_some()
+    }
+
     /// Whether no more is taken.
     pub fn is_full(&self) -> bool {
         self.spots.is_none() && self.indicators.len() >= INDICATORS_PER_TEXT_MAX
@@ -259,12 +264,21 @@ fn look(context: Context, text: &str, layer: usize, budget: &mut decode::Budget,
 
 /// Every place of a text, however long, where one of `extractors` finds something: for what must not be left standing anywhere.
 ///
-/// Bounded by the text alone: what [`indicators`] leaves out because there is so much of it is here.
+/// It is strict: what may be a value is one, a login, too, and every percent sign, every run that may be base64 or hexadecimal is
+/// unpacked. Bounded by the text alone: what [`indicators`] leaves out because there is so much of it is here, and a text that would
+/// unpack to too much is one spot, [`UNKNOWN`], altogether.
 pub fn spots(context: Context, text: &str, extractors: &[&dyn Extractor], spots: &mut Vec<Spot>) {
     let mut found = Found { spots: Some(std::mem::take(spots)), ..Found::default() };
-    look_everywhere(context, text, 0, &mut decode::Budget::of_all_pieces(text), extractors, &mut found);
+    let mut budget = decode::Budget::strict(text);
+    look_everywhere(context, text, 0, &mut budget, extractors, &mut found);
     *spots = found.spots.unwrap_or_default();
+    if budget.is_exhausted {
+        spots.push(Spot { what: UNKNOWN, value: text.to_owned(), range: 0..text.len() });
+    }
 }
+
+/// What a [`Spot`] is that was too much to be looked through.
+pub const UNKNOWN: &str = "unknown";
 
 fn look_everywhere(
     context: Context,

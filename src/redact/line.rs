@@ -13,7 +13,7 @@ const PASSES_MAX: usize = 8;
 /// The shortest address is `a@b.co`; the shortest telephone's number, of `456-7890`, is longer.
 const TEXT_BYTES_MIN: usize = 6;
 /// Shorter runs of letters are not tried as base64.
-const PACKED_BYTES_MIN: usize = 16;
+const PACKED_BYTES_MIN: usize = 12;
 /// A shorter number holds nothing.
 const NUMBER_BYTES_MIN: usize = 7;
 
@@ -50,7 +50,7 @@ pub struct Redactor {
     /// Of the line at hand: fields to be redacted, with the numbers of their rules, and texts as its format knows them.
     fields: Vec<(usize, Field, Place)>,
     texts: Vec<(usize, Context, bool)>,
-    retellings: Vec<Place>,
+    retellings: Vec<(&'static [Field], Place)>,
     /// Values that were redacted, with the numbers of their rules.
     values: Vec<(usize, Vec<u8>)>,
     edits: Vec<Edit>,
@@ -115,7 +115,7 @@ impl Redactor {
         if rules.rules.iter().any(|rule| !rule.sensors.is_empty()) && *is_read.insert(self.decode(subject.format, line)) {
             let event = &self.event;
             let sensor = event.sensor.map_or(&[][..], |sensor| sensor.of(line, &event.arena));
-            let named = |rule: &&Rule| rule.sensors.is_empty() || rule.sensors.iter().any(|known| known.as_bytes() == sensor);
+            let named = |rule: &&Rule| rule.sensors.is_empty() || policy.names_sensor(&rule.sensors, sensor);
             rules.rules.retain(named);
         }
         let kinds = Kind::ALL.into_iter().filter(|kind| rules.rules.iter().any(|rule| rule.kinds.contains(kind)));
@@ -187,7 +187,7 @@ impl Redactor {
         format.decoder().places(line, &mut |role, place| match role {
             Role::Field(field) => fields.extend(rules.of_field(field).map(|rule| (rule, field, place))),
             Role::Text { context, base64 } => texts.push((place.value.start, context, base64)),
-            Role::Retelling => retellings.push(place),
+            Role::Retelling(fields) => retellings.push((fields, place)),
         });
         // Of values in one another the outermost counts, of several fields with the same value the first rule.
         fields.sort_by_key(|(rule, _, place)| (place.value.start, usize::MAX - place.value.end, *rule));
@@ -203,11 +203,13 @@ impl Redactor {
                 self.values.push((*rule, self.bytes.clone()));
             }
         }
-        for place in &self.retellings {
+        for (fields, place) in &self.retellings {
             let told = &line[place.value.clone()];
-            let Some((rule, _)) = self.values.iter().find(|(_, value)| may_tell(told, value)) else { continue };
+            // Which values it tells can be known of those only that the line has beside it: of fields it may tell, none is taken for one.
+            let by_value = || self.values.iter().find(|(_, value)| may_tell(told, value)).map(|(rule, _)| *rule);
+            let Some(rule) = by_value().or_else(|| fields.iter().filter_map(|field| rules.of_field(*field)).min()) else { continue };
             let is_mark = |value: &[u8]| is_mark(RETELLING, value);
-            self.edits.extend(edit_of_value(rules, rules.rules[*rule], RETELLING, place, line, &mut self.bytes, is_mark));
+            self.edits.extend(edit_of_value(rules, rules.rules[rule], RETELLING, place, line, &mut self.bytes, is_mark));
         }
         self.edits.sort_by_key(|edit| edit.range.start);
         if !rules.extractors.is_empty() {

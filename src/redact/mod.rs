@@ -9,9 +9,9 @@
 //! [`Uncertain`], and the caller must not keep the line. A mark is never taken for something to redact, so redacting again
 //! changes nothing.
 //!
-//! E-mail addresses and phone numbers are what the extractors of [`crate::extract`] take for such, cards what [`card`] does; in every
-//! string and number of the line, in names of members, and in what is packed into a text as the extractors unpack it (base64,
-//! hexadecimal, percent signs): then all that it is packed into goes. What they do not unpack is left alone.
+//! E-mail addresses and phone numbers are what the extractors of [`crate::extract`] find when nothing may be missed
+//! ([`spots`](crate::extract::spots)), cards what [`card`] does; in every string and number of the line, in names of members, and in
+//! what may be packed into a text (base64, hexadecimal, percent signs): then all that it is packed into goes.
 pub mod card;
 mod handle;
 mod line;
@@ -237,16 +237,46 @@ impl Policy {
         }
     }
 
+    /// Whether a line's sensor is one of `names`, or may have been before it was redacted: then it counts as one.
+    fn names_sensor(&self, names: &[String], sensor: &[u8]) -> bool {
+        let name = Field::Sensor.name();
+        if names.iter().any(|known| known.as_bytes() == sensor) {
+            return true;
+        }
+        if sensor.is_empty() {
+            return self.rules.iter().any(|rule| rule.stage == Stage::Store && rule.fields.contains(&Field::Sensor));
+        }
+        let is_plain_mark = sensor.len() == name.len() + 2;
+        let is_hash_of = |known: &String| self.mark(Action::Hash, name, known.as_bytes()).is_some_and(|mark| mark.as_bytes() == sensor);
+        is_mark(name, sensor) && (is_plain_mark || self.key.is_none() || names.iter().any(is_hash_of))
+    }
+
     /// An indicator as it may leave: `None` when it may not. Of its source nothing is known here, so rules for single sources count too.
     pub fn indicator(&self, field: Field, value: &str) -> Option<String> {
         let named = |rule: &&Rule| rule.fields.contains(&field) || rule.kinds.iter().any(|kind| kind.field() == Some(field));
-        let Some(rule) = self.rules.iter().find(named) else { return Some(value.to_owned()) };
+        let Some(rule) = self.rules.iter().find(named) else { return (!self.is_within(value)).then(|| value.to_owned()) };
         if is_mark(field.name(), value.as_bytes()) {
             return Some(value.to_owned());
         }
         // A mask says nothing of an indicator: many would be the same.
         let hashed = rule.action == Action::Hash && self.key.is_some();
         hashed.then(|| self.mark(rule.action, field.name(), value.as_bytes())).flatten()
+    }
+}
+
+impl Policy {
+    /// Whether anything of the kinds to be redacted is found in an indicator: an address in a URL, a card in the number of an account.
+    fn is_within(&self, value: &str) -> bool {
+        let kinds = Kind::ALL.into_iter().filter(|kind| self.rules.iter().any(|rule| rule.kinds.contains(kind)));
+        let extractors: Vec<_> = kinds.map(Kind::extractor).collect();
+        let mut found = Vec::new();
+        if !extractors.is_empty() {
+            // In chats national telephone numbers are found as well.
+            for context in [extract::Context::Other, extract::Context::Chat] {
+                extract::spots(context, value, &extractors, &mut found);
+            }
+        }
+        !found.is_empty()
     }
 }
 

@@ -106,18 +106,66 @@ fn what_cowrie_tells_of_a_redacted_value_goes_with_it() {
         // Told in a list, and as another language quotes it.
         (r#"{"password":"x y","message":["login","x y"]}"#, r#"{"password":"[password]","message":"[message]"}"#),
         (r#"{"password":"p\u00e9\u0027","message":"login ['p\\xe9']"}"#, r#"{"password":"[password]","message":"[message]"}"#),
-        // Something else is told.
-        (r#"{"password":"hunter2","message":"Connection lost"}"#, r#"{"password":"[password]","message":"Connection lost"}"#),
+        // What it may tell nobody knows: a value may be missing, or be taken for redacted already.
+        (r#"{"password":"hunter2","message":"Connection lost"}"#, r#"{"password":"[password]","message":"[message]"}"#),
+        (r#"{"username":"root","message":"login attempt [root/x] failed"}"#, r#"{"username":"root","message":"[message]"}"#),
+        (r#"{"password":null,"message":"login attempt [root/x] failed"}"#, r#"{"password":null,"message":"[message]"}"#),
+        (r#"{"password":"[password]","message":"login attempt [root/x] failed"}"#, r#"{"password":"[password]","message":"[message]"}"#),
         (
-            r#"{"password":"","message":"login attempt [root/] failed"}"#,
-            r#"{"password":"[password]","message":"login attempt [root/] failed"}"#,
-        ),
-        (
-            r#"{"username":"root","message":"login attempt [root/x] failed"}"#,
-            r#"{"username":"root","message":"login attempt [root/x] failed"}"#,
+            r#"{"password":"x","message":null,"system":"S,0,192.0.2.1"}"#,
+            r#"{"password":"[password]","message":null,"system":"S,0,192.0.2.1"}"#,
         ),
     ] {
         assert_eq!(redacted(&of(Action::Mask), line), expected);
+    }
+}
+
+#[test]
+fn what_cowrie_says_of_addresses_and_sessions_beside_goes_with_them() {
+    let of = |field, action| policy(vec![rule(&[field], &[], action)]);
+    let line = r#"{"src_ip":"198.51.100.7","session":"c7ae63583837","system":"HoneyPotSSHTransport,0,198.51.100.7","ttylog":"log/tty/20170322-c7ae63583837-0i.log","log_format":"closed c7ae63583837","sensor":"hp9"}"#;
+    for (field, action, expected) in [
+        (
+            Field::SrcIp,
+            Action::Mask,
+            r#"{"src_ip":"[src_ip]","session":"c7ae63583837","system":"[message]","ttylog":"log/tty/20170322-c7ae63583837-0i.log","log_format":"[message]","sensor":"hp9"}"#,
+        ),
+        (Field::SrcIp, Action::Drop, r#"{"session":"c7ae63583837","ttylog":"log/tty/20170322-c7ae63583837-0i.log","sensor":"hp9"}"#),
+        (Field::Session, Action::Drop, r#"{"src_ip":"198.51.100.7","system":"HoneyPotSSHTransport,0,198.51.100.7","sensor":"hp9"}"#),
+    ] {
+        assert_eq!(redacted(&of(field, action), line), expected);
+    }
+    // Of which sensor it is, none of them says.
+    assert_eq!(redacted(&of(Field::Sensor, Action::Drop), line), line.replace(",\"sensor\":\"hp9\"", ""));
+}
+
+#[test]
+fn a_login_told_in_a_wrapped_text_only_goes() {
+    let description = toml::from_str("name = \"wrapped\"\nlike = \"cowrie\"\nwrap = \"syslog\"\n").expect("a description");
+    let Ok(format) = Format::describe(vec![description]).remove(0) else { panic!("a format") };
+    let policy = policy(vec![rule(&[Field::Username], &[], Action::Mask), rule(&[Field::Password], &[], Action::Mask)]);
+    let line = r#"{"syslog":{"priority":"34","host":"hp1"},"message":"login attempt [uSECRETd/pSECRETe] failed"}"#;
+    let expected = r#"{"syslog":{"priority":"34","host":"hp1"},"message":"[message]"}"#;
+    assert_eq!(redacted_as(format, &policy, line.as_bytes()), Ok(Some(expected.into())));
+}
+
+#[test]
+fn rules_for_sensors_hold_when_the_sensor_is_redacted_itself() {
+    let narrowed = Rule { sensors: vec!["hp1".into()], stage: Stage::Export, ..rule(&[Field::Password], &[], Action::Mask) };
+    for (action, keyed, hits_other) in
+        [(Action::Hash, true, false), (Action::Hash, false, true), (Action::Mask, true, true), (Action::Drop, true, true)]
+    {
+        let mut policy = policy(vec![rule(&[Field::Sensor], &[], action), narrowed.clone()]);
+        policy.key = policy.key.filter(|_| keyed);
+        let leaves = |sensor: &str| {
+            let line = format!(r#"{{"a":1,"password":"x","sensor":"{sensor}"}}"#);
+            let subject = Subject { source: "s", format: Format::COWRIE };
+            let mut redactor = Redactor::default();
+            let stored = redactor.redact(&policy, Stage::Store, subject, line.as_bytes()).expect("certain").expect("changed");
+            assert!(String::from_utf8_lossy(&stored).contains("\"x\""));
+            redactor.redact(&policy, Stage::Export, subject, &stored).expect("certain").is_some()
+        };
+        assert_eq!((leaves("hp1"), leaves("hp2")), (true, hits_other), "{action:?} {keyed}");
     }
 }
 
@@ -185,11 +233,86 @@ fn what_is_packed_goes_with_all_that_it_is_packed_into() {
         (format!(r#"{{"data":"{packed}"}}"#), r#"{"data":"[email]"}"#),
         (r#"{"input":"echo a\\x40example.com; ls"}"#.into(), r#"{"input":"echo [email]; ls"}"#),
         (r#"{"input":"x a[at]example[dot]com y"}"#.into(), r#"{"input":"x [email] y"}"#),
-        // A login is no address of somebody's.
-        (r#"{"input":"ssh a@example.com"}"#.into(), r#"{"input":"ssh a@example.com"}"#),
     ] {
         assert_eq!(redacted(&policy, &line), expected);
     }
+}
+
+#[test]
+fn what_may_be_an_address_is_one_in_every_text() {
+    let policy = policy(vec![rule(&[], &[Kind::Email], Action::Mask)]);
+    let base64 = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let wide: Vec<u8> = "mail jo.doe@corpmail.com".bytes().flat_map(|byte| [byte, 0]).collect();
+    let wide = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, wide);
+    let hexadecimal: String = "jo@corp.de".bytes().map(|byte| format!("{byte:02x}")).collect();
+    let texts = [
+        ("jo.doe@corpmail.com:hunter2".to_owned(), "[email]:hunter2"),
+        ("echo jo.doe@corpmail.com:hunter2 >> combo.txt".into(), "echo [email]:hunter2 >> combo.txt"),
+        ("login jo.doe@gmail.com:hunter2".into(), "login [email]:hunter2"),
+        ("ssh jo.doe@gmail.com".into(), "ssh [email]"),
+        ("scp x jo.doe@gmail.com:/tmp".into(), "scp x [email]:/tmp"),
+        ("curl -u jo.doe@corpmail.com:pw http://h.top/".into(), "curl -u [email]:pw http://h.top/"),
+        ("ftp://jo.doe@corpmail.com:pw@h.top/".into(), "ftp://[email]:[email]/"),
+        ("http://h.top/?m=jo.doe%40corpmail.com".into(), "http://h.top/?m=[email]"),
+        ("http://h.top/?m=jo.doe%2540corpmail%2Ecom&x=1".into(), "http://h.top/?m=[email]&x=1"),
+        ("jo.doe%40corpmail.com".into(), "[email]"),
+        ("a%20b jo.doe%40corpmail.com c".into(), "a%20b [email] c"),
+        ("jo.doe@corpmail.com_x".into(), "[email]_x"),
+        ("jo.doe@corpmail.com-x".into(), "[email]-x"),
+        ("jo.doe@corpmail.com123".into(), "[email]123"),
+        ("jo.doe@corpmail.com.zzzz".into(), "[email].zzzz"),
+        ("jo.doe@corpmail.local".into(), "[email]"),
+        ("jo.doe@mail.corp.internal:x".into(), "[email]:x"),
+        ("jo.doe@corp_mail.com".into(), "[email]"),
+        ("$jo.doe@corpmail.com!".into(), "$[email]!"),
+        ("P@jo.doe@corpmail.com".into(), "P@[email]"),
+        ("j\u{f6}rg.doe@corpmail.com".into(), "[email]"),
+        ("jo..doe.@corpmail.com".into(), "[email]"),
+        (format!("{}@corpmail.com", "a".repeat(99)), "[email]"),
+        (format!("AUTH PLAIN {}", base64("\0jo.doe@corpmail.com\0hunter2")), "AUTH PLAIN [email]"),
+        (base64("\0jo.doe@corpmail.com\0hunter2"), "[email]"),
+        (base64("jo@corp.de"), "[email]"),
+        (format!("Authorization: Basic {}", base64("jo.doe@corpmail.com:pw")), "Authorization: Basic [email]"),
+        (format!("/x/{}/y", base64("is jo.doe@corpmail.com soon")), "/x/[email]/y"),
+        (format!("powershell -enc {wide}"), "powershell -enc [email]"),
+        (format!("x {hexadecimal} y"), "x [email] y"),
+        (format!("x 0x{hexadecimal} y"), "x [email] y"),
+        (base64(&base64("to jo.doe@corpmail.com: see")), "[email]"),
+    ];
+    let mut wrong = Vec::new();
+    for (text, expected) in &texts {
+        for member in ["input", "url", "username", "password", "data", "other"] {
+            let line = redacted(&policy, &serde_json::json!({ member: text }).to_string());
+            if line != serde_json::json!({ member: expected }).to_string() {
+                wrong.push(format!("{text}: {line}"));
+            }
+        }
+        let line = |text: &str| serde_json::json!({ "sessionId": "s1", "message": { "sender": "x", "text": text } }).to_string();
+        match redacted_as(Format::CHAT, &policy, line(text).as_bytes()) {
+            Ok(Some(redacted)) if redacted == line(expected) => {}
+            other => wrong.push(format!("chat {text}: {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What only has the sign in it is left.
+    for text in
+        ["P@ssw0rd", "P@ssw0rd.2019", "a@b", "9876543210@ybl", "@angular/core@17.0.1", "foo@2x.png", "root@192.0.2.1", "50%40", "a%40b"]
+    {
+        let line = serde_json::json!({ "input": text }).to_string();
+        assert_eq!(redacted(&policy, &line), line);
+    }
+}
+
+#[test]
+fn a_text_packed_many_times_over_ends_in_an_answer() {
+    let policy = policy(vec![rule(&[], &[Kind::Email], Action::Mask)]);
+    let mut packed = "a@b%40c ".repeat(40);
+    for _ in 0..3 {
+        packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &packed);
+    }
+    // Whether it is unpacked or goes altogether.
+    let line = serde_json::json!({ "input": packed.repeat(20), "a": 1 }).to_string();
+    assert!(redacted(&policy, &line).ends_with("}"));
 }
 
 #[test]
@@ -252,6 +375,27 @@ fn indicators_leave_as_hashes_or_not_at_all() {
     assert_eq!(hash.indicator(Field::Phone, "+919876543210"), None);
     assert_eq!(hash.indicator(Field::Domain, "example.com"), Some("example.com".into()));
     assert_eq!(Policy { key: None, ..hash }.indicator(Field::Email, "a@example.com"), None);
+}
+
+#[test]
+fn indicators_with_something_to_be_redacted_in_them_do_not_leave() {
+    let mask = policy(vec![rule(&[], &Kind::ALL, Action::Mask)]);
+    for (field, value, leaves) in [
+        (Field::Url, "http://h.top/?m=jo.doe%40corpmail.com", false),
+        (Field::Url, "ftp://jo.doe@corpmail.com:pw@h.top/", false),
+        (Field::Url, "https://wa.me/+919876543210", false),
+        (Field::Url, "http://h.top/a.sh", true),
+        (Field::BankAccount, "4111111111111111", false),
+        (Field::BankAccount, "123456789012", true),
+        (Field::Command, "echo jo.doe@corpmail.com:x", false),
+        (Field::Domain, "corpmail.com", true),
+        (Field::SrcIp, "198.51.100.7", true),
+        (Field::Sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", true),
+    ] {
+        assert_eq!(mask.indicator(field, value).is_some(), leaves, "{value}");
+    }
+    let fields = policy(vec![rule(&[Field::Password], &[], Action::Mask)]);
+    assert!(fields.indicator(Field::Url, "ftp://jo.doe@corpmail.com/").is_some());
 }
 
 /// A text with secrets planted in it, and those.
