@@ -493,7 +493,7 @@ fn chunk_of(record: &QuarantineRecord, mut bytes: Vec<u8>, format: Format, now: 
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data: bytes, places: Vec::new(), refused: Vec::new() }
+    Chunk { origin, data: bytes, places: Vec::new(), refused: Vec::new(), stored: None }
 }
 
 /// Bytes of records looked at together when they are resolved.

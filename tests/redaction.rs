@@ -288,7 +288,7 @@ fn chunk(data: String) -> honeyguide::sources::Chunk {
         checkpoint: vec![],
         permit: None,
     };
-    Chunk { origin, data: data.into_bytes(), places: vec![], refused: vec![] }
+    Chunk { origin, data: data.into_bytes(), places: vec![], refused: vec![], stored: None }
 }
 
 /// The three kinds, hashed.
