@@ -104,6 +104,48 @@ fn a_place_that_is_none_is_told_before_anything_is_done() {
         assert!(error.contains(expected), "{error}");
     }
     assert!(home.fails(&["archive"]).to_string().contains("archive where?"));
+
+    // However the data directory is written.
+    std::fs::create_dir(home.path("out")).expect("made");
+    std::os::unix::fs::symlink(home.data(), home.path("link")).expect("made");
+    let daemon = Daemon::start(&home);
+    for (to, expected) in [
+        (home.path("out/../data/journal"), "goes up with"),
+        (home.path("link"), "inside the data directory"),
+        (home.path("link/journal/new"), "inside the data directory"),
+    ] {
+        let to = to.to_str().expect("UTF-8");
+        let error = home.fails(&["archive", "--to", to]).to_string();
+        assert!(error.contains(expected), "{error}");
+        let answer = daemon.post("/api/v1/archive", &json!({ "to": to }).to_string()).text();
+        assert!(answer.contains(expected), "{answer}");
+        let table = home.write("other.toml", format!("data_dir = \"data\"\n[archive]\nto = \"{to}\"\n").as_bytes());
+        if let Ok(settings) = config::load(Some(&table), None) {
+            // A path of the configuration is made straight before.
+            panic!("{to}: {:?}", settings.archive.to);
+        }
+    }
+}
+
+#[test]
+fn a_table_left_by_a_killed_process_goes_when_the_directory_is_opened_and_tables_are_nobody_elses() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = loaded("", 100);
+    let left = home.write("data/archive/scratch.parquet", b"in clear");
+    home.expect(Exit::Done, &["verify"]);
+    assert!(!left.exists());
+    let written = |name: &str| (home.path(name), home.path(name).to_str().expect("UTF-8").to_owned());
+    let (table, to_table) = written("table.parquet");
+    let (indicators, to_indicators) = written("indicators.csv");
+    let (report, to_report) = written("report.html");
+    std::fs::write(&table, "readable by everybody").expect("written");
+    home.expect(Exit::Done, &["search", "exists:eventid", "--format", "parquet", "--out", &to_table]);
+    home.expect(Exit::Done, &["indicators", "export", "--format", "csv", "--out", &to_indicators]);
+    home.expect(Exit::Done, &["report", "range", "2026-01-01..2026-01-02", "--format", "html", "--out", &to_report]);
+    for path in [table, indicators, report] {
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o027, 0, "{} has {mode:o}", path.display());
+    }
 }
 
 #[test]
