@@ -69,6 +69,7 @@ impl DataDir {
         let dir = &settings.data_dir;
         create_private(dir).map_err(|source| StartError::DataDir { dir: dir.clone(), source })?;
         let lock = DataDirLock::acquire_within(dir, LOCK_PATIENCE)?;
+        crate::archive::remove_scratch(dir).map_err(|source| StartError::DataDir { dir: dir.clone(), source })?;
         let now = time::now();
         let started = Instant::now();
         let layout = Layout::new(dir);

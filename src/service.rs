@@ -17,7 +17,7 @@ use crate::sources::reader;
 use crate::sources::{Chunk, Format, Origin, Reason, Source, SourceError};
 use crate::store::{DEAD_LETTERS_FROM, QuarantineRecord, Schema, SchemaKey, Store};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -493,7 +493,7 @@ fn chunk_of(record: &QuarantineRecord, mut bytes: Vec<u8>, format: Format, now: 
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data: bytes, places: Vec::new(), refused: Vec::new() }
+    Chunk { origin, data: bytes, places: Vec::new(), refused: Vec::new(), stored: None }
 }
 
 /// Bytes of records looked at together when they are resolved.
@@ -510,9 +510,11 @@ pub struct RetryOutcome {
 
 /// After a retry: removes those of the selected records whose bytes are events of the journal now.
 pub fn quarantine_resolve(store: &Store, selection: &Selection, now: Micros) -> Result<RetryOutcome, ServiceError> {
-    let mut batcher = Batcher::new();
+    // As they were retried: with the policy that is in force.
+    let mut batcher = store.batcher();
     let mut cache = IdCache::new();
     let mut resolved = Selection::default();
+    let mut withheld = BTreeSet::new();
     let mut outcome = RetryOutcome::default();
     let mut records = Retried::new(store.clone(), selection.clone());
     loop {
@@ -523,15 +525,23 @@ pub fn quarantine_resolve(store: &Store, selection: &Selection, now: Micros) -> 
         for (number, chunk) in chunks {
             outcome.retried += 1;
             let batch = batcher.extract(chunk, &());
-            let known = store.durable(&batch.ids, &batch.identity_hours, &mut cache)?;
+            let mut known = store.durable(&batch.ids, &batch.identity_hours, &mut cache)?;
+            if !batch.other_ids().is_empty() {
+                let by_other = store.durable(batch.other_ids(), &batch.identity_hours, &mut cache)?;
+                known.iter_mut().zip(by_other).for_each(|(known, other)| *known |= other);
+            }
             if batch.refused.is_empty() && !known.is_empty() && known.iter().all(|&known| known) {
                 resolved.numbers.push(number);
+            } else if batch.refused.iter().any(|refused| refused.bytes.is_empty() && refused.len > 0) {
+                // Its new record holds no text; nor may this one, beside it.
+                withheld.insert(number);
             }
         }
     }
     if !resolved.numbers.is_empty() {
         outcome.resolved = quarantine_purge(store, &resolved, now)?;
     }
+    store.quarantine().withhold(&withheld, now)?;
     Ok(outcome)
 }
 

@@ -104,6 +104,48 @@ fn a_place_that_is_none_is_told_before_anything_is_done() {
         assert!(error.contains(expected), "{error}");
     }
     assert!(home.fails(&["archive"]).to_string().contains("archive where?"));
+
+    // However the data directory is written.
+    std::fs::create_dir(home.path("out")).expect("made");
+    std::os::unix::fs::symlink(home.data(), home.path("link")).expect("made");
+    let daemon = Daemon::start(&home);
+    for (to, expected) in [
+        (home.path("out/../data/journal"), "goes up with"),
+        (home.path("link"), "inside the data directory"),
+        (home.path("link/journal/new"), "inside the data directory"),
+    ] {
+        let to = to.to_str().expect("UTF-8");
+        let error = home.fails(&["archive", "--to", to]).to_string();
+        assert!(error.contains(expected), "{error}");
+        let answer = daemon.post("/api/v1/archive", &json!({ "to": to }).to_string()).text();
+        assert!(answer.contains(expected), "{answer}");
+        let table = home.write("other.toml", format!("data_dir = \"data\"\n[archive]\nto = \"{to}\"\n").as_bytes());
+        if let Ok(settings) = config::load(Some(&table), None) {
+            // A path of the configuration is made straight before.
+            panic!("{to}: {:?}", settings.archive.to);
+        }
+    }
+}
+
+#[test]
+fn a_table_left_by_a_killed_process_goes_when_the_directory_is_opened_and_tables_are_nobody_elses() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = loaded("", 100);
+    let left = home.write("data/archive/scratch.parquet", b"in clear");
+    home.expect(Exit::Done, &["verify"]);
+    assert!(!left.exists());
+    let written = |name: &str| (home.path(name), home.path(name).to_str().expect("UTF-8").to_owned());
+    let (table, to_table) = written("table.parquet");
+    let (indicators, to_indicators) = written("indicators.csv");
+    let (report, to_report) = written("report.html");
+    std::fs::write(&table, "readable by everybody").expect("written");
+    home.expect(Exit::Done, &["search", "exists:eventid", "--format", "parquet", "--out", &to_table]);
+    home.expect(Exit::Done, &["indicators", "export", "--format", "csv", "--out", &to_indicators]);
+    home.expect(Exit::Done, &["report", "range", "2026-01-01..2026-01-02", "--format", "html", "--out", &to_report]);
+    for path in [table, indicators, report] {
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o027, 0, "{} has {mode:o}", path.display());
+    }
 }
 
 #[test]
@@ -324,4 +366,93 @@ fn fetch(port: u16, path: &str) -> impl Read {
         answer.bytes().await.expect("a body")
     });
     std::io::Cursor::new(bytes.to_vec())
+}
+
+/// A format of which one line more or less has another id than its own hash.
+const BY_PLACE: &str = "[[format]]\nname = \"doors\"\nidentity = \"position\"\ntime = \"at\"\nsession = \"knock\"\neventid = \"{kind}\"\n";
+const REDACTED: &str = "[privacy]\nkey_file = \"key\"\n[[redact]]\nfields = [\"password\"]\naction = \"hash\"\n";
+
+/// Loads files; answers how many events were new and how many there already.
+fn load(home: &Home, exit: Exit, words: &[&str], files: &[PathBuf]) -> (u64, u64) {
+    let files = files.iter().map(|path| path.to_str().expect("UTF-8"));
+    let words: Vec<&str> = ["load"].iter().chain(words).copied().chain(files).collect();
+    let done = home.json(exit, &words);
+    (done["events"].as_u64().expect("a number"), done["duplicates"].as_u64().expect("a number"))
+}
+
+fn found(home: &Home, query: &str) -> usize {
+    home.expect(Exit::Done, &["search", query, "--raw", "--limit", "1000000"]).lines().count()
+}
+
+#[test]
+fn archived_segments_are_loaded_with_their_ids_and_what_was_erased_stays_erased() {
+    let knocks: String = (0..12_000)
+        .map(|n| {
+            format!(
+                "{{\"kind\":\"knock\",\"at\":\"2026-01-{:02}T00:00:00Z\",\"knock\":\"k{:011}\",\"pad\":\"{}\"}}\n",
+                1 + n / 500,
+                n / 7,
+                "x".repeat(180)
+            )
+        })
+        .collect();
+    let knocks = knocks.into_bytes();
+    let logs = log(7, 12_000);
+    for (name, more, words, bytes) in [
+        ("lines", "", &[][..], &logs),
+        ("redacted with a key", REDACTED, &[][..], &logs),
+        ("told apart by their place", BY_PLACE, &["--format", "doors"][..], &knocks),
+        ("redacted, by their place", &format!("{BY_PLACE}{REDACTED}"), &["--format", "doors"][..], &knocks),
+    ] {
+        let at_home = || {
+            let home = Home::with(&format!("{SEGMENTS}{more}"));
+            home.write("key", "ab".repeat(32).as_bytes());
+            home
+        };
+        let home = at_home();
+        let file = home.write("pot.json", bytes);
+        assert_eq!(load(&home, Exit::Done, words, &[file.clone()]).0, 12_000, "{name}");
+        let archive = |home: &Home, to: &str| {
+            let out = home.path(to);
+            std::fs::create_dir(&out).expect("made");
+            home.json(Exit::Done, &["archive", "--to", out.to_str().expect("UTF-8")]);
+            let events = home.json(Exit::Done, &["archive", "verify", out.to_str().expect("UTF-8")])["events"].as_u64().expect("a number");
+            (files(&out, "zst"), events)
+        };
+        let (before, events) = archive(&home, "before");
+        assert!(before.len() > 1 && events > 4_000, "{name}");
+        // Into the journal it is of, it is nothing new.
+        assert_eq!(load(&home, Exit::Done, &[], &before), (0, events), "{name}");
+
+        let decoder = zstd::Decoder::new(std::fs::File::open(&before[0]).expect("there")).expect("zstd");
+        let lines = BufReader::new(decoder).lines().map(|line| serde_json::from_str::<Value>(&line.expect("UTF-8")).expect("JSON"));
+        let member = if words.is_empty() { "session" } else { "knock" };
+        let session = lines.filter_map(|line| line[member].as_str().filter(|id| !id.is_empty()).map(str::to_owned)).next().expect("one");
+        let query = format!("session:{session}");
+        let erased = home.json(Exit::Done, &["erase", "--session", &session, "--yes"])["events"].as_u64().expect("a number");
+        assert!(erased > 0 && found(&home, &query) == 0);
+        // What was archived before brings nothing back.
+        assert_eq!(load(&home, Exit::Done, &[], &before), (0, events), "{name}");
+        assert_eq!(found(&home, &query), 0, "{name}");
+
+        // Elsewhere, tombstones are tombstones, and keep out what they stand for.
+        let (after, all) = archive(&home, "after");
+        assert!(all >= events, "{name}: to erase ends the segment that is written");
+        let fresh = at_home();
+        assert_eq!(load(&fresh, Exit::Done, &[], &after), (all, 0), "{name}");
+        let verified = |fresh: &Home| {
+            let report = fresh.json(Exit::Done, &["verify"]);
+            assert_eq!(report["damage"], json!([]), "{name}: {report}");
+            (report["tombstones"].as_u64().expect("a number"), report["events"].as_u64().expect("a number"))
+        };
+        assert_eq!(verified(&fresh), (erased, all), "{name}");
+        assert_eq!(load(&fresh, Exit::Done, &[], &after), (0, all), "{name}: again it is all known");
+        assert_eq!(load(&fresh, Exit::Done, &[], &before), (0, events), "{name}: what is erased does not come by another way");
+        if words.is_empty() {
+            // By their place they would be others: at another path.
+            assert_eq!(load(&fresh, Exit::Done, &[], &[file]), (12_000 - all, all), "{name}");
+        }
+        fresh.expect(Exit::Done, &["rebuild"]);
+        assert_eq!((found(&fresh, &query), verified(&fresh).0), (0, erased), "{name}");
+    }
 }

@@ -320,7 +320,7 @@ fn chunk_of(data: Vec<u8>, checkpoint: &[u8]) -> Chunk {
         checkpoint: checkpoint.to_vec(),
         permit: None,
     };
-    Chunk { origin, data, places: Vec::new(), refused: Vec::new() }
+    Chunk { origin, data, places: Vec::new(), refused: Vec::new(), stored: None }
 }
 
 #[test]

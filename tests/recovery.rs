@@ -66,6 +66,7 @@ fn chunk(data: String) -> Chunk {
         data: data.into_bytes(),
         places: vec![],
         refused: vec![],
+        stored: None,
     }
 }
 

@@ -148,6 +148,30 @@ fn nothing_redacted_is_stored_anywhere_and_reading_it_again_stores_nothing() {
 }
 
 #[test]
+fn a_retry_under_rules_leaves_no_text_of_before_them() {
+    for key in [true, false] {
+        let place = Place::new("");
+        let log = place.path("log.json");
+        write_lines(&log, (0..10).map(line).chain(["{\"input\":\"torn9@example.com".into()]));
+        assert_eq!(place.load(&log, "cowrie"), (10, 0, 1));
+        let held = |(_, bytes): &(PathBuf, Vec<u8>)| memchr::memmem::find(bytes, b"torn9@").is_some();
+        assert!(place.everything_stored().iter().any(held));
+        place.configure(RULES);
+        if !key {
+            let config = std::fs::read_to_string(place.path("honeyguide.toml")).unwrap().replace("key_file = \"key\"", "");
+            std::fs::write(place.path("honeyguide.toml"), config.replace("action = \"hash\"", "action = \"drop\"")).unwrap();
+        }
+        for _ in 0..2 {
+            place.run(&["quarantine", "retry", "--all"]);
+            place.assert_nowhere(["torn9"]);
+            let records = place.text(&["quarantine", "list", "--json"]);
+            let plain = blake3::hash(b"{\"input\":\"torn9@example.com").to_hex();
+            assert!(records.contains("withheld") && !records.contains(plain.as_str()), "{records}");
+        }
+    }
+}
+
+#[test]
 fn events_stored_before_the_rules_are_known_when_they_come_again() {
     let place = Place::new("");
     let log = place.path("log.json");
@@ -288,7 +312,7 @@ fn chunk(data: String) -> honeyguide::sources::Chunk {
         checkpoint: vec![],
         permit: None,
     };
-    Chunk { origin, data: data.into_bytes(), places: vec![], refused: vec![] }
+    Chunk { origin, data: data.into_bytes(), places: vec![], refused: vec![], stored: None }
 }
 
 /// The three kinds, hashed.

@@ -420,6 +420,15 @@ impl Scratch {
     }
 }
 
+/// Removes what a process that was killed left in a data directory: a whole segment in clear, which no erasure would find. Nobody may have
+/// the directory open.
+pub fn remove_scratch(data_dir: &Path) -> io::Result<()> {
+    match std::fs::remove_file(data_dir.join(SCRATCH.0).join(SCRATCH.1)) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What is left is removed the next time.

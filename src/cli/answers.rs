@@ -130,7 +130,7 @@ fn unexplained(store: &Store, journal: &Verified) -> Result<Vec<Damage>, Service
         from_the_beginning |= number == 1;
         let record: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
         let member = |name: &str| record["details"][name].as_u64();
-        if let ("erasure_begun", Some(segment), Some(events)) =
+        if let ("erasure_begun" | "tombstones_loaded", Some(segment), Some(events)) =
             (record["event"].as_str().unwrap_or_default(), member("segment"), member("events"))
         {
             *told.entry(segment).or_default() += events;

@@ -135,7 +135,7 @@ pub(super) fn export(request: &SearchRequest, redact: bool, file: &Path, context
     let mut beside = file.as_os_str().to_owned();
     beside.push(PART);
     let beside = PathBuf::from(beside);
-    let opened = fs::File::create(&beside).with_context(cannot)?;
+    let opened = super::private::create(&beside).with_context(cannot)?;
     let written = table(&settings, request, redact, &query, &opened);
     let complete = written.and_then(|unreadable| {
         opened.sync_all().and_then(|()| fs::rename(&beside, file)).with_context(cannot)?;

@@ -170,7 +170,7 @@ fn replace<T>(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) 
     let mut name = file.file_name().with_context(|| format!("{} is no file name", file.display()))?.to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = file.with_file_name(name);
-    let written = File::create(&beside).and_then(|created| {
+    let written = super::private::create(&beside).and_then(|created| {
         let mut out = BufWriter::new(created);
         let answer = write(&mut out)?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;

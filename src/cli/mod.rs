@@ -29,6 +29,7 @@ pub mod man;
 pub mod new;
 pub mod pages;
 pub mod print;
+mod private;
 pub mod quarantine;
 pub mod rebuild;
 mod redacting;

@@ -127,7 +127,8 @@ fn replace(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut name = file.file_name().with_context(|| format!("{} is no file name", file.display()))?.to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let beside = file.with_file_name(name);
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, file));
+    let written =
+        super::private::create(&beside).and_then(|mut created| created.write_all(bytes)).and_then(|()| std::fs::rename(&beside, file));
     written.map_err(|error| {
         // It may never have been made.
         let _ = std::fs::remove_file(&beside);

@@ -7,7 +7,7 @@ use crate::archive::{ArchiveFormat, ArchiveSettings, Target};
 use crate::network::Network;
 use crate::sinks::guard::Guard;
 use crate::telemetry::printable::printable;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 use url::Url;
 
@@ -49,7 +49,10 @@ impl ArchiveOptions {
             if !dir.is_absolute() {
                 return Err(format!("`{}` is neither an absolute directory nor s3://BUCKET/PREFIX", printable(text)));
             }
-            if dir.starts_with(&self.data_dir) {
+            if dir.components().any(|part| part == Component::ParentDir) {
+                return Err(format!("`{}` goes up with \"..\": write the directory that is meant", printable(text)));
+            }
+            if dir.starts_with(&self.data_dir) || resolved(&dir).starts_with(resolved(&self.data_dir)) {
                 return Err("an archive must not be inside the data directory: what is put away must not be lost with it".into());
             }
             return Ok(Target::Directory(dir));
@@ -88,6 +91,16 @@ impl ArchiveOptions {
             ca_file: self.ca_file.clone(),
             allow_private: self.allow_private.clone(),
         })))
+    }
+}
+
+/// The path with every link followed, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let Some((above, real)) = there else { return path.to_owned() };
+    match path.strip_prefix(above) {
+        Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+        _ => real,
     }
 }
 

@@ -16,14 +16,14 @@ use super::refusals::{Refusals, reason};
 use super::shape::{self, SHAPES_PER_BATCH_MAX, Shape};
 use super::tally::{Events, Noted, Tally};
 use super::time::{EARLIEST, MICROS_PER_DAY, hour_of};
-use super::tombstone::Tombstone;
+use super::tombstone::{self, Tombstone};
 use super::wrapping::Unwrapped;
 use super::{EventId, Field, LINE_BYTES_MAX, Micros};
 use crate::extract::{self, Found, Indicator};
 use crate::geoip::{self, Lookup};
 use crate::index::{BlockTerms, HOUR_UNKNOWN, id_hash, session_key};
 use crate::redact::{self, Policy, Private, Redactor, Stage, Subject};
-use crate::sources::{Chunk, Format, Origin, Reason, Refused};
+use crate::sources::{Chunk, Format, Origin, Reason, Refused, Stored};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
@@ -64,6 +64,8 @@ pub struct Batch {
     other_ids: Vec<EventId>,
     /// What the journal's digest goes over, where that is not the ids: see [`Batch::line_hashes`].
     hashes: Option<Vec<EventId>>,
+    /// The events are erased ones, and the lines stand for them.
+    tombstones: bool,
     /// The times the events are indexed by.
     pub times: Vec<Micros>,
     /// Hours of the events' own times, [`HOUR_UNKNOWN`] without one; a function of the line.
@@ -120,7 +122,7 @@ impl Batch {
         self.events -= dropped as u32;
         let run = StoredRun {
             events: self.events,
-            format: Some(self.origin.source.format),
+            format: Some(if self.tombstones { Format::TOMBSTONE } else { self.origin.source.format }),
             received_at: self.origin.received_at,
             ids: &self.ids,
         };
@@ -142,6 +144,11 @@ impl Batch {
     /// The ids, where the lines alone do not give them: they are stored beside the lines.
     pub fn explicit_ids(&self) -> &[EventId] {
         if self.hashes.is_some() { &self.ids } else { &[] }
+    }
+
+    /// Whether the events are erased ones: then so are all.
+    pub fn tombstones(&self) -> bool {
+        self.tombstones
     }
 
     /// The line of event `at`, without its newline.
@@ -248,6 +255,25 @@ impl Redacted {
     }
 }
 
+/// Where the lines of a chunk of stored events begin, and what is known of them.
+struct StoredLines {
+    stored: Stored,
+    /// None without ids.
+    starts: Vec<u32>,
+}
+
+impl StoredLines {
+    /// Whether ids are other ones than the lines give.
+    fn has_ids(&self) -> bool {
+        self.stored.tombstones || !self.stored.ids.is_empty()
+    }
+
+    /// The id that stood beside the line that begins at `start`.
+    fn id(&self, start: u32) -> Option<EventId> {
+        self.stored.ids.get(self.starts.binary_search(&start).ok()?).copied()
+    }
+}
+
 /// Shapes a worker remembers; beyond, it asks again.
 const SHAPES_KEPT_MAX: usize = 1 << 16;
 
@@ -323,19 +349,23 @@ impl Batcher {
 
     /// Makes a chunk ready for the journal.
     pub fn extract(&mut self, chunk: Chunk, known: &dyn Known) -> Batch {
-        let Chunk { mut origin, data, places, refused } = chunk;
-        let decoder = origin.source.format.decoder();
+        let Chunk { mut origin, data, places, refused, stored } = chunk;
+        let tombstones = stored.as_ref().is_some_and(|stored| stored.tombstones);
+        let format = if tombstones { Format::TOMBSTONE } else { origin.source.format };
+        let decoder = format.decoder();
         let identity = decoder.identity();
         let mut refusals = Refusals::new(refused);
         let policy = self.privacy.policy();
         let subject = Subject { source: &origin.source.name, format: origin.source.format };
-        let redacting = policy.as_deref().filter(|policy| policy.applies(Stage::Store, subject.source));
+        // What a tombstone says is what may stay.
+        let redacting = policy.as_deref().filter(|policy| !tombstones && policy.applies(Stage::Store, subject.source));
         let _private = redacting.map(|_| Private::begin());
         if let Some(policy) = redacting {
             refusals = refusals.withholding(policy.key.clone());
         }
         let offset_of = |at: u32| Chunk::input_offset(&origin, &places, at);
-        let (data, wrapped) = match origin.source.format.wrapping() {
+        // Stored lines were taken out of their wrapping before.
+        let (data, wrapped) = match format.wrapping().filter(|_| stored.is_none()) {
             None => (data, None),
             Some(wrapping) => {
                 let mut unwrapped = Unwrapped::of(wrapping, &data, |range, why| {
@@ -354,10 +384,14 @@ impl Batcher {
             }
         };
         self.begin(&data);
-        let reflowed = self.find_lines(&data, |reason, range, detail| {
+        let mut refuse = |reason, range, detail| {
             let (offset, bytes) = input_of(range);
             refusals.add(reason, offset, bytes, detail);
-        }) || wrapped.is_some();
+        };
+        let (reflowed, stored) = match stored {
+            None => (self.find_lines(&data, refuse) || wrapped.is_some(), None),
+            Some(stored) => (false, Some(self.find_stored(&data, stored, &mut refuse))),
+        };
         let redacted = redacting.map(|policy| {
             self.redact(&data, policy, subject, |range, fault| {
                 let (offset, bytes) = input_of(range);
@@ -372,11 +406,12 @@ impl Batcher {
             refusals.add(fault.reason(), offset, bytes, fault.detail());
             None
         });
-        match (identity, &redacted) {
-            (Identity::Line, None) => self.identify_by_line(&data),
-            (Identity::Fields, None) => self.identify_by_fields(&data),
-            (Identity::Line | Identity::Fields, Some(redacted)) => self.identify_by_originals(&data, redacted),
-            (Identity::Position, _) => {
+        match (&stored, identity, &redacted) {
+            (Some(stored), ..) => self.identify_as_stored(&data, stored, &original),
+            (None, Identity::Line, None) => self.identify_by_line(&data),
+            (None, Identity::Fields, None) => self.identify_by_fields(&data),
+            (None, Identity::Line | Identity::Fields, Some(redacted)) => self.identify_by_originals(&data, redacted),
+            (None, Identity::Position, _) => {
                 let name = if origin.stream.is_empty() { &origin.path } else { &origin.stream };
                 let input = InputId::new(name, origin.generation, origin.first_seen);
                 let id = |noted: &Noted| {
@@ -387,10 +422,13 @@ impl Batcher {
             }
         }
         if let Some(key) = policy.as_ref().and_then(|policy| policy.key.as_ref()) {
-            self.hide_ids(key, redacted.as_ref());
+            // An id that was given stays.
+            self.hide_ids(key, redacted.as_ref().filter(|_| !stored.as_ref().is_some_and(StoredLines::has_ids)));
         }
-        let duplicates = self.drop_known(known);
-        let shapes = self.unknown_shapes(lines, origin.source.format, known);
+        // The line of an event with an id of its own may be known by itself: loaded by a release that knew of no such ids.
+        let by_line = stored.as_ref().filter(|stored| stored.has_ids() && !tombstones).map(|_| self.hashes_of_originals(&data, &original));
+        let duplicates = self.drop_known(known, by_line.as_deref().unwrap_or_default());
+        let shapes = if tombstones { Vec::new() } else { self.unknown_shapes(lines, format, known) };
         let terms = self.add_up(lines, |noted| {
             let (offset, bytes) = input_of(original(&noted.line));
             refusals.add(Reason::DecoderPanic, offset, bytes, Fault::Panic.detail());
@@ -401,7 +439,11 @@ impl Batcher {
         let ids = self.ids.clone();
         let any_redacted = redacted.as_ref().is_some_and(|redacted| redacted.lines.iter().any(|line| line.differs));
         let (lines, ends) = self.take_lines(redacted.map_or(data, |redacted| redacted.data));
-        let hashes = (identity != Identity::Line || any_redacted).then(|| hashes_of(&lines));
+        let has_ids = stored.as_ref().is_some_and(StoredLines::has_ids);
+        let hashes = match tombstones {
+            true => Some(erased_by(&lines)),
+            false => (identity != Identity::Line || any_redacted || has_ids).then(|| hashes_of(&lines)),
+        };
         origin.reflowed |= reflowed || any_redacted;
         Batch {
             events: ids.len() as u32,
@@ -413,6 +455,7 @@ impl Batcher {
             ids,
             other_ids: std::mem::take(&mut self.other_ids),
             hashes,
+            tombstones,
             times,
             identity_hours,
             terms,
@@ -591,6 +634,26 @@ impl Batcher {
         arrays
     }
 
+    /// Finds the lines of stored events: as many as there are, whatever they look like.
+    fn find_stored(&mut self, data: &[u8], stored: Stored, mut refuse: impl FnMut(Reason, Range<u32>, String)) -> StoredLines {
+        let mut start = 0u32;
+        for end in memchr::memchr_iter(b'\n', data) {
+            self.candidates.push(start..end as u32);
+            start = end as u32 + 1;
+        }
+        let starts = if stored.ids.is_empty() { Vec::new() } else { self.candidates.iter().map(|line| line.start).collect() };
+        if stored.tombstones {
+            self.candidates.retain(|range| {
+                let stands = tombstone::erased(&data[range.start as usize..range.end as usize]).is_some();
+                if !stands {
+                    refuse(Reason::Malformed, range.clone(), "a tombstone that does not say which line it stands for".into());
+                }
+                stands
+            });
+        }
+        StoredLines { stored, starts }
+    }
+
     /// Redacts the candidates, which are then those of the redacted lines. One that is no event, or cannot be redacted for certain, is
     /// refused here: nothing of it is looked at again.
     fn redact(&mut self, data: &[u8], policy: &Policy, subject: Subject<'_>, mut refuse: impl FnMut(Range<u32>, &Fault)) -> Redacted {
@@ -709,6 +772,25 @@ impl Batcher {
         }
     }
 
+    /// Gives the noted events the ids that they had where they were stored.
+    fn identify_as_stored(&mut self, data: &[u8], stored: &StoredLines, original: impl Fn(&Range<u32>) -> Range<u32>) {
+        for noted in &self.noted {
+            let range = original(&noted.line);
+            let line = &data[range.start as usize..range.end as usize];
+            let erased = || tombstone::erased(line).filter(|_| stored.stored.tombstones);
+            self.ids.push(stored.id(range.start).or_else(erased).unwrap_or_else(|| EventId::of_line(line)));
+        }
+    }
+
+    /// [`EventId::of_line`] of what each noted event was made of.
+    fn hashes_of_originals(&self, data: &[u8], original: impl Fn(&Range<u32>) -> Range<u32>) -> Vec<EventId> {
+        let originals = self.noted.iter().map(|noted| original(&noted.line));
+        let lines: Vec<&[u8]> = originals.map(|range| &data[range.start as usize..range.end as usize]).collect();
+        let mut hashes = Vec::with_capacity(lines.len());
+        EventId::of_lines(&lines, &mut hashes);
+        hashes
+    }
+
     /// Replaces ids of redacted lines by those of the key, and notes for every event the one that it has not.
     fn hide_ids(&mut self, key: &redact::Key, redacted: Option<&Redacted>) {
         for (id, noted) in self.ids.iter_mut().zip(&self.noted) {
@@ -718,8 +800,9 @@ impl Batcher {
         }
     }
 
-    /// Drops what the journal has, and repetitions within the chunk; returns how many events that were.
-    fn drop_known(&mut self, known: &dyn Known) -> u32 {
+    /// Drops what the journal has by its id or, where there are some, by one of `more_ids`, and repetitions within the chunk; returns how
+    /// many events that were.
+    fn drop_known(&mut self, known: &dyn Known, more_ids: &[EventId]) -> u32 {
         self.seen.clear();
         self.known.clear();
         self.known.resize(self.ids.len(), false);
@@ -734,8 +817,8 @@ impl Batcher {
         self.hours.clear();
         self.hours.extend(self.noted.iter().map(|noted| noted.identity_hour));
         known.mark(&self.ids, &self.hours, &mut self.known);
-        if !self.other_ids.is_empty() {
-            known.mark(&self.other_ids, &self.hours, &mut self.known);
+        for ids in [&self.other_ids[..], more_ids].into_iter().filter(|ids| !ids.is_empty()) {
+            known.mark(ids, &self.hours, &mut self.known);
         }
         let duplicates = self.known.iter().filter(|&&known| known).count();
         if duplicates > 0 {
@@ -907,6 +990,12 @@ fn indexed_by(time: Option<Micros>, received_at: Micros) -> Micros {
 }
 
 /// [`EventId::of_line`] of each of the lines, all of which end in `\n`.
+/// The hashes that tombstones give.
+fn erased_by(lines: &[u8]) -> Vec<EventId> {
+    let erased = |line| tombstone::erased(line).expect("a tombstone that gives none is refused when it is found");
+    lines.strip_suffix(b"\n").map(|lines| lines.split(|&byte| byte == b'\n').map(erased).collect()).unwrap_or_default()
+}
+
 fn hashes_of(lines: &[u8]) -> Vec<EventId> {
     let mut hashes = Vec::new();
     let lines: Vec<&[u8]> = lines.strip_suffix(b"\n").map(|lines| lines.split(|&byte| byte == b'\n').collect()).unwrap_or_default();

@@ -28,7 +28,7 @@ fn chunk(data: &[u8]) -> Chunk {
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data: data.to_vec(), places: Vec::new(), refused: Vec::new() }
+    Chunk { origin, data: data.to_vec(), places: Vec::new(), refused: Vec::new(), stored: None }
 }
 
 fn run(events: u32) -> StoredRun<'static> {

@@ -138,6 +138,13 @@ pub fn frame_len(prefix: &[u8]) -> Result<usize, HeaderError> {
     Ok(len)
 }
 
+/// Whether a file that begins with `prefix` ([`PREFIX_LEN`] bytes) is meant to be a segment of ours: something else that is damaged would
+/// not have our name where it has.
+pub fn is_ours(prefix: &[u8; PREFIX_LEN]) -> bool {
+    // As [`Kind::of`](crate::sources::archive::Kind::of): one flipped bit must not make mere lines of a segment.
+    prefix[0] & 0xf0 == 0x50 && prefix[1..4] == FRAME_MAGIC.to_le_bytes()[1..] && prefix[8..11] == NAME
+}
+
 impl Header {
     /// Reads one whole header frame.
     pub fn decode(frame: &[u8]) -> Result<Header, HeaderError> {

@@ -113,9 +113,11 @@ pub fn scan(file: &dyn File, segment: u64, check_data: bool) -> io::Result<Scan>
     Ok(found)
 }
 
-type Frame = (Header, u32, u32);
+/// A header, its length, and that of the data behind it.
+pub type Frame = (Header, u32, u32);
 
-fn read_frame(file: &dyn File, at: u64, file_len: u64, check_data: bool) -> io::Result<Result<Frame, String>> {
+/// The frame that begins at `at`, or what is wrong with it.
+pub fn read_frame(file: &dyn File, at: u64, file_len: u64, check_data: bool) -> io::Result<Result<Frame, String>> {
     let left = file_len - at;
     // Most headers fit the first read; an opening may need a second.
     let mut frame = vec![0; left.min(512) as usize];
@@ -151,7 +153,7 @@ fn read_frame(file: &dyn File, at: u64, file_len: u64, check_data: bool) -> io::
 }
 
 /// Where the next header that checks out begins, at or behind `from`.
-fn next_header(file: &dyn File, from: u64, file_len: u64) -> io::Result<Option<u64>> {
+pub fn next_header(file: &dyn File, from: u64, file_len: u64) -> io::Result<Option<u64>> {
     let magic = FRAME_MAGIC.to_le_bytes();
     let mut window = vec![0; 64 << 10];
     let mut at = from;

@@ -1,8 +1,9 @@
-//! Reads one file from its beginning to its end: plain, or compressed by gzip, bzip2, zstd or xz, which is told from its
-//! first bytes, not from its name. Everything streams; what expands beyond reason or is damaged is delivered as far as it
+//! Reads one file from its beginning to its end: plain, compressed by gzip, bzip2, zstd or xz, or a segment of a journal, which is
+//! told from its first bytes, not from its name. Everything streams; what expands beyond reason or is damaged is delivered as far as it
 //! goes, and then refused.
 use super::checkpoint::display_path;
 use super::framing::{Framer, Limits, Piece};
+use super::segment::{Part, SegmentReader};
 use super::{Chunk, Origin, Reason, Refused, Source, SourceError};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -207,6 +208,8 @@ pub struct Archive {
     run: u64,
     ordinal: u64,
     input: Decoded,
+    /// Reads instead of the above, when the file is a segment of a journal.
+    segment: Option<SegmentReader>,
     framer: Framer,
     ended: bool,
     fault: Option<Fault>,
@@ -222,6 +225,7 @@ impl Archive {
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(SourceError::NotRegular(path.to_path_buf()));
         }
+        let segment = SegmentReader::of(&file, settings.limits.chunk_bytes, settings.expansion).map_err(failed)?;
         let input = Decoded::new(file, settings.expansion).map_err(failed)?;
         Ok(Archive {
             path: path.to_path_buf(),
@@ -230,6 +234,7 @@ impl Archive {
             run: settings.run,
             ordinal: 0,
             input,
+            segment,
             framer: Framer::new(settings.limits),
             ended: false,
             fault: None,
@@ -242,7 +247,12 @@ impl Archive {
 
     /// Bytes read from disk, and the file's length.
     pub fn progress(&self) -> (u64, u64) {
-        self.input.progress()
+        self.segment.as_ref().map_or_else(|| self.input.progress(), SegmentReader::progress)
+    }
+
+    /// Whether it is a segment of a journal: then its chunks have the formats that it names.
+    pub fn is_segment(&self) -> bool {
+        self.segment.is_some()
     }
 
     /// Bytes of NUL runs and byte order marks passed over.
@@ -253,6 +263,10 @@ impl Archive {
     /// The next chunk; none at the end. An error is the disk's and final: damage inside the file arrives as the last
     /// chunk's refusal.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        if let Some(segment) = &mut self.segment {
+            let part = segment.next_part().map_err(|error| SourceError::Io { action: "read", path: self.path.clone(), error })?;
+            return Ok(part.map(|part| self.stored_chunk(part)));
+        }
         loop {
             if let Some(piece) = self.framer.next_piece(false) {
                 return Ok(Some(self.chunk(piece)));
@@ -281,6 +295,18 @@ impl Archive {
         }
     }
 
+    fn stored_chunk(&mut self, part: Part) -> Chunk {
+        if part.format.is_some_and(|format| format != self.source.format) {
+            let format = part.format.unwrap_or(self.source.format);
+            self.source = Arc::new(Source { name: self.source.name.clone(), format });
+        }
+        let Part { data, start, end, refused, reflowed, .. } = part;
+        let mut chunk = self.chunk(Piece { data, places: Vec::new(), refused, start, end, reflowed });
+        chunk.origin.received_at = part.received_at.unwrap_or(chunk.origin.received_at);
+        chunk.stored = Some(part.stored);
+        chunk
+    }
+
     fn chunk(&mut self, piece: Piece) -> Chunk {
         let ordinal = self.ordinal;
         self.ordinal += 1;
@@ -303,6 +329,7 @@ impl Archive {
             data: piece.data,
             places: piece.places,
             refused: piece.refused,
+            stored: None,
         }
     }
 }

@@ -234,6 +234,7 @@ impl Followed {
             data: piece.data,
             places: piece.places,
             refused: piece.refused,
+            stored: None,
         }
     }
 

@@ -7,11 +7,12 @@ pub mod followed;
 pub mod framing;
 pub mod notice;
 pub mod reader;
+pub mod segment;
 pub mod tail;
 pub mod watch;
 
 pub use crate::events::Format;
-use crate::events::Micros;
+use crate::events::{EventId, Micros};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,6 +64,17 @@ pub struct Chunk {
     pub places: Vec<(u32, u64)>,
     /// Stretches the cutting itself refused (a line over the limit, a torn end).
     pub refused: Vec<Refused>,
+    /// Set when the lines were events of a journal already.
+    pub stored: Option<Stored>,
+}
+
+/// What a journal's segment says of the lines of a chunk that was read from it, and they do not.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// One for each line of the data, where ids are not the lines' hashes; else none.
+    pub ids: Vec<EventId>,
+    /// The lines are [tombstones](crate::events::tombstone).
+    pub tombstones: bool,
 }
 
 impl Chunk {

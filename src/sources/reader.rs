@@ -120,7 +120,7 @@ fn forget(source: Arc<Source>, stream: Arc<str>, now: Micros) -> Chunk {
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data: Vec::new(), places: Vec::new(), refused: Vec::new() }
+    Chunk { origin, data: Vec::new(), places: Vec::new(), refused: Vec::new(), stored: None }
 }
 
 /// Reads files once, one after the other.
@@ -248,6 +248,10 @@ const RECOGNISED_WITHIN_LINES: usize = 100;
 pub fn recognise(path: &Path) -> Result<Option<super::Format>, SourceError> {
     let source = Arc::new(Source { name: "recognise".into(), format: super::Format::COWRIE });
     let mut archive = Archive::open(path, source, ArchiveSettings::default())?;
+    if archive.is_segment() {
+        // It says itself what its events are, each of them.
+        return Ok(Some(super::Format::COWRIE));
+    }
     let Some(chunk) = archive.next_chunk()? else { return Ok(None) };
     let mut lines = chunk.data.split(|&byte| byte == b'\n').take(RECOGNISED_WITHIN_LINES);
     Ok(lines.find_map(super::Format::recognise))

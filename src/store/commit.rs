@@ -56,12 +56,13 @@ impl Committer {
             refused: refused.len() as u32,
         };
         let run = run_of(&mut batch);
-        let mut job = Job { refused, shapes: std::mem::take(&mut batch.shapes), block: None, rolled: None, ticket: None };
+        let mut job = Job { refused, shapes: std::mem::take(&mut batch.shapes), block: None, tombstones: 0, rolled: None, ticket: None };
         if batch.events > 0 {
             self.roll_if_full(batch.lines.len() as u64, batch.times.first().copied().unwrap_or(now), now);
             committed.first_seq = self.head.next_seq();
             let frame = std::mem::take(&mut batch.frame);
             job.block = Some(self.stage(&batch, run, frame));
+            job.tombstones = if batch.tombstones() { batch.events } else { 0 };
         } else if run.checkpoint.is_some() {
             self.moved.retain(|moved| moved.stream != run.stream);
             self.moved.push(run);
@@ -225,7 +226,8 @@ pub(super) struct RolledSegment {
 
 fn run_of(batch: &mut Batch) -> Run {
     let ids = batch.explicit_ids().to_vec();
-    let (origin, events) = (&mut batch.origin, batch.events);
+    let (events, tombstones) = (batch.events, batch.tombstones());
+    let origin = &mut batch.origin;
     let keeps_checkpoint = !origin.stream.is_empty();
     Run {
         source: origin.source.name.clone(),
@@ -234,7 +236,7 @@ fn run_of(batch: &mut Batch) -> Run {
         received_at: origin.received_at,
         events,
         reflowed: origin.reflowed,
-        tombstones: false,
+        tombstones,
         checkpoint: keeps_checkpoint.then(|| std::mem::take(&mut origin.checkpoint)),
         ids,
     }

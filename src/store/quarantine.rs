@@ -9,7 +9,7 @@ use crate::journal::fs::Fs;
 use crate::journal::log::{Log, LogError, Record, ShowLine};
 use crate::sources::{Origin, Reason, Refused};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -391,6 +391,28 @@ impl Quarantine {
             )?;
         }
         Ok((texts, letters))
+    }
+
+    /// Takes their text, and the plain hash that would confirm a guess of it, from the records of refused input with these numbers.
+    pub fn withhold(&mut self, numbers: &BTreeSet<u64>, now: Micros) -> Result<(), LogError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let fate = |number, record: &QuarantineRecord| match numbers.contains(&number) && record.kept > 0 {
+            true => {
+                let detail = format!("{}; its text is withheld since a retry", record.detail);
+                Fate::Becomes(Box::new(QuarantineRecord {
+                    text: None,
+                    hex: None,
+                    kept: 0,
+                    blake3: String::new(),
+                    detail,
+                    ..record.clone()
+                }))
+            }
+            false => Fate::Stays,
+        };
+        self.refused.rewrite(fate, now).map(drop)
     }
 
     /// How many records there are.

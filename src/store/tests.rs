@@ -52,6 +52,7 @@ fn chunk(from: u64, to: u64) -> Chunk {
         data: (from..to).flat_map(|n| text(n).into_bytes()).collect(),
         places: vec![],
         refused: vec![],
+        stored: None,
     }
 }
 

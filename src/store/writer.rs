@@ -1,9 +1,9 @@
 //! Makes committed blocks durable: one write and one fdatasync for all that is waiting (group commit).
-use super::Shared;
 use super::commit::{Committed, RolledSegment, StagedBlock};
 use super::quarantine::QuarantineRecord;
 use super::schemas::Drift;
 use super::seal::{SealStep, SealTask};
+use super::{Shared, Store};
 use crate::events::Field;
 use crate::events::shape::Shape;
 use crate::events::time;
@@ -25,6 +25,8 @@ pub(super) struct Job {
     /// Learnt when the block is durable.
     pub shapes: Vec<Shape>,
     pub block: Option<StagedBlock>,
+    /// Tombstones in the block that were read from another journal. The ledger tells of them before they are there.
+    pub tombstones: u32,
     pub rolled: Option<RolledSegment>,
     pub ticket: Option<Ticket>,
 }
@@ -146,6 +148,12 @@ impl Writer {
         let refused: Vec<QuarantineRecord> = group.iter_mut().flat_map(|job| std::mem::take(&mut job.refused)).collect();
         if !refused.is_empty() {
             self.shared.quarantine().put(&refused, time::now()).map_err(io::Error::other)?;
+        }
+        let tombstones: u64 = group.iter().map(|job| u64::from(job.tombstones)).sum();
+        if tombstones > 0 {
+            // A group lies in one segment.
+            let details = serde_json::json!({ "segment": self.segment, "events": tombstones });
+            Store(self.shared.clone()).record("tombstones_loaded", details, time::now()).map_err(io::Error::other)?;
         }
         let blocks: Vec<&StagedBlock> = group.iter().filter_map(|job| job.block.as_ref()).collect();
         if let (Some(first), Some(last)) = (blocks.first(), blocks.last()) {

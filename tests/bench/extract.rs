@@ -156,7 +156,7 @@ fn chunk(data: Vec<u8>) -> Chunk {
         checkpoint: Vec::new(),
         permit: None,
     };
-    Chunk { origin, data, places: Vec::new(), refused: Vec::new() }
+    Chunk { origin, data, places: Vec::new(), refused: Vec::new(), stored: None }
 }
 
 /// CPU time of this thread.
