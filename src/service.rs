@@ -30,6 +30,7 @@ pub mod dossier;
 pub mod erase;
 pub mod geoip;
 pub mod indicators;
+pub mod leaving;
 pub mod report;
 pub mod retention;
 pub mod sinks;
@@ -147,7 +148,17 @@ pub fn search(
     begin: impl Into<Begin>,
     each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
 ) -> Result<(u64, bool), ServiceError> {
-    let outcome = find(store, request, begin.into(), request.limit, &mut |hit| each(hit.line))?;
+    search_hits(store, request, begin, &mut |hit| each(hit.line))
+}
+
+/// [`search`], with all that is known of each.
+pub fn search_hits(
+    store: &Store,
+    request: &SearchRequest,
+    begin: impl Into<Begin>,
+    each: &mut dyn FnMut(Hit<'_>) -> ControlFlow<()>,
+) -> Result<(u64, bool), ServiceError> {
+    let outcome = find(store, request, begin.into(), request.limit, each)?;
     Ok((outcome.hits as u64, outcome.more))
 }
 
@@ -251,9 +262,14 @@ pub const SESSION_EVENTS_MAX: u64 = 100_000;
 
 /// Calls `each` with the lines of one session, in the order of their times.
 pub fn session(store: &Store, id: &str, now: Micros, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), ServiceError> {
+    session_hits(store, id, now, &mut |hit| each(hit.line))
+}
+
+/// [`session`], with all that is known of each.
+pub fn session_hits(store: &Store, id: &str, now: Micros, each: &mut dyn FnMut(Hit<'_>) -> ControlFlow<()>) -> Result<(), ServiceError> {
     let quoted = format!("session:{}", crate::index::query::quote(id));
     let request = SearchRequest { query: quoted, limit: SESSION_EVENTS_MAX, newest: false };
-    match search(store, &request, now, each)? {
+    match search_hits(store, &request, now, each)? {
         (0, _) => Err(ServiceError::NoSession(id.to_owned())),
         _ => Ok(()),
     }

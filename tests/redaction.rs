@@ -1,7 +1,11 @@
 //! Redaction by the real binary: nothing of what is redacted is anywhere on disk, each event is there once, and what leaves is redacted.
 //!
 //! `HONEYGUIDE_KILLS` as in `sigkill`. Messages of real chats are loaded when `HONEYGUIDE_CORPUS` is set.
+mod served;
+
+use honeyguide::cli::context::{Exit, Usage};
 use serde_json::{Value, json};
+use served::{Daemon, Home};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -293,6 +297,99 @@ fn what_leaves_is_redacted_also_if_it_was_stored_before() {
     place.run(&["indicators", "export", "--format", "csv", "--all", "--redact", "--out", out.to_str().unwrap()]);
     let exported = std::fs::read_to_string(&out).unwrap();
     assert!(exported.contains("198.51.100.7") && !exported.contains("planted"), "{exported}");
+}
+
+const EXPORTED: &str = "[privacy]\nkey_file = \"key\"\n[[redact]]\nfields = [\"password\"]\naction = \"hash\"\nwhen = \"export\"\n\
+    [[redact]]\nkinds = [\"phone\"]\naction = \"mask\"\nwhen = \"export\"\n";
+
+/// A home with events of formats that look like others, loaded in clear.
+fn of_formats(rules: &str) -> Home {
+    let formats = "[[format]]\nname = \"mycowrie\"\nsession = \"session\"\nfields = { password = \"pw\" }\n\
+        [[format]]\nname = \"mychat\"\nlike = \"chat\"\nwrap = \"docker\"\n";
+    let home = Home::with(&format!("{formats}{rules}"));
+    home.write("key", "ab".repeat(32).as_bytes());
+    let mine = json!({ "eventid": "cowrie.login.failed", "session": "s-mine", "timestamp": "2026-03-01T00:00:00Z", "pw": "TopSecret99" });
+    let chat = json!({
+        "sessionId": "s-chat", "conversationHistory": [],
+        "message": { "sender": "scammer", "text": "call 98765 43210 at once", "timestamp": 1_772_323_200_000_u64 },
+    });
+    let wrapped = json!({ "log": format!("{chat}\n"), "stream": "stdout", "time": "2026-03-01T00:00:00Z" });
+    for (format, line) in [("mycowrie", mine), ("mychat", wrapped)] {
+        let file = home.write(&format!("{format}.json"), format!("{line}\n").as_bytes());
+        home.expect(Exit::Done, &["load", "--format", format, file.to_str().unwrap()]);
+    }
+    home
+}
+
+#[test]
+fn lines_leave_redacted_by_the_format_they_were_stored_with() {
+    for with_daemon in [false, true] {
+        let home = of_formats(EXPORTED);
+        let daemon = with_daemon.then(|| Daemon::start(&home));
+        for words in [&["search", "exists:session", "--raw"][..], &["session", "s-mine"], &["session", "s-chat"]] {
+            let clear = home.expect(Exit::Done, words);
+            assert!(words[0] == "session" || (clear.contains("TopSecret99") && clear.contains("98765 43210")), "{clear}");
+            let left = home.expect(Exit::Done, &[words, &["--redact"]].concat());
+            assert!(!left.contains("TopSecret99") && !left.contains("98765"), "{words:?}: {left}");
+            assert!(words[0] == "session" || (left.contains("\"pw\":\"[password:") && left.contains("[phone]")), "{left}");
+        }
+        let Some(daemon) = &daemon else { continue };
+        let page = daemon.get("/api/v1/events/page?query=exists:session&redact=true");
+        assert!(page.text().contains("[phone]") && !page.text().contains("TopSecret99"), "{page:?}");
+    }
+}
+
+#[test]
+fn a_daemon_with_other_rules_or_none_shows_nothing() {
+    let (file, rules) = ("honeyguide.toml", EXPORTED.split_once("[[redact]]").unwrap());
+    for (in_force, why) in [(rules.0.to_owned(), "no [[redact]] is in force"), (EXPORTED.replace("phone", "card"), "reload it")] {
+        let home = of_formats(&in_force);
+        let daemon = Daemon::start(&home);
+        // The configuration that the commands read, which the daemon has not.
+        let config = std::fs::read_to_string(home.path(file)).unwrap().replace(&in_force, EXPORTED);
+        home.write(file, config.as_bytes());
+        let table = home.path("table.parquet");
+        let table = table.to_str().unwrap();
+        for words in [
+            &["search", "exists:session"][..],
+            &["session", "s-mine"],
+            &["search", "exists:session", "--format", "parquet", "--out", table],
+        ] {
+            let (ended, out) = home.run(&[words, &["--redact"]].concat());
+            let error = ended.unwrap_err();
+            assert!(out.is_empty() && error.to_string().contains(why) && !error.is::<Usage>(), "{words:?}: {error:#}\n{out}");
+        }
+        assert!(!home.path("table.parquet").exists());
+        let plain = daemon.get("/api/v1/events?query=exists:session&redact=true");
+        assert_eq!(plain.status, if in_force == rules.0 { 400 } else { 200 }, "{plain:?}");
+        assert!(!plain.text().contains("TopSecret99"), "{plain:?}");
+    }
+}
+
+#[test]
+fn a_redacted_table_says_neither_what_was_asked_nor_what_a_line_was() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::RowAccessor;
+    for with_daemon in [false, true] {
+        let home = of_formats(EXPORTED);
+        let _daemon = with_daemon.then(|| Daemon::start(&home));
+        let line = std::fs::read_to_string(home.path("mycowrie.json")).unwrap();
+        let id = honeyguide::events::EventId::of_line(line.trim_end().as_bytes()).to_string();
+        for (redact, clear) in [(&[][..], true), (&["--redact"][..], false)] {
+            let table = home.path("table.parquet");
+            let words = ["search", "session:s-mine", "TopSecret99", "--format", "parquet", "--out", table.to_str().unwrap()];
+            home.expect(Exit::Done, &[&words, redact].concat());
+            let read = SerializedFileReader::new(std::fs::File::open(&table).unwrap()).unwrap();
+            let about = read.metadata().file_metadata().key_value_metadata().unwrap();
+            assert_eq!(about.iter().any(|entry| entry.value.as_deref().is_some_and(|value| value.contains("TopSecret99"))), clear);
+            let rows: Vec<_> = read.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+            assert_eq!(rows.len(), 1);
+            let names: Vec<&String> = rows[0].get_column_iter().map(|(name, _)| name).collect();
+            let of = |name: &str| names.iter().position(|known| *known == name).unwrap();
+            assert_eq!(rows[0].get_string(of("line")).unwrap().contains("TopSecret99"), clear);
+            assert_eq!(*rows[0].get_string(of("id")).unwrap() == id, clear, "{}", rows[0]);
+        }
+    }
 }
 
 fn chunk(data: String) -> honeyguide::sources::Chunk {

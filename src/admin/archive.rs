@@ -1,7 +1,7 @@
 //! Routes of archives: archiving on demand, and tables of events.
 use super::Admin;
 use super::problem::Problem;
-use super::questions::{Checking, teller};
+use super::questions::{Checking, leaving, teller, told_redacted};
 use super::stream;
 use crate::archive::export::{Into, export};
 use crate::archive::run::{ArchiveRun, Selection, run};
@@ -69,16 +69,17 @@ struct Table {
     /// As they may leave, by the policy in force.
     #[serde(default)]
     redact: bool,
+    /// The digest of the rules that the asking one knows.
+    rules: Option<String>,
 }
 
 /// The events that match, as Parquet.
 async fn parquet(admin: web::Data<Admin>, asked: web::Query<Table>) -> Result<HttpResponse, Problem> {
-    let Table { query: text, limit, redact } = asked.into_inner();
+    let Table { query: text, limit, redact, rules } = asked.into_inner();
     let query = Query::parse(&text, time::now()).map_err(|error| Problem::bad_query(&error))?;
     let store = admin.engine.store().clone();
-    // Clear text for somebody who asked for none would be worse than no answer.
-    let nothing = || Problem::bad_request(&"the daemon's configuration has no [[redact]], which says what to redact");
-    let policy = if redact { Some(store.privacy().policy().ok_or_else(nothing)?) } else { None };
+    let policy = leaving(&admin, redact, rules.as_deref())?;
+    let mark = policy.clone();
     let mut answer = stream::lines(&admin, move |lines| {
         let out = Into(|bytes: &[u8]| if lines.bytes(bytes).is_break() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) });
         export(&store, (&text, &query), limit.unwrap_or(u64::MAX), policy.as_deref(), out).map_err(|error| Problem::failed(&error))?;
@@ -86,5 +87,5 @@ async fn parquet(admin: web::Data<Admin>, asked: web::Query<Table>) -> Result<Ht
     })
     .await?;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.apache.parquet"));
-    Ok(answer)
+    Ok(told_redacted(answer, mark.as_deref()))
 }

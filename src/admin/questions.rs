@@ -9,17 +9,20 @@ use crate::index::aggregate::{Interval, Question};
 use crate::index::query::Query;
 use crate::index::search::Hit;
 use crate::os::memory;
+use crate::redact::{Policy, digest};
 use crate::report::anomaly::Measure;
 use crate::report::{self, Kind, Period, Report};
+use crate::service::leaving::{Leaving, policy};
 use crate::service::report::Sensors;
 use crate::service::{self, Begin, PageEnd, SearchRequest};
 use crate::sources::Format;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Events and values when nobody says how many.
 const LIMIT_DEFAULT: u64 = 50;
@@ -30,6 +33,8 @@ const LONG_BYTES: usize = 1 << 20;
 /// Most events of a page, and bytes of their lines.
 const PAGE_EVENTS_MAX: u64 = 1_000;
 const PAGE_BYTES_MAX: usize = 8 << 20;
+/// The header with the digest of the rules by which an answer was redacted.
+pub const REDACTED: &str = "honeyguide-redacted";
 /// Most files of one question.
 const PATHS_MAX: usize = 10_000;
 
@@ -67,6 +72,11 @@ struct Events {
     /// Of the original lines: whether a [`PageEnd`] follows them as one more line.
     #[serde(default)]
     end: bool,
+    /// As they may leave, by the policy in force.
+    #[serde(default)]
+    redact: bool,
+    /// The digest of the rules that the asking one knows.
+    rules: Option<String>,
 }
 
 fn limit_default() -> u64 {
@@ -80,21 +90,37 @@ fn understood(Events { query, limit, newest, cursor, .. }: Events) -> Result<(Se
     Ok((request, begin))
 }
 
+/// The policy by which an answer leaves, if it is to be redacted. Clear text for somebody who asked for none would be worse than no answer.
+pub(super) fn leaving(admin: &Admin, redact: bool, rules: Option<&str>) -> Result<Option<Arc<Policy>>, Problem> {
+    redact.then(|| policy(admin.engine.store(), rules)).transpose().map_err(|error| Problem::bad_request(&error))
+}
+
+/// Says by which rules an answer was redacted: a daemon that does not know of redacting does not say so.
+pub(super) fn told_redacted(mut answer: HttpResponse, policy: Option<&Policy>) -> HttpResponse {
+    if let Some(policy) = policy {
+        let digest = HeaderValue::from_str(&digest(&policy.rules)).expect("hexadecimal digits are a header's");
+        answer.headers_mut().insert(HeaderName::from_static(REDACTED), digest);
+    }
+    answer
+}
+
 /// The original lines that match.
 async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
     let wants_end = asked.end;
+    let policy = leaving(&admin, asked.redact, asked.rules.as_deref())?;
+    let mut leaving = Leaving::new(policy.clone());
     let (request, begin) = understood(asked.into_inner())?;
     let store = admin.engine.store().clone();
-    stream::lines(&admin, move |lines| {
+    let answer = stream::lines(&admin, move |lines| {
         if wants_end {
-            let end = service::search_page(&store, &request, begin, &mut |hit| lines.push(hit.line))?;
+            let end = service::search_page(&store, &request, begin, &mut |hit| lines.push(&leaving.line(hit)))?;
             let _ = lines.tell(&end);
         } else {
-            service::search(&store, &request, begin, &mut |line| lines.push(line))?;
+            service::search_hits(&store, &request, begin, &mut |hit| lines.push(&leaving.line(hit)))?;
         }
         Ok(())
-    })
-    .await
+    });
+    Ok(told_redacted(answer.await?, policy.as_deref()))
 }
 
 /// The events that match, a page at a time.
@@ -102,19 +128,22 @@ async fn page(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<Http
     if asked.limit == 0 {
         return Err(Problem::bad_request(&"a page has at least 1 event: `limit` is 0"));
     }
+    let policy = leaving(&admin, asked.redact, asked.rules.as_deref())?;
+    let mut leaving = Leaving::new(policy.clone());
     let (mut request, begin) = understood(asked.into_inner())?;
     request.limit = request.limit.min(PAGE_EVENTS_MAX);
     let store = admin.engine.store().clone();
     let body = stream::one(&admin, move || {
         let mut page = EventsPage::new(PAGE_BYTES_MAX);
-        let end = service::search_page(&store, &request, begin, &mut |hit| page.take(hit))?;
+        let end = service::search_page(&store, &request, begin, &mut |hit| page.take(Hit { line: &leaving.line(hit), ..hit }))?;
         let body = page.end(&end).map_err(|error| Problem::failed(&error))?;
         if body.len() >= LONG_BYTES {
             memory::give_back();
         }
         Ok(body)
     });
-    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body.await?))
+    let answer = HttpResponse::Ok().content_type(ContentType::json()).body(body.await?);
+    Ok(told_redacted(answer, policy.as_deref()))
 }
 
 /// An event of a page.
@@ -388,10 +417,20 @@ async fn schemas(admin: web::Data<Admin>, asked: web::Query<Schemas>) -> Result<
     Ok(HttpResponse::Ok().json(schemas))
 }
 
-/// The original lines of one session.
-async fn session(admin: web::Data<Admin>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let (store, id) = (admin.engine.store().clone(), id.into_inner());
-    stream::lines(&admin, move |lines| Ok(service::session(&store, &id, time::now(), &mut |line| lines.push(line))?)).await
+#[derive(Deserialize)]
+struct Session {
+    #[serde(default)]
+    redact: bool,
+    rules: Option<String>,
+}
+
+/// The original lines of one session, or as they may leave.
+async fn session(admin: web::Data<Admin>, id: web::Path<String>, asked: web::Query<Session>) -> Result<HttpResponse, Problem> {
+    let policy = leaving(&admin, asked.redact, asked.rules.as_deref())?;
+    let (store, id, mut leaving) = (admin.engine.store().clone(), id.into_inner(), Leaving::new(policy.clone()));
+    let answer =
+        stream::lines(&admin, move |lines| Ok(service::session_hits(&store, &id, time::now(), &mut |hit| lines.push(&leaving.line(hit)))?));
+    Ok(told_redacted(answer.await?, policy.as_deref()))
 }
 
 /// Sessions of one client that typed and tried the same.

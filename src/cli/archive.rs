@@ -127,8 +127,7 @@ fn verdict(report: &ArchiveReport, output: &Output) -> String {
 /// Events that match, as a table in `file`.
 pub(super) fn export(request: &SearchRequest, redact: bool, file: &Path, context: &Context, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let settings = context.settings()?;
-    // Only to hear what keeps it from being done.
-    Redacting::new(redact, &settings)?;
+    let redacting = Redacting::new(redact, &settings)?;
     let query = Query::parse(&request.query, time::now()).map_err(|error| Usage(format!("{error}\n{}", error.pointer(&request.query))))?;
     let shown = printable(&file.to_string_lossy()).into_owned();
     let cannot = || format!("cannot write {shown}");
@@ -136,7 +135,7 @@ pub(super) fn export(request: &SearchRequest, redact: bool, file: &Path, context
     beside.push(PART);
     let beside = PathBuf::from(beside);
     let opened = super::private::create(&beside).with_context(cannot)?;
-    let written = table(&settings, request, redact, &query, &opened);
+    let written = table(&settings, request, &redacting, &query, &opened);
     let complete = written.and_then(|unreadable| {
         opened.sync_all().and_then(|()| fs::rename(&beside, file)).with_context(cannot)?;
         Ok(unreadable)
@@ -166,18 +165,21 @@ pub(super) fn export(request: &SearchRequest, redact: bool, file: &Path, context
 fn table(
     settings: &crate::config::Settings,
     request: &SearchRequest,
-    redact: bool,
+    redacting: &Redacting<'_>,
     query: &Query,
     mut file: &fs::File,
 ) -> anyhow::Result<u64> {
     match Target::find(settings)? {
         Target::Daemon(client) => {
-            let parameters = [("query", request.query.clone()), ("limit", request.limit.to_string()), ("redact", redact.to_string())];
-            client.pieces(&["api", "v1", "events", "parquet"], &parameters, &mut |piece| Ok(file.write_all(piece)?))?;
+            let asked = [("query", request.query.clone()), ("limit", request.limit.to_string())];
+            let parameters: Vec<_> = asked.into_iter().chain(redacting.parameters()).collect();
+            client
+                .redacted(redacting.digest())
+                .pieces(&["api", "v1", "events", "parquet"], &parameters, &mut |piece| Ok(file.write_all(piece)?))?;
             Ok(0)
         }
         Target::Local(open) => {
-            let policy = if redact { Some(settings.privacy.policy().map_err(anyhow::Error::msg)?) } else { None };
+            let policy = redacting.policy()?;
             let (mut out, exported) =
                 write_table(&open.store, (&request.query, query), request.limit, policy.as_ref(), BufWriter::new(file))?;
             out.flush()?;

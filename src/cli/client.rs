@@ -2,6 +2,7 @@
 use super::context::Usage;
 use crate::admin::health::Identity;
 use crate::admin::problem::{CONTENT_TYPE, Problem};
+use crate::admin::questions::REDACTED;
 use crate::config::Settings;
 use crate::daemon::{DataDir, OpenStore, StartError};
 use crate::os::owner::become_owner_of;
@@ -25,6 +26,8 @@ pub struct Client {
     http: reqwest::Client,
     runtime: tokio::runtime::Runtime,
     socket: PathBuf,
+    /// The digest of the rules by which every answer must be redacted.
+    redacted: Option<String>,
 }
 
 /// Who answers a question.
@@ -123,7 +126,13 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
         let builder = reqwest::Client::builder().unix_socket(socket).no_proxy().redirect(reqwest::redirect::Policy::none());
         let http = builder.build().context("cannot start the client")?;
-        Ok(Client { http, runtime, socket: socket.to_owned() })
+        Ok(Client { http, runtime, socket: socket.to_owned(), redacted: None })
+    }
+
+    /// Takes no answer but one that says that it is redacted by the rules of this digest: a daemon of a version that does not know of
+    /// redacting would answer in clear.
+    pub fn redacted(self, digest: Option<String>) -> Client {
+        Client { redacted: digest, ..self }
     }
 
     /// Only its path matters: what is asked goes through the socket.
@@ -258,6 +267,10 @@ impl Client {
         let response = request.send().await.map_err(|error| self.broken(error))?;
         let status = response.status();
         if status.is_success() {
+            let by = response.headers().get(REDACTED).map(|digest| digest.as_bytes());
+            if self.redacted.as_ref().is_some_and(|digest| by != Some(digest.as_bytes())) {
+                bail!("the daemon does not say that its answer is redacted, so nothing of it is shown: is it of another version?");
+            }
             return Ok(response);
         }
         let is_problem =

@@ -129,9 +129,10 @@ fn exported(args: &IndicatorsExport, settings: &Settings, now: Micros, out: &mut
     if args.format == IndicatorsForm::Misp && args.out.is_none() {
         return Err(Usage("a MISP feed is a directory of files: name it with --out DIR".to_owned()).into());
     }
-    let redacting = Redacting::new(args.redact, settings)?;
+    // Indicators do not say which source they are of: rules for some count for all.
+    let policy = Redacting::new(args.redact, settings)?.policy()?;
     let Listed { mut indicators, more } = find(asked(&args.filter, !args.all, args.limit), settings, now)?;
-    if let Some(policy) = redacting.policy() {
+    if let Some(policy) = &policy {
         let before = indicators.len();
         indicators.retain_mut(|found| policy.indicator(found.kind, &found.value).map(|value| found.value = value).is_some());
         let withheld = format::plural((before - indicators.len()) as u64, "indicator is", "indicators are");

@@ -1,38 +1,34 @@
 //! `--redact`: what is printed leaves as the policy of the configuration says, as to a sink.
+//!
+//! Lines are redacted where they are stored, by whoever knows their formats: see [`crate::service::leaving`].
 use super::context::Usage;
 use crate::config::Settings;
-use crate::redact::{Policy, Redactor, Subject, WITHHELD};
-use crate::sources::Format;
-use std::borrow::Cow;
+use crate::redact::{Policy, digest};
 
-/// Redacts what is printed, when that is asked for.
-pub struct Redacting(Option<(Policy, Redactor)>);
+/// What is asked for, which can be done.
+pub struct Redacting<'s>(Option<&'s Settings>);
 
-impl Redacting {
+impl Redacting<'_> {
     /// An error says that it cannot be done: then nothing is printed.
-    pub fn new(asked: bool, settings: &Settings) -> anyhow::Result<Redacting> {
-        if !asked {
-            return Ok(Redacting(None));
-        }
-        if settings.privacy.rules.is_empty() {
+    pub fn new(asked: bool, settings: &Settings) -> anyhow::Result<Redacting<'_>> {
+        if asked && settings.privacy.rules.is_empty() {
             return Err(Usage("--redact needs a [[redact]] in the configuration, which says what to redact".into()).into());
         }
-        // Lines do not say which source they are of: a rule for some counts for all.
-        let policy = settings.privacy.policy().map_err(anyhow::Error::msg)?.of_any_source();
-        Ok(Redacting(Some((policy, Redactor::default()))))
+        Ok(Redacting(asked.then_some(settings)))
     }
 
-    /// A stored line as it may be printed. One whose format cannot be told is withheld, when fields are to be redacted.
-    pub fn line<'l>(&mut self, line: &'l [u8]) -> Cow<'l, [u8]> {
-        let Some((policy, redactor)) = &mut self.0 else { return line.into() };
-        let has_fields = policy.rules.iter().any(|rule| !rule.fields.is_empty());
-        match Format::recognise(line) {
-            None if has_fields => WITHHELD.into(),
-            format => redactor.leaving(policy, Subject { source: "", format: format.unwrap_or(Format::COWRIE) }, line),
-        }
+    /// The digest of the rules, when it is asked for: a daemon's must be the same.
+    pub fn digest(&self) -> Option<String> {
+        self.0.map(|settings| digest(&settings.privacy.rules))
     }
 
-    pub fn policy(&self) -> Option<&Policy> {
-        self.0.as_ref().map(|(policy, _)| policy)
+    /// How a daemon is asked.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        self.digest().into_iter().flat_map(|digest| [("redact", true.to_string()), ("rules", digest)])
+    }
+
+    /// With the key, when it is asked for.
+    pub fn policy(&self) -> anyhow::Result<Option<Policy>> {
+        self.0.map(|settings| settings.privacy.policy()).transpose().map_err(anyhow::Error::msg)
     }
 }

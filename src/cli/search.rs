@@ -5,9 +5,11 @@ use super::redacting::Redacting;
 use super::{archive, args, format, print};
 use crate::config::Settings;
 use crate::events::time;
+use crate::service::leaving::Leaving;
 use crate::service::{self, Begin, PageEnd, SearchCost, SearchRequest};
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 pub fn run(args: &args::Search, context: &Context) -> anyhow::Result<Exit> {
     print::to_stdout(|out| answer(args, context, out))
@@ -25,15 +27,17 @@ pub fn answer(args: &args::Search, context: &Context, out: &mut dyn Write) -> an
         return explain(args, &request, begin, context, &settings, out);
     }
     let redacting = Redacting::new(args.redact, &settings)?;
-    let mut printer = Printer { args, context, redacting, out, printed: 0 };
+    let mut printer = Printer { args, context, out, printed: 0 };
     let end = match Target::find(&settings)? {
         Target::Daemon(client) => {
-            let parameters = parameters(&request, args).chain([("end", true.to_string())]).collect::<Vec<_>>();
-            client.lines_to_end(&["api", "v1", "events"], &parameters, &mut |line| printer.print(line))?
+            let parameters =
+                parameters(&request, args).chain([("end", true.to_string())]).chain(redacting.parameters()).collect::<Vec<_>>();
+            client.redacted(redacting.digest()).lines_to_end(&["api", "v1", "events"], &parameters, &mut |line| printer.print(line))?
         }
         Target::Local(open) => {
+            let mut leaving = Leaving::new(redacting.policy()?.map(Arc::new));
             let mut failed = None;
-            let end = service::search_page(&open.store, &request, begin, &mut |hit| match printer.print(hit.line) {
+            let end = service::search_page(&open.store, &request, begin, &mut |hit| match printer.print(&leaving.line(hit)) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     failed = Some(error);
@@ -83,7 +87,6 @@ fn explain(
 struct Printer<'a> {
     args: &'a args::Search,
     context: &'a Context,
-    redacting: Redacting,
     out: &'a mut dyn Write,
     printed: u64,
 }
@@ -91,7 +94,6 @@ struct Printer<'a> {
 impl Printer<'_> {
     fn print(&mut self, line: &[u8]) -> anyhow::Result<()> {
         self.printed += 1;
-        let line = &self.redacting.line(line)[..];
         let output = &self.context.output;
         if self.context.global.json || self.args.raw {
             self.out.write_all(&output.json_line(line, self.args.raw))?;

@@ -10,10 +10,12 @@ use crate::config::sinks::Receiver;
 use crate::events::chat::Message;
 use crate::events::time;
 use crate::service;
+use crate::service::leaving::Leaving;
 use crate::sinks::guvi::SessionSettings;
 use serde::Serialize;
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A transcript is made in memory: beyond so many bytes of events the rest is left out, and that is said.
@@ -28,15 +30,21 @@ pub fn answer(args: &args::SessionArgs, context: &Context, out: &mut dyn Write) 
     let mut lines: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
     let settings = context.settings()?;
-    let mut redacting = Redacting::new(args.redact, &settings)?;
+    let redacting = Redacting::new(args.redact, &settings)?;
     let mut keep = |line: &[u8]| {
         bytes += line.len();
-        lines.push(redacting.line(line).into_owned());
+        lines.push(line.to_owned());
         if bytes < SESSION_BYTES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     match Target::find(&settings)? {
-        Target::Daemon(client) => client.lines(&["api", "v1", "sessions", &args.id], &[], &mut |line| Ok(keep(line)))?,
-        Target::Local(open) => service::session(&open.store, &args.id, time::now(), &mut keep)?,
+        Target::Daemon(client) => {
+            let (path, parameters) = (["api", "v1", "sessions", &args.id], redacting.parameters().collect::<Vec<_>>());
+            client.redacted(redacting.digest()).lines(&path, &parameters, &mut |line| Ok(keep(line)))?;
+        }
+        Target::Local(open) => {
+            let mut leaving = Leaving::new(redacting.policy()?.map(Arc::new));
+            service::session_hits(&open.store, &args.id, time::now(), &mut |hit| keep(&leaving.line(hit)))?;
+        }
     }
     if lines.len() as u64 >= service::SESSION_EVENTS_MAX || bytes >= SESSION_BYTES_MAX {
         eprintln!("honeyguide: only the first {} events of this session are told: `honeyguide search session:…` finds all", lines.len());

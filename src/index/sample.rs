@@ -247,7 +247,8 @@ impl Segment for SampleSegment {
             lines.bytes.extend_from_slice(line);
             lines.bytes.push(b'\n');
         }
-        lines.runs = vec![LineRun { events: block.events, received_at: RECEIVED_AT, format: Some(Format::COWRIE) }];
+        lines.runs =
+            vec![LineRun { events: block.events, source: "cowrie".into(), received_at: RECEIVED_AT, format: Some(Format::COWRIE) }];
         Ok(())
     }
 }

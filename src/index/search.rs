@@ -44,9 +44,11 @@ pub struct BlockLines {
 }
 
 /// Lines of a block with one origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineRun {
     pub events: u32,
+    /// Name of the configured source.
+    pub source: Arc<str>,
     pub received_at: Micros,
     /// `None`: nobody knows the format any more. Such events have no terms.
     pub format: Option<Format>,
@@ -95,6 +97,9 @@ pub struct Hit<'a> {
     pub line: &'a [u8],
     pub time: Micros,
     pub seq: u64,
+    /// As it was stored with: name of its source, and who reads it (`None`: nobody does any more).
+    pub source: &'a str,
+    pub format: Option<Format>,
 }
 
 impl Hit<'_> {
@@ -159,6 +164,8 @@ struct Waiting {
     position: Position,
     candidate: usize,
     line: Option<Box<[u8]>>,
+    source: Arc<str>,
+    format: Option<Format>,
 }
 
 /// Answers `query`: calls `each` with the hits of the page, in order, as soon as each one's turn is certain.
@@ -194,8 +201,8 @@ fn search_within(
         read(view, candidate, &mut lines)?;
         outcome.blocks_read += 1;
         let mut matches = Matches::new(&matcher, &lines, candidate.block.first_seq..=last_seq);
-        while let Some((position, line)) = matches.next(decoder, &mut nothing) {
-            answer.add(position, index, line, &outcome);
+        while let Some((position, line, run)) = matches.next(decoder, &mut nothing) {
+            answer.add(position, index, (line, run), &outcome);
         }
         outcome.lines_parsed += matches.lines_parsed;
     }
@@ -273,7 +280,7 @@ pub fn each_event(view: &View, query: &Query, decoder: &mut dyn LineTerms, each:
         read(view, candidate, &mut lines)?;
         outcome.blocks_read += 1;
         let mut matches = Matches::new(&matcher, &lines, block.first_seq..=view.last_seq);
-        while let Some((position, _)) = matches.next(decoder, &mut terms) {
+        while let Some((position, ..)) = matches.next(decoder, &mut terms) {
             terms.settle();
             each.event(position.time, &terms);
             outcome.hits += 1;
@@ -318,7 +325,7 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn add(&mut self, position: Position, candidate: usize, line: &[u8], outcome: &Outcome) {
+    fn add(&mut self, position: Position, candidate: usize, (line, run): (&[u8], &LineRun), outcome: &Outcome) {
         let key = self.page.key(position);
         if self.page.after.is_some_and(|after| key <= self.page.key(after)) {
             return;
@@ -336,7 +343,8 @@ impl Answer<'_> {
         }
         let keep = self.waiting_bytes + line.len() <= self.waiting_bytes_max;
         self.waiting_bytes += if keep { line.len() } else { 0 };
-        self.waiting.insert(key, Waiting { position, candidate, line: keep.then(|| line.into()) });
+        let (source, format) = (run.source.clone(), run.format);
+        self.waiting.insert(key, Waiting { position, candidate, line: keep.then(|| line.into()), source, format });
     }
 
     /// Answers the hits that come before `bound`, or all of them.
@@ -349,13 +357,13 @@ impl Answer<'_> {
                 outcome.more = true;
                 return Ok(ControlFlow::Break(()));
             }
-            let Waiting { position, candidate, line } = first.remove();
+            let Waiting { position, candidate, line, source, format } = first.remove();
             self.waiting_bytes -= line.as_ref().map_or(0, |line| line.len());
             let line = match &line {
                 Some(line) => line,
                 None => line_again(self.view, &self.candidates[candidate], position.seq, &mut self.again)?,
             };
-            let flow = (self.each)(Hit { line, time: position.time, seq: position.seq });
+            let flow = (self.each)(Hit { line, time: position.time, seq: position.seq, source: &source, format });
             outcome.hits += 1;
             outcome.last = Some(position);
             if flow.is_break() {
@@ -423,8 +431,8 @@ impl<'a> Matches<'a> {
         Matches { matcher, bytes: &lines.bytes, runs, run: None, left_of_run: 0, needles: None, numbers, lines_parsed: 0 }
     }
 
-    /// The next one; `terms` are its terms then.
-    fn next(&mut self, decoder: &mut dyn LineTerms, terms: &mut EventTerms) -> Option<(Position, &'a [u8])> {
+    /// The next one, and the run it is of; `terms` are its terms then.
+    fn next(&mut self, decoder: &mut dyn LineTerms, terms: &mut EventTerms) -> Option<(Position, &'a [u8], &'a LineRun)> {
         loop {
             while self.left_of_run == 0 {
                 let run = self.runs.next()?;
@@ -442,7 +450,7 @@ impl<'a> Matches<'a> {
             self.lines_parsed += 1;
             terms.clear();
             if let Some(time) = self.matcher.matches(line, run, decoder, terms) {
-                return Some((Position { time, seq }, line));
+                return Some((Position { time, seq }, line, run));
             }
         }
     }

@@ -142,6 +142,20 @@ impl std::fmt::Display for Rule {
     }
 }
 
+/// A digest of rules, by which two find out whether theirs are the same. Nothing secret is in it.
+pub fn digest(rules: &[Rule]) -> String {
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|Rule { fields, kinds, action, stage, sources, sensors }| {
+            let fields: Vec<_> = fields.iter().map(|field| field.name()).collect();
+            let kinds: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+            serde_json::json!([fields, kinds, action.name(), *stage == Stage::Export, sources, sensors])
+        })
+        .collect();
+    let hash = blake3::hash(serde_json::Value::from(rules).to_string().as_bytes());
+    crate::events::id::hex(&hash.as_bytes()[..16])
+}
+
 /// What makes hashes that only its owner can make.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {

@@ -27,11 +27,14 @@ thread_local! {
 
 fn read(file: &dyn File, meta: &BlockMeta, lines: &mut BlockLines) -> Result<(), ReadError> {
     let header = READER.with_borrow_mut(|reader| reader.read(file, meta, &mut lines.bytes))?;
+    // Most runs are of the source of the one before, in the last block as well.
+    let mut source: Arc<str> = lines.runs.pop().map_or_else(Arc::default, |run| run.source);
     lines.runs.clear();
-    lines.runs.extend(header.runs.iter().map(|run: &Run| LineRun {
-        events: run.events,
-        received_at: run.received_at,
-        format: run.format(),
+    lines.runs.extend(header.runs.iter().map(|run: &Run| {
+        if *source != *run.source {
+            source = run.source.as_str().into();
+        }
+        LineRun { events: run.events, source: source.clone(), received_at: run.received_at, format: run.format() }
     }));
     Ok(())
 }
