@@ -407,7 +407,7 @@ impl Batcher {
             None
         });
         match (&stored, identity, &redacted) {
-            (Some(stored), ..) => self.identify_as_stored(&data, stored, &original),
+            (Some(stored), ..) => self.identify_as_stored(&data, stored, original),
             (None, Identity::Line, None) => self.identify_by_line(&data),
             (None, Identity::Fields, None) => self.identify_by_fields(&data),
             (None, Identity::Line | Identity::Fields, Some(redacted)) => self.identify_by_originals(&data, redacted),
@@ -426,7 +426,7 @@ impl Batcher {
             self.hide_ids(key, redacted.as_ref().filter(|_| !stored.as_ref().is_some_and(StoredLines::has_ids)));
         }
         // The line of an event with an id of its own may be known by itself: loaded by a release that knew of no such ids.
-        let by_line = stored.as_ref().filter(|stored| stored.has_ids() && !tombstones).map(|_| self.hashes_of_originals(&data, &original));
+        let by_line = stored.as_ref().filter(|stored| stored.has_ids() && !tombstones).map(|_| self.hashes_of_originals(&data, original));
         let duplicates = self.drop_known(known, by_line.as_deref().unwrap_or_default());
         let shapes = if tombstones { Vec::new() } else { self.unknown_shapes(lines, format, known) };
         let terms = self.add_up(lines, |noted| {
