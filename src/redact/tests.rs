@@ -350,3 +350,23 @@ proptest! {
         let _ = redacted_as(Format::CHAT, &policy, text.as_bytes());
     }
 }
+
+#[test]
+fn the_digest_of_rules_changes_with_every_part_of_them() {
+    let one = rule(&[Field::Password], &[Kind::Email], Action::Hash);
+    let others = [
+        Rule { fields: vec![Field::Username], ..one.clone() },
+        Rule { kinds: vec![Kind::Phone], ..one.clone() },
+        Rule { action: Action::Mask, ..one.clone() },
+        Rule { stage: Stage::Export, ..one.clone() },
+        Rule { stage: Stage::Store, ..one.clone() },
+        Rule { sources: vec!["a".into()], ..one.clone() },
+        Rule { sensors: vec!["a".into()], ..one.clone() },
+    ];
+    let same = digest(std::slice::from_ref(&one));
+    assert_eq!(same, digest(&[one.clone()]));
+    for other in others.iter().filter(|other| **other != one) {
+        assert_ne!(digest(std::slice::from_ref(other)), same, "{other}");
+        assert_ne!(digest(&[one.clone(), other.clone()]), digest(&[other.clone(), one.clone()]));
+    }
+}
