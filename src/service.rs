@@ -31,6 +31,7 @@ pub mod erase;
 pub mod geoip;
 pub mod indicators;
 pub mod leaving;
+pub mod marks;
 pub mod report;
 pub mod retention;
 pub mod sinks;

@@ -411,7 +411,7 @@ fn archived_segments_are_loaded_with_their_ids_and_what_was_erased_stays_erased(
         };
         let home = at_home();
         let file = home.write("pot.json", bytes);
-        assert_eq!(load(&home, Exit::Done, words, &[file.clone()]).0, 12_000, "{name}");
+        assert_eq!(load(&home, Exit::Done, words, std::slice::from_ref(&file)).0, 12_000, "{name}");
         let archive = |home: &Home, to: &str| {
             let out = home.path(to);
             std::fs::create_dir(&out).expect("made");

@@ -181,3 +181,33 @@ fn a_sensor_past_its_age_goes_from_segments_that_stay_for_others() {
     let ledger = all_text(&home.data().join("ledger"));
     assert!(ledger.contains("events_erased") && ledger.contains("\"reason\":\"age\""));
 }
+
+#[test]
+fn a_value_that_was_redacted_before_it_was_stored_is_erased_or_not_covered() {
+    let lines: String = (0..4)
+        .map(|n| {
+            format!(
+                "{{\"eventid\":\"cowrie.command.input\",\"session\":\"s{n}\",\"src_ip\":\"8.8.4.{n}\",\
+                 \"input\":\"mail a{n}@example.com\",\"timestamp\":\"2026-03-01T00:00:0{n}Z\"}}\n"
+            )
+        })
+        .collect();
+    for (action, exit, erased) in [("hash", Exit::Done, 1), ("mask", Exit::Findings, 0), ("drop", Exit::Findings, 0)] {
+        for with_daemon in [false, true] {
+            let home = Home::with(&format!(
+                "[privacy]\nkey_file = \"key\"\n[[redact]]\nfields = [\"src_ip\", \"session\"]\nkinds = [\"email\"]\naction = \"{action}\"\n"
+            ));
+            home.write("key", "ab".repeat(32).as_bytes());
+            let file = home.write("cowrie.json", lines.as_bytes());
+            home.expect(Exit::Done, &["load", "--format", "cowrie", file.to_str().unwrap()]);
+            let _daemon = with_daemon.then(|| Daemon::start(&home));
+            for words in [&["src_ip:8.8.4.1"][..], &["email:a2@example.com"], &["--session", "s3"]] {
+                let words = [&["erase"], words, &["--yes"]].concat();
+                let report = home.json(exit, &words);
+                assert_eq!(report["events"], erased, "{action} {words:?}: {report}");
+                assert_eq!(report["notes"].as_array().unwrap().is_empty(), exit == Exit::Done, "{action} {words:?}: {report}");
+            }
+            assert_eq!(found(&home, "exists:eventid"), 4 - 3 * erased as usize, "{action}");
+        }
+    }
+}

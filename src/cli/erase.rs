@@ -42,7 +42,7 @@ pub fn answer(args: &args::Erase, context: &Context, ask: Option<Ask<'_>>, out: 
         let would = carry_out(&EraseRequest { dry_run: true, ..request.clone() }, context)?;
         write!(std::io::stderr(), "{}", render(&would, &Output::plain()))?;
         if would.events + would.quarantined + would.undelivered == 0 {
-            return Ok(Exit::Done);
+            return Ok(if would.notes.is_empty() { Exit::Done } else { Exit::Findings });
         }
         if !ask("This cannot be undone. Type yes to erase: ")? {
             eprintln!("honeyguide: nothing was erased");
@@ -51,7 +51,7 @@ pub fn answer(args: &args::Erase, context: &Context, ask: Option<Ask<'_>>, out: 
     }
     let report = carry_out(&request, context)?;
     context.tell(&report, |output| render(&report, output), out)?;
-    Ok(if report.left.is_empty() { Exit::Done } else { Exit::Findings })
+    Ok(if report.left.is_empty() && report.notes.is_empty() { Exit::Done } else { Exit::Findings })
 }
 
 fn carry_out(request: &EraseRequest, context: &Context) -> anyhow::Result<EraseReport> {
@@ -116,6 +116,9 @@ fn render(report: &EraseReport, output: &Output) -> String {
             format!("not covered: {files} of torn writes, quarantine/torn-*.bin: remove them if they may hold such events"),
         );
     }
+    for why in &report.notes {
+        note(Colour::Bad, format!("not covered: {why}"));
+    }
     for left in &report.left {
         note(Colour::Bad, format!("not erased: {left}"));
     }
@@ -157,6 +160,7 @@ mod tests {
             archived_unknown: 2,
             torn_files: 1,
             left: vec!["segment 3 is damaged".into()],
+            notes: vec!["values are masked".into()],
             seconds: 0.0,
         };
         let text = render(&report, &Output::plain());
@@ -169,6 +173,7 @@ not covered: the archive /mnt/archive/honeyguide-1-00000001.zst has such events,
 not covered: 2 archived files of segments that are not here any more; load them elsewhere to look
 not covered: 1 segment whose lines retention removed; their answers go with [journal] answers_days
 not covered: 1 file of torn writes, quarantine/torn-*.bin: remove them if they may hold such events
+not covered: values are masked
 not erased: segment 3 is damaged
 ";
         assert_eq!(text, expected);

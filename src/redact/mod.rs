@@ -265,6 +265,25 @@ impl Policy {
         is_mark(name, sensor) && (is_plain_mark || self.key.is_none() || names.iter().any(is_hash_of))
     }
 
+    /// What stands for a value of a field where it was redacted before it was stored, and whether it may stand nowhere, or as what
+    /// says nothing of it.
+    pub fn stored(&self, field: Field, value: &[u8]) -> Option<(Option<String>, bool)> {
+        let named = |rule: &&Rule| rule.fields.contains(&field) || rule.kinds.iter().any(|kind| kind.field() == Some(field));
+        let mut stored = None;
+        for rule in self.rules.iter().filter(|rule| rule.stage == Stage::Store).filter(named) {
+            let (mark, lost) = stored.get_or_insert((None, false));
+            match (rule.action, &self.key) {
+                (Action::Hash, Some(_)) => *mark = self.mark(rule.action, field.name(), value),
+                _ => *lost = true,
+            }
+            // Later ones have no say.
+            if rule.sources.is_empty() && rule.sensors.is_empty() {
+                break;
+            }
+        }
+        stored
+    }
+
     /// An indicator as it may leave: `None` when it may not. Of its source nothing is known here, so rules for single sources count too.
     pub fn indicator(&self, field: Field, value: &str) -> Option<String> {
         let named = |rule: &&Rule| rule.fields.contains(&field) || rule.kinds.iter().any(|kind| kind.field() == Some(field));

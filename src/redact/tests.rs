@@ -282,8 +282,9 @@ fn what_may_be_an_address_is_one_in_every_text() {
     let mut wrong = Vec::new();
     for (text, expected) in &texts {
         for member in ["input", "url", "username", "password", "data", "other"] {
-            let line = redacted(&policy, &serde_json::json!({ member: text }).to_string());
-            if line != serde_json::json!({ member: expected }).to_string() {
+            let of = |text: &str| serde_json::json!({ member: text }).to_string();
+            let line = redacted(&policy, &of(text));
+            if line != of(expected) {
                 wrong.push(format!("{text}: {line}"));
             }
         }
@@ -492,5 +493,25 @@ proptest! {
         let policy = policy(vec![rule(&[Field::Password], &Kind::ALL, Action::Drop)]);
         let _ = redacted_as(Format::COWRIE, &policy, &bytes);
         let _ = redacted_as(Format::CHAT, &policy, text.as_bytes());
+    }
+}
+
+#[test]
+fn the_digest_of_rules_changes_with_every_part_of_them() {
+    let one = rule(&[Field::Password], &[Kind::Email], Action::Hash);
+    let others = [
+        Rule { fields: vec![Field::Username], ..one.clone() },
+        Rule { kinds: vec![Kind::Phone], ..one.clone() },
+        Rule { action: Action::Mask, ..one.clone() },
+        Rule { stage: Stage::Export, ..one.clone() },
+        Rule { stage: Stage::Store, ..one.clone() },
+        Rule { sources: vec!["a".into()], ..one.clone() },
+        Rule { sensors: vec!["a".into()], ..one.clone() },
+    ];
+    let same = digest(std::slice::from_ref(&one));
+    assert_eq!(same, digest(std::slice::from_ref(&one)));
+    for other in others.iter().filter(|other| **other != one) {
+        assert_ne!(digest(std::slice::from_ref(other)), same, "{other}");
+        assert_ne!(digest(&[one.clone(), other.clone()]), digest(&[other.clone(), one.clone()]));
     }
 }

@@ -3,6 +3,7 @@
 //! Events become tombstones, segment by segment; what was refused, and what a sink's receiver refused, goes or loses its text. Killed
 //! halfway, the same request finds the rest: of sessions that lie in several segments, the events by which they are found go last.
 use super::ServiceError;
+use super::marks::{mark, with_marks};
 use super::sinks::SinkRow;
 use crate::archive;
 use crate::events::{EventId, Field, Micros};
@@ -71,6 +72,9 @@ pub struct EraseReport {
     pub torn_files: u64,
     /// Segments that were left as they are, and why.
     pub left: Vec<String>,
+    /// Why events of those who are meant may not have been found.
+    #[serde(default)]
+    pub notes: Vec<String>,
     pub seconds: f64,
 }
 
@@ -212,6 +216,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(store: &'a Store, request: &'a EraseRequest, sinks: &'a [SinkRow], now: Micros) -> Result<Work<'a>, ServiceError> {
         let wrong = |what: &str| Err(ServiceError::Erase(what.to_owned()));
+        let mut notes = Vec::new();
         let query = match (&request.session, &request.query) {
             (Some(session), None) if session.is_empty() => return wrong("the session id is empty"),
             (Some(_), None) if request.whole_sessions => {
@@ -224,6 +229,8 @@ impl<'a> Work<'a> {
                 if query.clauses.is_empty() {
                     return wrong("the query names nobody: retention removes events by their age, erasure by what they say");
                 }
+                let (query, found) = with_marks(store.privacy().policy().as_deref(), query)?;
+                notes = found;
                 Some(query)
             }
             _ => return wrong("say whose events: --session ID, or a query such as src_ip:203.0.113.9"),
@@ -233,7 +240,7 @@ impl<'a> Work<'a> {
         }
         let filter = |row: &SinkRow| row.filter.as_deref().and_then(|text| Query::parse(text, now).ok());
         let sinks = sinks.iter().map(|row| (row, filter(row))).collect();
-        let report = EraseReport { dry_run: request.dry_run, ..EraseReport::default() };
+        let report = EraseReport { dry_run: request.dry_run, notes, ..EraseReport::default() };
         let (mut letters, letters_found, sessions, sent_to) = (BTreeSet::new(), HashSet::new(), HashSet::new(), BTreeSet::new());
         store.quarantine().for_each(DEAD_LETTERS_FROM, |_, record| {
             letters.extend(record.undelivered.map(|letter| letter.sequence));
@@ -246,7 +253,13 @@ impl<'a> Work<'a> {
         let Some(query) = self.query.take() else {
             let mut sessions = Sessions::default();
             let sensor = self.request.sensor.as_deref().map(str::as_bytes);
-            sessions.add(self.request.session.as_deref().unwrap_or_default().as_bytes(), sensor);
+            let id = self.request.session.as_deref().unwrap_or_default().as_bytes();
+            sessions.add(id, sensor);
+            if let Some(policy) = self.store.privacy().policy()
+                && let Some(mark) = mark(&policy, Field::Session, id, &mut self.report.notes)
+            {
+                sessions.add(mark.as_bytes(), sensor);
+            }
             return Ok(Meant::Sessions(sessions));
         };
         if !self.request.whole_sessions {
