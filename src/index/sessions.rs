@@ -230,92 +230,92 @@ impl Sessions<'_> {
         let Some(last) = kept.iter().rposition(|kept| *kept) else { return Some(()) };
         kept.truncate(last + 1);
         let packed = group.take(group.remaining())?;
-        decompressed(packed, len as usize, GROUP_BYTES_MAX, |plain| {
-            if self.has_marks {
-                read_rows(plain, keys, first_key, self.scale, kept, each)
-            } else {
-                read_rows_without_marks(plain, keys, first_key, self.scale, kept, each)
+        decompressed(packed, len as usize, GROUP_BYTES_MAX, |plain| self.read_rows(plain, keys, first_key, kept, each))
+    }
+    /// Hands out the rows of a group that are `kept`.
+    fn read_rows(
+        &self,
+        plain: &[u8],
+        mut keys: Reader<'_>,
+        first_key: u64,
+        kept: &[bool],
+        each: &mut dyn FnMut(&SessionEntry),
+    ) -> Option<()> {
+        let mut reader = Reader::new(plain);
+        let mut column = || reader.take_counted().map(Reader::new);
+        let (mut sensors, mut firsts, mut spans, mut acts) = (column()?, column()?, column()?, column()?);
+        let mut who = match self.has_marks {
+            true => Who::Marked(Box::new(MarkColumns::read(&mut column)?)),
+            false => Who::Sequences(column()?),
+        };
+        let mut blocks = column()?;
+        let mut key = first_key;
+        let (no_acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
+        let mut entry = SessionEntry { key, sensor: 0, acts: no_acts, sequence, marks, first: 0, last: 0, blocks: BlockSet::new() };
+        for &kept in kept {
+            key = key.checked_add(keys.varint()?)?;
+            entry.key = key;
+            entry.sensor = sensors.varint32()?;
+            entry.first = self.scale.time_base.wrapping_add(firsts.varint()? as Micros);
+            entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
+            entry.acts = read_acts(&mut acts)?;
+            who.next(&mut entry)?;
+            entry.blocks.clear();
+            let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
+            read_blocks(&mut blocks, shape, self.scale.blocks, kept.then_some(&mut entry.blocks))?;
+            if kept {
+                each(&entry);
             }
+        }
+        Some(())
+    }
+}
+
+/// What tells who was there and what they typed.
+enum Who<'a> {
+    Marked(Box<MarkColumns<'a>>),
+    /// Of version 2: per row the number of commands and, where that is not 0, their hash.
+    Sequences(Reader<'a>),
+}
+
+struct MarkColumns<'a> {
+    sequences: SharedReader<'a, (u64, u32)>,
+    clients: SharedReader<'a, u64>,
+    credentials: SharedReader<'a, (u64, u32)>,
+    addresses: SharedReader<'a, Address>,
+}
+
+impl<'a> MarkColumns<'a> {
+    fn read(column: &mut impl FnMut() -> Option<Reader<'a>>) -> Option<MarkColumns<'a>> {
+        let mut shared = || Some((column()?, column()?));
+        Some(MarkColumns {
+            sequences: SharedReader::new(shared()?),
+            clients: SharedReader::new(shared()?),
+            credentials: SharedReader::new(shared()?),
+            addresses: SharedReader::new(shared()?),
         })
     }
 }
 
-/// Hands out the rows of a group that are `kept`.
-fn read_rows(
-    plain: &[u8],
-    mut keys: Reader<'_>,
-    first_key: u64,
-    scale: Scale,
-    kept: &[bool],
-    each: &mut dyn FnMut(&SessionEntry),
-) -> Option<()> {
-    let mut reader = Reader::new(plain);
-    let mut column = || reader.take_counted().map(Reader::new);
-    let (mut sensors, mut firsts, mut spans) = (column()?, column()?, column()?);
-    let mut acts = column()?;
-    let mut shared = || Some((column()?, column()?));
-    let (mut sequences, mut clients) = (SharedReader::new(shared()?), SharedReader::new(shared()?));
-    let (mut credentials, mut addresses) = (SharedReader::new(shared()?), SharedReader::new(shared()?));
-    let mut blocks = column()?;
-    let mut key = first_key;
-    let (no_acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
-    let mut entry = SessionEntry { key, sensor: 0, acts: no_acts, sequence, marks, first: 0, last: 0, blocks: BlockSet::new() };
-    for &kept in kept {
-        key = key.checked_add(keys.varint()?)?;
-        entry.key = key;
-        entry.sensor = sensors.varint32()?;
-        entry.first = scale.time_base.wrapping_add(firsts.varint()? as Micros);
-        entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
-        entry.acts = read_acts(&mut acts)?;
-        let (hash, len) = sequences.next(read_counted_hash)?;
-        entry.sequence = Sequence { hash, len };
-        entry.marks.client = clients.next(Reader::u64)?;
-        let (hash, count) = credentials.next(read_counted_hash)?;
-        entry.marks.credentials = Credentials { hash, count };
-        entry.marks.address = addresses.next(read_address)?;
-        entry.blocks.clear();
-        let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
-        read_blocks(&mut blocks, shape, scale.blocks, kept.then_some(&mut entry.blocks))?;
-        if kept {
-            each(&entry);
+impl Who<'_> {
+    #[inline]
+    fn next(&mut self, entry: &mut SessionEntry) -> Option<()> {
+        match self {
+            Who::Marked(columns) => {
+                let (hash, len) = columns.sequences.next(read_counted_hash)?;
+                entry.sequence = Sequence { hash, len };
+                entry.marks.client = columns.clients.next(Reader::u64)?;
+                let (hash, count) = columns.credentials.next(read_counted_hash)?;
+                entry.marks.credentials = Credentials { hash, count };
+                entry.marks.address = columns.addresses.next(read_address)?;
+            }
+            Who::Sequences(column) => {
+                let len = column.varint32()?;
+                entry.sequence = Sequence { hash: if len == 0 { 0 } else { column.u64()? }, len };
+            }
         }
+        Some(())
     }
-    Some(())
-}
-
-/// The same of version 2.
-fn read_rows_without_marks(
-    plain: &[u8],
-    mut keys: Reader<'_>,
-    first_key: u64,
-    scale: Scale,
-    kept: &[bool],
-    each: &mut dyn FnMut(&SessionEntry),
-) -> Option<()> {
-    let mut reader = Reader::new(plain);
-    let mut column = || reader.take_counted().map(Reader::new);
-    let (mut sensors, mut firsts, mut spans) = (column()?, column()?, column()?);
-    let (mut acts, mut sequences, mut blocks) = (column()?, column()?, column()?);
-    let mut key = first_key;
-    let (no_acts, sequence, marks) = (Acts::default(), Sequence::default(), Marks::default());
-    let mut entry = SessionEntry { key, sensor: 0, acts: no_acts, sequence, marks, first: 0, last: 0, blocks: BlockSet::new() };
-    for &kept in kept {
-        key = key.checked_add(keys.varint()?)?;
-        entry.key = key;
-        entry.sensor = sensors.varint32()?;
-        entry.first = scale.time_base.wrapping_add(firsts.varint()? as Micros);
-        entry.last = entry.first.wrapping_add(spans.varint()? as Micros);
-        entry.acts = read_acts(&mut acts)?;
-        let len = sequences.varint32()?;
-        entry.sequence = Sequence { hash: if len == 0 { 0 } else { sequences.u64()? }, len };
-        entry.blocks.clear();
-        let shape = Shape::from_bits(u64::from(blocks.take(1)?[0]));
-        read_blocks(&mut blocks, shape, scale.blocks, kept.then_some(&mut entry.blocks))?;
-        if kept {
-            each(&entry);
-        }
-    }
-    Some(())
 }
 
 /// Two columns of values that many sessions share. The first has a number (varint) for each row: 0 for none, 1 for a value that is new
