@@ -13,7 +13,7 @@ use crate::events::batch::Batch;
 use crate::events::id::hex;
 use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
-use crate::service;
+use crate::service::retention::Pass;
 use crate::sinks::policy::Backoff;
 use crate::state::{HeadRecord, SegmentRecord, State};
 use crate::store::{
@@ -516,7 +516,9 @@ impl JournalActor {
         self.retaining = true;
         let (store, state, archive, stop) =
             (self.config.store.clone(), self.config.state.clone(), self.config.archive.clone(), self.stop.clone());
-        let retained = tokio::task::spawn_blocking(move || service::retention::retain(&store, &state, plan, archive.as_ref(), &stop, now));
+        let retained = tokio::task::spawn_blocking(move || {
+            Pass { store: &store, state: &state, plan, archive: archive.as_ref(), stop: &stop, now }.retain()
+        });
         ctx.spawn(retained.into_actor(self).map(|retained, actor, _| {
             actor.retaining = false;
             match retained {

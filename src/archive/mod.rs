@@ -18,10 +18,10 @@ pub mod verify;
 pub use directory::{Directory, PART};
 pub use name::{ArchiveFormat, ArchiveName, COPIES_MAX};
 
-use crate::events::id::hex;
-use crate::events::{EventId, Format, Micros};
+use crate::events::id::{hex, unhex};
+use crate::events::{Format, Micros};
 use crate::index::sidecar::SidecarHead;
-use crate::journal::fs::{File, Fs};
+use crate::journal::fs::{File, Fs, remove_if_there};
 use crate::journal::segment::{self, BlockReader};
 use crate::store::{Removed, RetentionPlan, Sealed, Store, StoredEvent};
 use crate::telemetry::printable::printable;
@@ -203,15 +203,7 @@ pub struct ArchivedFile {
 
 impl ArchivedFile {
     fn sums(&self) -> Option<Sums> {
-        let digest = |text: &str| {
-            let mut digest = [0; 32];
-            let digits = (text.len() == 64 && text.is_ascii()).then_some(text.as_bytes())?;
-            for (byte, digits) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-                *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-            }
-            Some(digest)
-        };
-        Some(Sums { bytes: self.bytes, blake3: digest(&self.blake3)?, sha256: digest(&self.sha256)? })
+        Some(Sums { bytes: self.bytes, blake3: unhex(self.blake3.as_bytes())?, sha256: unhex(self.sha256.as_bytes())? })
     }
 }
 
@@ -411,10 +403,7 @@ impl Scratch {
         fs.create_dir_all(&dir)?;
         let path = dir.join(SCRATCH.1);
         // Of a process that was killed.
-        match fs.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_there(&*fs, &path)?;
         let file = fs.create(&path)?;
         Ok(Scratch { fs, path, file })
     }
@@ -487,11 +476,7 @@ fn to_parquet(segment: u64, journal: u64, from: &dyn File, into: &Arc<dyn File>,
         for run in header.runs.iter().filter(|run| run.events > 0) {
             let Some(lines) = all.get(first..first + run.events as usize) else { break };
             ids.clear();
-            if run.ids.len() == lines.len() {
-                ids.extend_from_slice(&run.ids)
-            } else {
-                EventId::of_lines(lines, &mut ids)
-            }
+            run.ids_of(lines, &mut ids);
             let source: Arc<str> = run.source.as_str().into();
             let format = run.format().unwrap_or(Format::UNKNOWN);
             for (line, &id) in lines.iter().zip(&ids) {

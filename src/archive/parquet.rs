@@ -6,6 +6,7 @@
 //!
 //! A file proves its own completeness: its metadata hold the segment's running digest, which [`check`] computes again from the lines.
 use crate::events::batch::Batcher;
+use crate::events::id::unhex;
 use crate::events::{EventId, Field};
 use crate::journal::block::Digest;
 use crate::journal::fs::File;
@@ -453,15 +454,7 @@ pub struct Checked {
 
 impl Checked {
     fn digest_of(&self, key: &str) -> Option<[u8; 32]> {
-        let text = self.metadata.get(key)?.as_bytes();
-        let mut digest = [0; 32];
-        if text.len() != 64 {
-            return None;
-        }
-        for (byte, digits) in digest.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        Some(digest)
+        unhex(self.metadata.get(key)?.as_bytes())
     }
 
     /// Digest that its metadata promise.

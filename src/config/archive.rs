@@ -165,14 +165,10 @@ impl Check<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Settings, Surroundings, file};
     use super::*;
 
     fn settings(text: &str) -> Result<ArchiveOptions, Vec<String>> {
-        let texts = |problems: Vec<super::super::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let fragment = file::parse(Path::new("/etc/h/h.toml"), text).map_err(texts)?;
-        let surroundings = Surroundings { current_dir: "/here".into(), runtime_dir: None };
-        Settings::validate(fragment, None, &surroundings).map(|settings| settings.archive).map_err(texts)
+        crate::config::settings::of_text(text).map(|settings| settings.archive)
     }
 
     const KEYS: &str = "access_key_file = \"a\"\nsecret_key_file = \"/run/s\"\n";

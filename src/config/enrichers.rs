@@ -160,15 +160,11 @@ fn is_listed(url: &Url, allowed: &[Network]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::key::Kind;
-    use super::super::{Settings, Surroundings, file};
     use super::*;
     use std::path::Path;
 
     fn settings(text: &str) -> Result<Vec<EnricherSettings>, Vec<String>> {
-        let texts = |problems: Vec<super::super::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let fragment = file::parse(Path::new("/etc/h/h.toml"), text).map_err(texts)?;
-        let surroundings = Surroundings { current_dir: "/here".into(), runtime_dir: None };
-        Settings::validate(fragment, None, &surroundings).map(|settings| settings.enrichers).map_err(texts)
+        crate::config::settings::of_text(text).map(|settings| settings.enrichers)
     }
 
     #[test]

@@ -134,14 +134,8 @@ fn field(name: &str) -> Result<Field, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Settings, Surroundings, file};
     use super::*;
-
-    fn settings(text: &str) -> Result<Settings, Vec<String>> {
-        let texts = |problems: Vec<super::super::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let fragment = file::parse(Path::new("/etc/h/h.toml"), text).map_err(texts)?;
-        Settings::validate(fragment, None, &Surroundings { current_dir: "/here".into(), runtime_dir: None }).map_err(texts)
-    }
+    use crate::config::settings::of_text as settings;
 
     #[test]
     fn rules_are_read_in_their_order() {

@@ -614,19 +614,22 @@ fn fixed_directory(pattern: &str) -> PathBuf {
     PathBuf::from(&pattern[..slash.max(1)])
 }
 
+/// What a file with this text says, and what is wrong with it.
+#[cfg(test)]
+pub(super) fn of_text(text: &str) -> Result<Settings, Vec<String>> {
+    let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let fragment = super::file::parse(Path::new("/etc/h/h.toml"), text).map_err(texts)?;
+    Settings::validate(fragment, None, &Surroundings { current_dir: "/here".into(), runtime_dir: None }).map_err(texts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::file;
+    use super::of_text as settings;
     use super::*;
 
     fn surroundings() -> Surroundings {
         Surroundings { current_dir: "/here".into(), runtime_dir: None }
-    }
-
-    fn settings(text: &str) -> Result<Settings, Vec<String>> {
-        let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let fragment = file::parse(Path::new("/etc/h/h.toml"), text).map_err(texts)?;
-        Settings::validate(fragment, None, &surroundings()).map_err(texts)
     }
 
     #[test]

@@ -353,15 +353,9 @@ fn policy(sink: &Sink) -> DeliveryPolicy {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Settings, Surroundings, file};
     use super::*;
+    use crate::config::settings::of_text as settings;
     use std::path::Path;
-
-    fn settings(text: &str) -> Result<Settings, Vec<String>> {
-        let texts = |problems: Vec<super::super::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let fragment = file::parse(Path::new("/etc/h/h.toml"), text).map_err(texts)?;
-        Settings::validate(fragment, None, &Surroundings { current_dir: "/here".into(), runtime_dir: None }).map_err(texts)
-    }
 
     #[test]
     fn each_type_gets_what_it_needs() {

@@ -25,20 +25,8 @@ impl EventId {
 
     /// The id that these 32 hexadecimal digits, in lower case, say.
     pub fn parse(digits: &[u8]) -> Option<EventId> {
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        let (pairs, []) = digits.as_chunks::<2>() else { return None };
-        let mut id = [0; 16];
-        if pairs.len() != id.len() {
-            return None;
-        }
-        for (byte, [high, low]) in id.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Some(EventId(id))
+        let is_ours = !digits.iter().any(u8::is_ascii_uppercase);
+        is_ours.then(|| unhex(digits)).flatten().map(EventId)
     }
 
     /// The first eight bytes, little endian: uniform for honest input, so callers that build tables over it add a seed.
@@ -126,6 +114,20 @@ fn put(bytes: &mut Vec<u8>, value: &[u8]) {
 /// Bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that exactly so many hexadecimal digits say, in either case.
+pub fn unhex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    let mut bytes = [0; N];
+    if pairs.len() != N {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
 }
 
 impl fmt::Display for EventId {

@@ -89,6 +89,15 @@ impl Run {
     pub fn format(&self) -> Option<Format> {
         if self.tombstones { Some(Format::TOMBSTONE) } else { Format::parse(&self.decoder) }
     }
+
+    /// Identities of its events, appended to `ids`: the stored ones, or the hashes of its `lines` where those are the identities.
+    pub fn ids_of(&self, lines: &[&[u8]], ids: &mut Vec<EventId>) {
+        if self.ids.len() == lines.len() {
+            ids.extend_from_slice(&self.ids);
+        } else {
+            EventId::of_lines(lines, ids);
+        }
+    }
 }
 
 /// Last frame of a sealed segment.

@@ -40,6 +40,14 @@ pub struct Entry {
     pub len: u64,
 }
 
+/// Removes a file that an attempt before this one, or a process that was killed, may have removed or never made.
+pub fn remove_if_there(fs: &dyn Fs, path: &Path) -> io::Result<()> {
+    match fs.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 pub trait Fs: Send + Sync {
     /// Creates a new file; it exists durably only after [`Fs::sync_dir`].
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;

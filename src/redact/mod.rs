@@ -19,6 +19,7 @@ mod line;
 pub use handle::Handle;
 pub use line::{Redactor, Subject, Uncertain, WITHHELD};
 
+use crate::events::id::unhex;
 use crate::events::{EventId, Field};
 use crate::extract;
 
@@ -182,15 +183,8 @@ impl Key {
 
     /// The key in a file: 64 hexadecimal digits, or 32 bytes as they are.
     pub fn parse(file: &[u8]) -> Option<Key> {
-        let text = file.trim_ascii();
-        if text.len() == 64 && text.iter().all(u8::is_ascii_hexdigit) {
-            let mut secret = [0; 32];
-            for (byte, digits) in secret.iter_mut().zip(text.as_chunks::<2>().0) {
-                *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-            }
-            return Some(Key::new(&secret));
-        }
-        Some(Key::new(file.try_into().ok()?))
+        let secret = unhex(file.trim_ascii()).or_else(|| file.try_into().ok())?;
+        Some(Key::new(&secret))
     }
 
     /// The identity of an event whose line is not stored as it was: who has no key cannot try out what the line may have been.

@@ -345,11 +345,10 @@ impl<'a> Work<'a> {
             self.report.left.push(format!("segment {segment} is still written, and {events} such events are in it: ask again"));
             return Ok(());
         }
-        match erase_recorded(self.store, segment, seqs, cause.reason, Some(cause.by), cause.now) {
+        match erase_recorded(self.store, state, segment, seqs, cause.reason, Some(cause.by), cause.now) {
             Ok(None) => {}
             Ok(Some(erased)) => {
                 self.report.events += erased.events;
-                state.put_segment(segment, &SegmentRecord::of(&erased.head)).map_err(other)?;
             }
             Err(ServiceError::Erasing(error)) if error.is_about_one_segment() => self.report.left.push(error.to_string()),
             Err(error) => return Err(error),
@@ -389,6 +388,7 @@ impl<'a> Work<'a> {
 /// Erases events of one segment, with a record in the ledger before and behind: what a crash leaves between is told as begun.
 pub(crate) fn erase_recorded(
     store: &Store,
+    state: &State,
     segment: u64,
     seqs: &[u64],
     reason: &str,
@@ -409,6 +409,7 @@ pub(crate) fn erase_recorded(
             "by": by,
         });
         store.record("events_erased", details, now)?;
+        state.put_segment(segment, &SegmentRecord::of(&erased.head)).map_err(other)?;
     }
     Ok(erased)
 }

@@ -4,6 +4,7 @@ use crate::actors::exporter;
 use crate::actors::supervisor::ToSink;
 use crate::config::{Settings, SinkSettings};
 use crate::daemon::Engine;
+use crate::events::id::unhex;
 use crate::events::{EventId, Format, Micros, time};
 use crate::geoip::Handle;
 use crate::sinks::delivery::{Command, SinkSnapshot, SinkState};
@@ -442,7 +443,7 @@ fn dead_batch(store: &Store, sink: &str, from: u64, until: u64, items: usize, by
         }
         behind = number + 1;
         if let (Some(dead), Some(payload)) = (record.undelivered.as_ref().filter(|dead| dead.sink == sink), record.bytes())
-            && let Some(id) = parse_id(&dead.id)
+            && let Some(id) = unhex(dead.id.as_bytes()).map(EventId)
         {
             let item = Item {
                 seq: dead.sequence,
@@ -458,17 +459,6 @@ fn dead_batch(store: &Store, sink: &str, from: u64, until: u64, items: usize, by
         true
     })?;
     Ok((batch, behind))
-}
-
-fn parse_id(text: &str) -> Option<EventId> {
-    let mut id = [0; 16];
-    if text.len() != 32 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-    }
-    Some(EventId(id))
 }
 
 /// Forgets where a sink stood that is configured no more; configured again, it begins at its `start`.

@@ -7,7 +7,6 @@ use super::{Store, View};
 use crate::events::{EventId, Format, Micros};
 use crate::index::BlockMeta;
 use crate::index::part::IndexPart;
-use crate::journal::block::Run;
 use crate::journal::fs::File;
 use crate::journal::segment::{self, BlockReader, ReadError};
 use std::io;
@@ -237,20 +236,11 @@ impl JournalReader {
         for run in header.runs.iter().filter(|run| run.events > 0) {
             let begin = end;
             end += run.events as usize;
-            ids_of(run, &lines[begin..end], &mut block.ids);
+            run.ids_of(&lines[begin..end], &mut block.ids);
             let source = name(&mut self.names, &run.source);
             block.runs.push(Stretch { end, source, format: run.format().unwrap_or(Format::UNKNOWN), received_at: run.received_at });
         }
         Ok(())
-    }
-}
-
-/// Identities of the events of a run, appended to `ids`: the stored ones, or the lines' hashes where those are the identities.
-fn ids_of(run: &Run, lines: &[&[u8]], ids: &mut Vec<EventId>) {
-    if run.ids.len() == lines.len() {
-        ids.extend_from_slice(&run.ids);
-    } else {
-        EventId::of_lines(lines, ids);
     }
 }
 

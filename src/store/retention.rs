@@ -6,10 +6,9 @@ use super::view::Sealed;
 use super::{Store, View};
 use crate::events::Micros;
 use crate::events::time::MICROS_PER_DAY;
-use crate::journal::fs::Fs;
+use crate::journal::fs::remove_if_there;
 use crate::journal::segment;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 /// What the operator allows to be kept.
@@ -182,14 +181,6 @@ impl Store {
             View { sealed, ..view.clone() }
         });
         Ok(())
-    }
-}
-
-/// What an attempt before this one removed, before something else failed, is gone.
-fn remove_if_there(fs: &dyn Fs, path: &Path) -> io::Result<()> {
-    match fs.remove(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
     }
 }
 
