@@ -233,6 +233,9 @@ fn count_hours(view: &View, query: &Query, counting: &mut Counting) -> Result<()
 fn count_cells(view: &View, query: &Query, given: Option<usize>, counting: &mut Counting) -> Result<(), SidecarError> {
     let Some(scope) = Scope::of(query, given) else { return Ok(()) };
     let start = |day: i32| Micros::from(day).saturating_mul(MICROS_PER_DAY);
+    if given.is_some() {
+        search::announce(view, query)?;
+    }
     for segment in &view.segments {
         segment.with_index(&mut |index| {
             if index.time_span().is_none_or(|(min, max)| !query.overlaps(min, max)) {

@@ -177,6 +177,12 @@ impl<'a> Dictionary<'a> {
         (1..self.page_count).try_for_each(|page| self.separator(page).map(&mut *each))
     }
 
+    /// Where the page lies in which the value would stand.
+    pub fn place_of(&self, value: &[u8]) -> Option<Range<usize>> {
+        let page = self.page_from(value).filter(|page| *page < self.page_count)?;
+        self.stretch(page, 1).filter(|place| place.start <= place.end && place.end <= self.pages.len())
+    }
+
     pub fn get(&self, value: &[u8]) -> Option<Option<TermEntry>> {
         let page = self.page_from(value)?;
         if page >= self.page_count {

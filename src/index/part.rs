@@ -165,4 +165,18 @@ pub trait IndexPart {
 
     /// All of the field's dictionary is about to be read.
     fn will_need(&self, _field: Field) {}
+
+    /// A value is about to be looked up. Said of many parts before the first is asked, a disk serves all at once.
+    fn will_look_up(&self, _field: Field, _value: &[u8], _step: LookUp) {}
+}
+
+/// What a look-up reads, in this order: each tells where the next is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    PageTable,
+    Page,
+}
+
+impl LookUp {
+    pub const ALL: [LookUp; 2] = [LookUp::PageTable, LookUp::Page];
 }

@@ -2,7 +2,7 @@
 use super::blocks::BlockSet;
 use super::ids::IdCache;
 use super::live::LiveIndex;
-use super::part::{IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
+use super::part::{IndexPart, LookUp, SessionEntry, TermEntry, TermSummary, ValueRange};
 use super::search::{BlockLines, LineRun, LineTerms, Segment, View};
 use super::sidecar::{Sidecar, SidecarError, SidecarHead, build};
 use super::{Activity, BlockMeta, BlockTerm, BlockTerms, Cell, SessionPart, TermCount, session_key, term_hash};
@@ -402,6 +402,7 @@ pub fn ask_everything(sidecar: &Sidecar, ids: &[EventId]) {
     let _ = (sidecar.blocks(), sidecar.cells(), sidecar.hours(), sidecar.activity(), sidecar.time_span(), sidecar.verify());
     for &field in Field::ALL {
         let _ = (sidecar.terms_len(field), sidecar.term(field, b"10.0.1.1"));
+        LookUp::ALL.into_iter().for_each(|step| sidecar.will_look_up(field, b"10.0.1.1", step));
         let _ = sidecar.each_term(field, ValueRange::ALL, &mut |_, _| ());
         let _ = sidecar.each_entry(field, ValueRange { from: b"1", to: Some(b"b") }, &mut |_| true, &mut |_, _| ());
         let _ = sidecar.each_split(field, &mut |_| ());

@@ -7,7 +7,7 @@
 //! skips nor repeats.
 use super::BlockMeta;
 use super::blocks::BlockSet;
-use super::part::{IndexPart, ValueRange};
+use super::part::{IndexPart, LookUp, ValueRange};
 use super::pattern::Pattern;
 use super::query::{Clause, Condition, Query};
 use super::session_key;
@@ -459,6 +459,7 @@ impl<'a> Matches<'a> {
 /// The blocks that may hold hits, in the order in which they must be read.
 fn candidates(view: &View, query: &Query, page: Page, outcome: &mut Outcome) -> Result<Vec<Candidate>, SearchError> {
     let (mut candidates, last_seq) = (Vec::new(), outcome.last_seq);
+    announce(view, query)?;
     for (segment, part) in view.segments.iter().enumerate() {
         let before = candidates.len();
         part.with_index(&mut |index| {
@@ -490,6 +491,29 @@ fn candidates(view: &View, query: &Query, page: Page, outcome: &mut Outcome) -> 
     outcome.blocks_possible = candidates.len();
     candidates.sort_by_key(|candidate| candidate.bound);
     Ok(candidates)
+}
+
+/// Says which values will be looked up in which segments: otherwise a disk that has none of it in memory would be asked for one page
+/// after the other.
+pub(super) fn announce(view: &View, query: &Query) -> Result<(), SidecarError> {
+    let values = query.clauses.iter().filter_map(|clause| match (clause.field, &clause.pattern) {
+        (Some(field), Pattern::Exact(value)) => Some((field, value)),
+        _ => None,
+    });
+    if values.clone().next().is_none() {
+        return Ok(());
+    }
+    for step in LookUp::ALL {
+        for part in &view.segments {
+            part.with_index(&mut |index| {
+                if index.time_span().is_some_and(|(min, max)| query.overlaps(min, max)) {
+                    values.clone().for_each(|(field, value)| index.will_look_up(field, value, step));
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// The blocks in which the condition may hold; `None` for all of them.

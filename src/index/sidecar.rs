@@ -34,7 +34,7 @@ use super::dictionary::{Dictionary, DictionaryWriter, Scale};
 use super::encoding::{Reader, put_signed, put_varint};
 use super::ids::{self, FilterDescriptor, HITS_BEFORE_WHOLE, ID_LEN, IdCache, IdFilter, PAGE_IDS};
 use super::live::{LiveIndex, Session};
-use super::part::{ActivityRow, CellRow, CellTable, IndexPart, SessionEntry, TermEntry, TermSummary, ValueRange};
+use super::part::{ActivityRow, CellRow, CellTable, IndexPart, LookUp, SessionEntry, TermEntry, TermSummary, ValueRange};
 use super::sessions::{self, SessionRow, Sessions, put_acts, read_acts};
 use crate::events::{EventId, Field, Micros};
 use crate::journal::fs::{File, Mapped};
@@ -664,6 +664,21 @@ impl IndexPart for Sidecar {
             self.map.will_need(pages.clone());
         }
     }
+
+    fn will_look_up(&self, field: Field, value: &[u8], step: LookUp) {
+        let (table, pages) = &self.places.fields[field as usize];
+        match step {
+            LookUp::PageTable => self.map.will_need(table.clone()),
+            LookUp::Page => {
+                // What is damaged the look-up itself tells.
+                if let Ok(Some(dictionary)) = self.dictionary(field)
+                    && let Some(page) = dictionary.place_of(value)
+                {
+                    self.map.will_need(pages.start + page.start..pages.start + page.end);
+                }
+            }
+        }
+    }
 }
 
 /// Header and directory, checked: sections follow each other without a gap from the directory to the end of the file.
@@ -830,6 +845,33 @@ mod tests {
         let blocks = Blocks::new(lines.collect::<Vec<_>>().chunks(30).map(<[_]>::to_vec).collect(), 1);
         let bytes = build(&blocks.live(), blocks.head(1));
         (blocks, bytes)
+    }
+
+    /// Notes what it is told will be read.
+    struct Foretold(Vec<u8>, std::sync::Mutex<Vec<std::ops::Range<usize>>>);
+
+    impl Mapped for Foretold {
+        fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+
+        fn will_need(&self, range: std::ops::Range<usize>) {
+            self.1.lock().unwrap().push(range);
+        }
+    }
+
+    #[test]
+    fn foretells_the_page_table_and_the_page_of_a_look_up() {
+        let (_, bytes) = small();
+        let map = Arc::new(Foretold(bytes.clone(), std::sync::Mutex::default()));
+        let sidecar = Sidecar::open(map.clone(), Arc::new(MemoryFile(bytes))).unwrap();
+        let (table, pages) = sidecar.places.fields[Field::SrcIp as usize].clone();
+        map.1.lock().unwrap().clear();
+        LookUp::ALL.into_iter().for_each(|step| sidecar.will_look_up(Field::SrcIp, b"10.0.1.7", step));
+        let foretold = map.1.lock().unwrap().clone();
+        assert_eq!((foretold.len(), &foretold[0]), (2, &table));
+        assert!(!foretold[1].is_empty() && pages.start <= foretold[1].start && foretold[1].end <= pages.end, "{foretold:?} in {pages:?}");
+        assert!(sidecar.term(Field::SrcIp, b"10.0.1.7").unwrap().is_some());
     }
 
     #[test]
