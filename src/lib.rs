@@ -1,6 +1,7 @@
 //! Honeyguide keeps what honeypots caught as evidence and answers questions about it.
 //!
 //! Start with `ops/ARCHITECTURE.md`; `ops/FORMAT.md` describes the files.
+pub mod access;
 pub mod actors;
 pub mod admin;
 pub mod archive;
