@@ -16,12 +16,14 @@ use tokio::sync::watch;
 pub const PROBLEMS_MAX: usize = 100;
 
 /// What to load.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LoadRequest {
     /// Files and directories, absolute.
+    #[schema(value_type = Vec<String>)]
     pub paths: Vec<PathBuf>,
     /// `None`: recognised, file by file.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub format: Option<Format>,
 }
 

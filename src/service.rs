@@ -263,12 +263,18 @@ pub const SESSION_EVENTS_MAX: u64 = 100_000;
 
 /// Calls `each` with the lines of one session, in the order of their times.
 pub fn session(store: &Store, id: &str, now: Micros, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), ServiceError> {
-    session_hits(store, id, now, &mut |hit| each(hit.line))
+    session_hits(store, id, "", now, &mut |hit| each(hit.line))
 }
 
-/// [`session`], with all that is known of each.
-pub fn session_hits(store: &Store, id: &str, now: Micros, each: &mut dyn FnMut(Hit<'_>) -> ControlFlow<()>) -> Result<(), ServiceError> {
-    let quoted = format!("session:{}", crate::index::query::quote(id));
+/// [`session`], with all that is known of each, of those events that also match the query `scope`.
+pub fn session_hits(
+    store: &Store,
+    id: &str,
+    scope: &str,
+    now: Micros,
+    each: &mut dyn FnMut(Hit<'_>) -> ControlFlow<()>,
+) -> Result<(), ServiceError> {
+    let quoted = format!("{scope} session:{}", crate::index::query::quote(id));
     let request = SearchRequest { query: quoted, limit: SESSION_EVENTS_MAX, newest: false };
     match search_hits(store, &request, now, each)? {
         (0, _) => Err(ServiceError::NoSession(id.to_owned())),
@@ -379,7 +385,8 @@ fn missing_of(store: &Store, batch: &Batch, cache: &mut IdCache) -> Result<u64, 
 }
 
 /// Which quarantine records.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = QuarantineSelection)]
 pub struct Selection {
     /// Ascending: see [`Selection::sorted`].
     #[serde(default)]

@@ -24,19 +24,27 @@ fn problem(answer: &Answer, status: u16, code: &str) -> serde_json::Value {
 }
 
 #[test]
-fn tcp_serves_three_routes_and_nothing_else_to_loopback_names_only() {
+fn tcp_tells_strangers_three_things_and_only_under_loopback_names() {
     let home = Home::new();
     let daemon = Daemon::start(&home);
     assert_eq!(daemon.tcp(&get("/health", "localhost")).text(), "ok\n");
     assert_eq!(daemon.tcp(&get("/ready", "127.0.0.1:1")).text(), "ready\n");
     let metrics = daemon.tcp(&get("/metrics", "[::1]"));
     assert!(metrics.text().contains("honeyguide_uptime_seconds") && metrics.head.contains("version=0.0.4"), "{metrics:?}");
-    for path in ["/", "/health/metrics", "/api/v1/status", "/api/v1/events?query=eventid:*", "/api/v1/quarantine", "/health/", "//health"] {
+    for path in ["/health/metrics", "/api/v1/status", "/api/v1/events?query=eventid:*", "/api/v1/quarantine", "/api/v1/openapi.json"] {
+        let refused = daemon.tcp(&get(path, "localhost"));
+        problem(&refused, 401, "unauthorized");
+        assert!(refused.head.contains("www-authenticate: Bearer"), "{refused:?}");
+    }
+    for path in ["/api/v1/load", "/api/v1/quarantine/purge", "/api/v1/rebuild"] {
+        problem(&daemon.tcp(&post(path, "{}")), 401, "unauthorized");
+    }
+    for path in ["/api", "/health/", "//health", "/api/v1/nothing", "/%2e%2e/health"] {
         problem(&daemon.tcp(&get(path, "localhost")), 404, "not_found");
     }
-    for path in ["/health", "/metrics", "/api/v1/load", "/api/v1/quarantine/purge", "/api/v1/rebuild"] {
-        problem(&daemon.tcp(&post(path, "{}")), 404, "not_found");
-    }
+    let wrong = daemon.tcp(&post("/health", "{}"));
+    problem(&wrong, 405, "method_not_allowed");
+    assert!(wrong.head.contains("allow: GET"), "{wrong:?}");
     for host in ["evil.example", "evil.example:8787", "localhost.evil.example", "192.0.2.1", ""] {
         problem(&daemon.tcp(&get("/metrics", host)), 403, "forbidden");
     }

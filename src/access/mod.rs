@@ -1,4 +1,5 @@
 //! Who may do what: the one table from which routes, their description and the tests that try every role come.
+use crate::index::query::quote;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,25 @@ pub enum Right {
 impl Right {
     pub const ALL: [Right; 8] =
         [Right::Status, Right::Evidence, Right::Audit, Right::Enrich, Right::Ingest, Right::Deliver, Right::Push, Right::Administer];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Right::Status => "status",
+            Right::Evidence => "evidence",
+            Right::Audit => "audit",
+            Right::Enrich => "enrich",
+            Right::Ingest => "ingest",
+            Right::Deliver => "deliver",
+            Right::Push => "push",
+            Right::Administer => "administer",
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// What somebody is.
@@ -92,13 +112,33 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// A peer of the Unix socket that the kernel vouches for: it could read and write the files themselves.
-    pub fn peer(uid: u32) -> Principal {
-        Principal { name: format!("uid {uid}").into(), roles: [Role::Admin].into(), sensors: None }
+    /// The query, held to what the principal may see.
+    pub fn within(&self, query: &str) -> String {
+        let Some(sensors) = &self.sensors else { return query.to_owned() };
+        let sensors = sensors.iter().map(|sensor| format!("sensor:{}", quote(sensor))).collect::<Vec<_>>().join(" OR ");
+        let theirs = if sensors.is_empty() { "sensor:\"\"".to_owned() } else { format!("({sensors})") };
+        if query.trim().is_empty() { theirs } else { format!("{theirs} ({query})") }
+    }
+
+    /// Whether the principal may see what this honeypot caught.
+    pub fn sees(&self, sensor: &str) -> bool {
+        self.sensors.as_ref().is_none_or(|sensors| sensors.iter().any(|theirs| theirs == sensor))
+    }
+
+    /// A peer of the Unix socket that the kernel vouches for.
+    pub fn peer(uid: u32, role: Role) -> Principal {
+        Principal { name: format!("uid {uid}").into(), roles: [role].into(), sensors: None }
     }
 
     pub fn may(&self, right: Right) -> bool {
         self.roles.iter().any(|role| role.rights().contains(&right))
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let roles: Vec<&str> = self.roles.iter().map(|role| role.name()).collect();
+        write!(f, "{} ({})", self.name, roles.join(", "))
     }
 }
 
@@ -125,6 +165,6 @@ mod tests {
     fn rights_of_several_roles_add_up() {
         let principal = Principal { name: "key both".into(), roles: [Role::Developer, Role::Researcher].into(), sensors: None };
         assert!(principal.may(Right::Deliver) && principal.may(Right::Enrich) && !principal.may(Right::Administer));
-        assert!(Right::ALL.into_iter().all(|right| Principal::peer(0).may(right)));
+        assert!(Right::ALL.into_iter().all(|right| Principal::peer(0, Role::Admin).may(right)));
     }
 }

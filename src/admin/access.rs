@@ -1,13 +1,10 @@
 //! Who may ask. On the socket: root, the daemon's own user, and members of the data directory's group, as the kernel knows the peer. On
 //! loopback TCP everybody on the machine, but no web page that a browser there was tricked into asking for (DNS rebinding).
 use super::problem::Problem;
+use crate::access::{Principal, Role};
 use crate::os::peer::PeerCredentials;
-use actix_web::Error;
-use actix_web::ResponseError;
-use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HOST;
-use actix_web::middleware::Next;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use std::any::Any;
 use std::ffi::CString;
@@ -45,7 +42,14 @@ fn supplementary_groups(uid: u32) -> Vec<Gid> {
 /// Decided when the connection was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    Allowed { uid: u32 },
+    /// Root, or the daemon's own user.
+    Owner {
+        uid: u32,
+    },
+    /// In the data directory's group.
+    Member {
+        uid: u32,
+    },
     Refused,
 }
 
@@ -54,54 +58,53 @@ impl Peer {
         let socket = connection.downcast_ref::<tokio::net::UnixStream>();
         let credentials = socket.and_then(|socket| PeerCredentials::of(socket).ok());
         match credentials {
-            Some(peer) if peer.is_root_or_us() || group.has(peer) => Peer::Allowed { uid: peer.uid },
+            Some(peer) if peer.is_root_or_us() => Peer::Owner { uid: peer.uid },
+            Some(peer) if group.has(peer) => Peer::Member { uid: peer.uid },
             _ => Peer::Refused,
         }
     }
 }
 
-/// For the Unix socket.
-pub async fn known_peers_only<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    if let Some(Peer::Allowed { .. }) = request.conn_data::<Peer>() {
-        return Ok(next.call(request).await?.map_into_left_body());
+/// On the Unix socket: whom the kernel vouches for.
+pub(super) fn peer(request: &ServiceRequest, group_role: Option<Role>) -> Result<Principal, Problem> {
+    match (request.conn_data::<Peer>(), group_role) {
+        (Some(Peer::Owner { uid }), _) => Ok(Principal::peer(*uid, Role::Admin)),
+        (Some(Peer::Member { uid }), Some(role)) => Ok(Principal::peer(*uid, role)),
+        (Some(Peer::Member { .. }), None) => Err(Problem::forbidden("`group_role` in [admin] lets the data directory's group do nothing")),
+        _ => Err(Problem::forbidden("only root, the daemon's user and members of the data directory's group may ask")),
     }
-    let refused = Problem::forbidden("only root, the daemon's user and members of the data directory's group may ask");
-    Ok(request.into_response(refused.error_response()).map_into_right_body())
 }
 
-/// For TCP: a page from elsewhere that made its name point here sends that name.
-pub async fn loopback_names_only<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+/// On TCP: a page from elsewhere that made its name point here sends that name.
+pub(super) fn our_name(request: &ServiceRequest, hosts: &[String]) -> Result<(), Problem> {
     // Not `connection_info`, which believes what `Forwarded` says.
-    let in_uri = request.uri().host();
+    let is_ours =
+        |host: &str| name_of(host).is_some_and(|name| is_loopback(name) || hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name)));
+    let in_uri = request.uri().authority().map(|authority| authority.as_str());
     let mut in_headers = request.headers().get_all(HOST).peekable();
-    let named = in_uri.is_some() || in_headers.peek().is_some();
-    let ours = in_uri.is_none_or(is_loopback) && in_headers.all(|host| host.to_str().is_ok_and(is_loopback));
-    if named && ours {
-        return Ok(next.call(request).await?.map_into_left_body());
+    let is_named = in_uri.is_some() || in_headers.peek().is_some();
+    if is_named && in_uri.is_none_or(is_ours) && in_headers.all(|host| host.to_str().is_ok_and(is_ours)) {
+        return Ok(());
     }
-    let refused = Problem::forbidden("ask for localhost or a loopback address by its number");
-    Ok(request.into_response(refused.error_response()).map_into_right_body())
+    Err(Problem::forbidden("ask for localhost, a loopback address by its number, or a name in `hosts` of [admin]"))
 }
 
-/// Whether `host`, with or without a port, is `localhost` or a loopback address.
-fn is_loopback(host: &str) -> bool {
+/// What stands before the port, without brackets.
+fn name_of(host: &str) -> Option<&str> {
     let (name, port) = match (host.strip_prefix('['), host.rsplit_once(':')) {
         (Some(rest), _) => match rest.split_once(']') {
             Some((address, "")) => (address, None),
             Some((address, behind)) if behind.starts_with(':') => (address, Some(&behind[1..])),
-            _ => return false,
+            _ => return None,
         },
         (None, Some((name, port))) => (name, Some(port)),
         (None, None) => (host, None),
     };
-    let port_is_one = port.is_none_or(|port| port.parse::<u16>().is_ok());
-    port_is_one && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
+    port.is_none_or(|port| port.parse::<u16>().is_ok()).then_some(name)
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -111,7 +114,7 @@ mod tests {
     #[test]
     fn only_loopback_is_loopback() {
         for host in ["localhost", "LOCALHOST:8787", "127.0.0.1", "127.0.0.1:8787", "127.9.9.9:1", "[::1]", "[::1]:8787"] {
-            assert!(is_loopback(host), "{host}");
+            assert!(name_of(host).is_some_and(is_loopback), "{host}");
         }
         for host in [
             "",
@@ -129,7 +132,7 @@ mod tests {
             "[2001:db8::1]:80",
             "user@localhost",
         ] {
-            assert!(!is_loopback(host), "{host}");
+            assert!(!name_of(host).is_some_and(is_loopback), "{host}");
         }
     }
 

@@ -2,7 +2,9 @@
 use super::Admin;
 use super::problem::Problem;
 use super::questions::{Checking, leaving, teller, told_redacted};
+use super::route::Route;
 use super::stream;
+use crate::access::Right;
 use crate::archive::export::{Into, export};
 use crate::archive::run::{ArchiveRun, Selection, run};
 use crate::archive::{ArchiveFormat, ArchiveSettings, Stop};
@@ -14,12 +16,19 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use std::io;
 
-pub fn routes(routes: &mut web::ServiceConfig) {
-    routes.route("/archive", web::post().to(archive)).route("/events/parquet", web::get().to(parquet));
+const PARQUET: &str = "application/vnd.apache.parquet";
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/archive", Right::Administer, "Archives segments", archive).body::<ArchiveRequest>(),
+        Route::get("/events/parquet", Right::Evidence, "The events that match as a table in a Parquet file", parquet)
+            .query::<Table>()
+            .answers_bytes(PARQUET),
+    ]
 }
 
 /// What is to be archived, where and as what; what is not said is the configuration's.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ArchiveRequest {
     #[serde(default)]
     pub to: Option<String>,
@@ -61,7 +70,7 @@ async fn archive(admin: web::Data<Admin>, asked: web::Json<ArchiveRequest>) -> R
     .await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Table {
     query: String,
     #[serde(default)]
@@ -86,6 +95,6 @@ async fn parquet(admin: web::Data<Admin>, asked: web::Query<Table>) -> Result<Ht
         Ok(())
     })
     .await?;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.apache.parquet"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PARQUET));
     Ok(told_redacted(answer, mark.as_deref()))
 }

@@ -2,7 +2,9 @@
 use super::Admin;
 use super::problem::Problem;
 use super::questions::{Checking, absolute, teller};
+use super::route::Route;
 use super::stream::{self, NDJSON};
+use crate::access::Right;
 use crate::actors::supervisor::Retry;
 use crate::cli::answers;
 use crate::cli::format::RebuildReport;
@@ -20,18 +22,20 @@ use tokio::sync::watch;
 
 /// A load tells how far it is about so often.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
+const BYTES: &str = "application/octet-stream";
 /// Most records of one list.
 const RECORDS_MAX: u64 = 10_000;
 
-pub fn routes(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/load", web::post().to(load))
-        .route("/quarantine", web::get().to(list))
-        .route("/quarantine/retry", web::post().to(retry))
-        .route("/quarantine/purge", web::post().to(purge))
-        .route("/quarantine/{number}", web::get().to(show))
-        .route("/quarantine/{number}/bytes", web::get().to(bytes))
-        .route("/rebuild", web::post().to(rebuild));
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/load", Right::Ingest, "Loads files of the daemon's machine; tells how far it is", load).body::<LoadRequest>(),
+        Route::get("/quarantine", Right::Evidence, "What was refused", list).query::<List>(),
+        Route::post("/quarantine/retry", Right::Ingest, "Decodes what was refused again", retry).body::<Selection>(),
+        Route::post("/quarantine/purge", Right::Administer, "Removes what was refused", purge).body::<Selection>(),
+        Route::get("/quarantine/{number}", Right::Evidence, "One refused piece of input", show),
+        Route::get("/quarantine/{number}/bytes", Right::Evidence, "Its bytes, as far as they were kept", bytes).answers_bytes(BYTES),
+        Route::post("/rebuild", Right::Administer, "Makes the index of every segment anew", rebuild),
+    ]
 }
 
 async fn load(admin: web::Data<Admin>, asked: web::Json<LoadRequest>) -> Result<HttpResponse, Problem> {
@@ -68,7 +72,7 @@ fn line(value: &impl Serialize) -> Result<Bytes, Problem> {
     Ok(line.into())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct List {
     reason: Option<Reason>,
     limit: Option<u64>,
@@ -91,7 +95,7 @@ async fn show(admin: web::Data<Admin>, number: web::Path<u64>) -> Result<HttpRes
 async fn bytes(admin: web::Data<Admin>, number: web::Path<u64>) -> Result<HttpResponse, Problem> {
     let (store, number) = (admin.engine.store().clone(), number.into_inner());
     let (_, bytes) = stream::one(&admin, move || Ok(answers::quarantine_item(&store, number)?)).await?;
-    Ok(HttpResponse::Ok().content_type("application/octet-stream").body(bytes))
+    Ok(HttpResponse::Ok().content_type(BYTES).body(bytes))
 }
 
 /// How many records went.

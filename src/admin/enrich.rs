@@ -1,16 +1,21 @@
 //! Routes of enrichers: where they stand, and questions to them.
 use super::Admin;
 use super::problem::Problem;
+use super::route::Route;
+use crate::access::Right;
 use crate::enrich::desk::{DeskError, Wanted};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
-pub fn routes(routes: &mut web::ServiceConfig) {
-    routes.route("/enrichers", web::get().to(enrichers)).route("/enrich", web::post().to(enrich));
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/enrichers", Right::Status, "Enrichers with their quotas", enrichers),
+        Route::post("/enrich", Right::Enrich, "Asks enrichers for one value", enrich).body::<EnrichRequest>(),
+    ]
 }
 
 /// What to ask about, and whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EnrichRequest {
     pub value: String,
     #[serde(flatten)]

@@ -3,15 +3,17 @@ use super::Admin;
 use super::geoip::end_segment;
 use super::problem::Problem;
 use super::questions::{Checking, teller};
+use super::route::Route;
 use super::sinks::by;
 use super::stream;
+use crate::access::Right;
 use crate::events::time;
 use crate::service::erase::{EraseReport, EraseRequest, erase};
 use crate::service::sinks;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-pub fn routes(routes: &mut web::ServiceConfig) {
-    routes.route("/erase", web::post().to(run));
+pub fn routes() -> Vec<Route> {
+    vec![Route::post("/erase", Right::Administer, "Erases events, leaving tombstones", run).body::<EraseRequest>()]
 }
 
 /// Events that are stored now; what comes meanwhile is of the next request.

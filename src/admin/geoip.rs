@@ -2,8 +2,10 @@
 use super::Admin;
 use super::problem::Problem;
 use super::questions::{Checking, absolute, teller};
+use super::route::Route;
 use super::sinks::{Nothing, by};
 use super::stream;
+use crate::access::Right;
 use crate::actors::supervisor::EndSegment;
 use crate::cli::answers;
 use crate::cli::format::RebuildReport;
@@ -21,13 +23,14 @@ use std::time::Duration;
 const SEALING: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
-pub fn routes(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/geoip", web::get().to(list))
-        .route("/geoip", web::post().to(import))
-        .route("/geoip/apply", web::post().to(apply))
-        .route("/geoip/lookup/{address}", web::get().to(lookup))
-        .route("/geoip/{name}/remove", web::post().to(remove));
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/geoip", Right::Status, "Databases of countries and autonomous systems", list),
+        Route::post("/geoip", Right::Enrich, "Imports a database from a file of the daemon's machine", import).body::<Import>(),
+        Route::post("/geoip/apply", Right::Enrich, "Gives stored events the places that the databases tell", apply),
+        Route::get("/geoip/lookup/{address}", Right::Evidence, "What the databases tell of an address", lookup),
+        Route::post("/geoip/{name}/remove", Right::Enrich, "Removes a database", remove),
+    ]
 }
 
 async fn list(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {

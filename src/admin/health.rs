@@ -1,5 +1,9 @@
-//! Signs of life, readiness and figures. The first three routes are all that TCP serves: fixed words and numbers, no text of anybody's.
-use super::{Admin, not_found};
+//! Signs of life, readiness and figures: fixed words and numbers, no text of anybody's.
+use super::Admin;
+use super::gate::Listener;
+use super::route::{Needs, Route};
+use crate::access::Right;
+use actix_web::http::Method;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -8,25 +12,14 @@ use std::time::Duration;
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// For TCP.
-pub fn numbers(routes: &mut web::ServiceConfig) {
-    routes
-        .service(web::resource("/health").route(web::get().to(health)).default_service(web::to(not_found)))
-        .service(web::resource("/ready").route(web::get().to(ready)).default_service(web::to(not_found)))
-        .service(web::resource("/metrics").route(web::get().to(metrics)).default_service(web::to(not_found)));
-}
-
-/// For the Unix socket.
-pub fn all(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/health", web::get().to(identity))
-        .route("/ready", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics))
-        .route("/health/metrics", web::get().to(snapshot));
-}
-
-async fn health() -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n")
+pub fn routes() -> Vec<Route> {
+    use Needs::NothingIfAnonymous as Open;
+    vec![
+        Route::new(Method::GET, "/health", Open, "Whether the daemon answers; on the socket, which one it is", health),
+        Route::new(Method::GET, "/ready", Open, "Whether it does its work: 503 and why, if not", ready),
+        Route::new(Method::GET, "/metrics", Open, "Figures for Prometheus", metrics).answers_bytes(PROMETHEUS),
+        Route::new(Method::GET, "/health/metrics", Needs::Right(Right::Status), "Figures as JSON", snapshot),
+    ]
 }
 
 /// Which daemon this is, so that a client finds the one of its data directory.
@@ -37,7 +30,10 @@ pub struct Identity {
     pub data_dir: PathBuf,
 }
 
-async fn identity(admin: web::Data<Admin>) -> HttpResponse {
+async fn health(admin: web::Data<Admin>, listener: web::ReqData<Listener>) -> HttpResponse {
+    if *listener == Listener::Tcp {
+        return HttpResponse::Ok().content_type(ContentType::plaintext()).body("ok\n");
+    }
     let data_dir = admin.engine.settings.borrow().data_dir.clone();
     let data_dir = data_dir.canonicalize().unwrap_or(data_dir);
     HttpResponse::Ok().json(Identity { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id(), data_dir })

@@ -1,7 +1,9 @@
 //! Routes of indicators: the list, and all about one of them, with the daemon's configuration.
 use super::Admin;
 use super::problem::Problem;
+use super::route::Route;
 use super::stream;
+use crate::access::Right;
 use crate::enrich::Desk;
 use crate::events::time;
 use crate::indicators::known::{self, Known};
@@ -18,11 +20,14 @@ use std::path::{Path, PathBuf};
 /// When nobody says how many.
 const LIMIT_DEFAULT: usize = 50;
 
-pub fn routes(routes: &mut web::ServiceConfig) {
-    routes.route("/indicators", web::get().to(indicators)).route("/indicators/show", web::get().to(show));
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/indicators", Right::Evidence, "Indicators with their scores, the highest first", indicators).query::<Wanted>(),
+        Route::get("/indicators/show", Right::Evidence, "One indicator with its sightings and relations", show).query::<One>(),
+    ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Wanted {
     /// Names between commas.
     #[serde(default)]
@@ -75,7 +80,7 @@ async fn indicators(admin: web::Data<Admin>, wanted: web::Query<Wanted>) -> Resu
     Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body.await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct One {
     value: String,
 }

@@ -1,30 +1,40 @@
-//! What a running daemon answers over HTTP, on two listeners that share nothing but the engine.
-//!
-//! The TCP one, on loopback, has no credentials: it serves `/health`, `/ready` and `/metrics`, numbers and fixed words only, and knows no
-//! other route. The Unix socket serves every command to peers that the kernel vouches for ([`access`]).
+//! What a running daemon answers over HTTP: one table of routes ([`route`]) on two listeners. On TCP one proves who one is with a key or
+//! a token; on the Unix socket the kernel vouches for the peer ([`access`]). Every request passes the [`gate`] and its route's guard.
 //! Slow work runs on threads that may block, a few at a time, and answers through bounded channels ([`stream`]).
 pub mod access;
 pub mod problem;
 
 pub(crate) mod archive;
+mod audit;
 pub(crate) mod changes;
 pub(crate) mod enrich;
 mod erase;
+mod gate;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
+mod limits;
 pub(crate) mod questions;
+mod route;
 pub(crate) mod sinks;
 mod status;
 mod stream;
+mod tls;
 
+use crate::access::Right;
+use crate::config::Settings;
 use crate::daemon::Engine;
 use crate::telemetry::printable::printable;
 use access::{DataGroup, Peer};
 use actix_web::dev::ServerHandle;
+use actix_web::http::header::ContentType;
 use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::{App, HttpServer, web};
+use actix_web::web::Bytes;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use gate::Listener;
 use problem::Problem;
+use route::Route;
+use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -55,6 +65,8 @@ pub enum Error {
     Socket { path: PathBuf, source: io::Error },
     #[error("{} is there and is no socket: remove it, or set another path with `socket` in [admin]", printable(&path.to_string_lossy()))]
     NotASocket { path: PathBuf },
+    #[error("{0}")]
+    Tls(String),
     #[error("another program answers on the socket {}: is another honeyguide running?", printable(&path.to_string_lossy()))]
     InUse { path: PathBuf },
 }
@@ -68,6 +80,8 @@ pub(crate) struct Admin {
     /// Changes of quarantine and sidecars go one after the other.
     upkeep: Arc<tokio::sync::Mutex<()>>,
     stopping: watch::Receiver<bool>,
+    limits: limits::Limits,
+    refusals: audit::Refusals,
 }
 
 /// The running listeners.
@@ -78,12 +92,21 @@ pub struct Serving {
     /// Inode of the socket file, so that nobody else's is removed.
     inode: Option<u64>,
     stopping: watch::Sender<bool>,
+    certificates: Option<Arc<tls::Certificates>>,
 }
 
 impl Serving {
     /// Where the TCP listener is, with the port the system chose if 0 was configured.
     pub fn listen(&self) -> Option<SocketAddr> {
         self.listen
+    }
+
+    /// Reads the certificate again; a wrong one changes nothing, and says why.
+    pub fn reload(&self, settings: &Settings) -> Result<(), String> {
+        match (&self.certificates, &settings.admin.tls) {
+            (Some(certificates), Some(files)) => certificates.reload(files),
+            _ => Ok(()),
+        }
     }
 
     /// Tells answers under way to come to an end, waits for them a little, and removes the socket.
@@ -115,70 +138,70 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
         loads: Arc::new(Semaphore::new(LOADS_MAX)),
         upkeep: Arc::default(),
         stopping,
+        limits: limits::Limits::default(),
+        refusals: audit::Refusals::default(),
     });
     actix::spawn(status::measure(admin.clone()));
+    let description = serde_json::to_vec(&route::openapi(&routes())).expect("names and numbers only");
+    let description = web::Data::new(Description(description.into()));
+    let certificates = settings.admin.tls.as_ref().map(tls::Certificates::read).transpose().map_err(Error::Tls)?.map(Arc::new);
     let mut servers = Vec::new();
     if let Some(tcp) = tcp {
         let address = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        servers.push(serve_tcp(tcp, admin.clone()).map_err(|source| Error::Tcp { address, source })?);
+        let tls = certificates.as_ref().map(|certificates| tls::config(certificates.clone()));
+        servers.push(serve_tcp(tcp, tls, admin.clone(), description.clone()).map_err(|source| Error::Tcp { address, source })?);
     }
     let socket = settings.admin.socket;
-    servers.push(serve_unix(unix, group, admin).map_err(|source| Error::Socket { path: socket.clone(), source })?);
+    servers.push(serve_unix(unix, group, admin, description).map_err(|source| Error::Socket { path: socket.clone(), source })?);
     let inode = inode(&socket);
-    Ok(Serving { servers, listen, socket, inode, stopping: stopping_sender })
+    Ok(Serving { servers, listen, socket, inode, stopping: stopping_sender, certificates })
 }
 
-fn serve_tcp(listener: TcpListener, admin: web::Data<Admin>) -> io::Result<ServerHandle> {
-    let server = HttpServer::new(move || {
-        App::new()
-            .wrap(from_fn(access::loopback_names_only))
-            .wrap(headers())
-            .app_data(admin.clone())
-            .configure(health::numbers)
-            .default_service(web::to(not_found))
-    });
-    let running = server
-        .workers(1)
-        .worker_max_blocking_threads(4)
-        .max_connections(CONNECTIONS_MAX)
-        .client_request_timeout(REQUEST_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals()
-        .listen(listener)?
-        .run();
-    let handle = running.handle();
-    actix::spawn(running);
-    Ok(handle)
+/// All there is.
+fn routes() -> Vec<Route> {
+    let mut routes = health::routes();
+    routes.extend(status::routes());
+    routes.extend(questions::routes());
+    routes.extend(indicators::routes());
+    routes.extend(changes::routes());
+    routes.extend(erase::routes());
+    routes.extend(sinks::routes());
+    routes.extend(geoip::routes());
+    routes.extend(archive::routes());
+    routes.extend(enrich::routes());
+    routes.push(Route::get("/openapi.json", Right::Status, "This description", described));
+    routes
 }
 
-fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>) -> io::Result<ServerHandle> {
-    let server = HttpServer::new(move || {
-        App::new()
-            .wrap(from_fn(access::known_peers_only))
-            .wrap(headers())
-            .app_data(admin.clone())
-            .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
-            .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| Problem::bad_request(&error).into()))
-            .app_data(web::QueryConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
-            .app_data(web::PathConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
-            .configure(health::all)
-            .service(
-                web::scope("/api/v1")
-                    .route("/status", web::get().to(status::status))
-                    .configure(questions::routes)
-                    .configure(indicators::routes)
-                    .configure(changes::routes)
-                    .configure(erase::routes)
-                    .configure(sinks::routes)
-                    .configure(geoip::routes)
-                    .configure(archive::routes)
-                    .configure(enrich::routes)
-                    .default_service(web::to(not_found)),
-            )
-            .default_service(web::to(not_found))
-    });
-    let running = server
+async fn described(description: web::Data<Description>) -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body(description.0.clone())
+}
+
+/// The routes as OpenAPI, made once.
+struct Description(Bytes);
+
+/// What both listeners serve.
+fn services(services: &mut web::ServiceConfig, admin: &web::Data<Admin>, description: &web::Data<Description>, listener: Listener) {
+    services
+        .app_data(admin.clone())
+        .app_data(description.clone())
+        .app_data(listener)
+        .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
+        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| Problem::bad_request(&error).into()))
+        .app_data(web::QueryConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
+        .app_data(web::PathConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
+        .default_service(web::to(not_found));
+    route::register(services, routes());
+}
+
+/// Starts a server; `$listen` gives it its listener, `$peer` says who is on a connection.
+macro_rules! run {
+    ($admin:expr, $description:expr, $listener:expr, $peer:expr, |$server:ident| $listen:expr) => {{
+        let (admin, description, peer) = ($admin, $description, $peer);
+        let open = admin.engine.observed.telemetry.metrics.connections.with_label_values(&[$listener.name()]);
+        let $server = HttpServer::new(move || {
+            App::new().wrap(from_fn(gate::gate)).wrap(headers()).configure(|app| services(app, &admin, &description, $listener))
+        })
         .workers(1)
         // Slow work, loads and changes, and what actix itself needs.
         .worker_max_blocking_threads(SLOW_MAX + LOADS_MAX + 8)
@@ -188,13 +211,36 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
         .on_connect(move |connection, extensions| {
-            extensions.insert(Peer::of(connection, &group));
-        })
-        .listen_uds(listener)?
-        .run();
-    let handle = running.handle();
-    actix::spawn(running);
-    Ok(handle)
+            extensions.insert(gate::Open::new(open.clone()));
+            extensions.insert::<Peer>(peer(connection));
+        });
+        let running = $listen?.run();
+        let handle = running.handle();
+        actix::spawn(running);
+        Ok(handle)
+    }};
+}
+
+fn serve_tcp(
+    listener: TcpListener,
+    tls: Option<rustls::ServerConfig>,
+    admin: web::Data<Admin>,
+    description: web::Data<Description>,
+) -> io::Result<ServerHandle> {
+    let stranger = |_: &dyn Any| Peer::Refused;
+    match tls {
+        Some(tls) => run!(admin, description, Listener::Tcp, stranger, |server| server.listen_rustls_0_23(listener, tls)),
+        None => run!(admin, description, Listener::Tcp, stranger, |server| server.listen(listener)),
+    }
+}
+
+fn serve_unix(
+    listener: UnixListener,
+    group: DataGroup,
+    admin: web::Data<Admin>,
+    description: web::Data<Description>,
+) -> io::Result<ServerHandle> {
+    run!(admin, description, Listener::Unix, move |connection: &dyn Any| Peer::of(connection, &group), |server| server.listen_uds(listener))
 }
 
 fn headers() -> DefaultHeaders {

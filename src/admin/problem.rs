@@ -2,7 +2,7 @@
 use crate::service::ServiceError;
 use crate::service::geoip::GeoipError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// What went wrong, for programs (`code`) and for people (`detail`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, utoipa::ToSchema)]
 #[error("{detail}")]
 pub struct Problem {
     pub r#type: Cow<'static, str>,
@@ -21,6 +21,9 @@ pub struct Problem {
     /// Of a query: where it stopped making sense, in characters from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<usize>,
+    /// When to try again, seconds: also the header `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -32,6 +35,7 @@ impl Problem {
             title: title.into(),
             detail: detail.into(),
             column: None,
+            retry_after: None,
         }
     }
 
@@ -56,6 +60,21 @@ impl Problem {
 
     pub fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "not allowed", detail)
+    }
+
+    /// No credential, or one that is none.
+    pub fn unauthorized(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "who are you", detail)
+    }
+
+    pub fn method_not_allowed(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method", detail)
+    }
+
+    /// Try again in so many seconds.
+    pub fn too_many(seconds: u64) -> Problem {
+        let detail = "more requests than are allowed: `address_rate` and `key_rate` in [admin] say how many";
+        Problem { retry_after: Some(seconds), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many", "too many requests", detail) }
     }
 
     pub fn busy() -> Problem {
@@ -109,9 +128,16 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status_code());
+        if let Some(seconds) = self.retry_after {
+            answer.insert_header((RETRY_AFTER, seconds));
+        }
+        if self.status_code() == StatusCode::UNAUTHORIZED {
+            answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
         match serde_json::to_vec(self) {
-            Ok(body) => HttpResponse::build(self.status_code()).content_type(CONTENT_TYPE).body(body),
-            Err(_) => HttpResponse::build(self.status_code()).content_type(ContentType::plaintext()).finish(),
+            Ok(body) => answer.content_type(CONTENT_TYPE).body(body),
+            Err(_) => answer.content_type(ContentType::plaintext()).finish(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Routes that only read: events, terms, sessions, checks.
 use super::Admin;
 use super::problem::Problem;
+use super::route::Route;
 use super::stream::{self, Lines};
+use crate::access::{Principal, Right};
 use crate::cli::format::{TopRow, VerifyReport};
 use crate::cli::{answers, counted};
 use crate::events::{Field, Micros, time};
@@ -38,29 +40,42 @@ pub const REDACTED: &str = "honeyguide-redacted";
 /// Most files of one question.
 const PATHS_MAX: usize = 10_000;
 
-pub fn routes(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/events", web::get().to(events))
-        .route("/events/page", web::get().to(page))
-        .route("/events/cost", web::get().to(cost))
-        .route("/terms/{field}", web::get().to(terms))
-        .route("/terms/{field}/cost", web::get().to(terms_cost))
-        .route("/terms/{field}/new", web::get().to(new_values))
-        .route("/distinct/{field}", web::get().to(distinct))
-        .route("/count", web::get().to(count))
-        .route("/count/cost", web::get().to(count_cost))
-        .route("/schemas", web::get().to(schemas))
-        .route("/reports/{kind}/{period}", web::get().to(reports))
-        .route("/reports/{kind}/{period}/publish", web::post().to(publish))
-        .route("/anomalies", web::get().to(anomalies))
-        .route("/sessions/{id}", web::get().to(session))
-        .route("/clusters", web::get().to(clusters))
-        .route("/clusters/{id}", web::get().to(cluster))
-        .route("/verify", web::post().to(verify))
-        .route("/ingested", web::post().to(ingested));
+pub fn routes() -> Vec<Route> {
+    use Right::{Enrich, Evidence};
+    vec![
+        Route::get("/events", Evidence, "The original lines that match, one a line", events)
+            .query::<Events>()
+            .answers_bytes(stream::NDJSON)
+            .of_sensors(),
+        Route::get("/events/page", Evidence, "The events that match, a page at a time", page).query::<Events>().of_sensors(),
+        Route::get("/events/cost", Evidence, "What finding them takes", cost).query::<Events>().of_sensors(),
+        Route::get("/terms/{field}", Evidence, "The most frequent values of a field, or pairs of values", terms)
+            .query::<Counted>()
+            .of_sensors(),
+        Route::get("/terms/{field}/cost", Evidence, "What finding those reads at most", terms_cost).query::<Counted>().of_sensors(),
+        Route::get("/terms/{field}/new", Evidence, "Values that were seen for the first time then", new_values).query::<Span>(),
+        Route::get("/distinct/{field}", Evidence, "How many different values a field has", distinct).query::<Counted>().of_sensors(),
+        Route::get("/count", Evidence, "How many events there are", count).query::<Counted>().of_sensors(),
+        Route::get("/count/cost", Evidence, "What counting them reads at most", count_cost).query::<Counted>().of_sensors(),
+        Route::get("/schemas", Evidence, "What events look like", schemas).query::<Schemas>(),
+        Route::get("/reports/{kind}/{period}", Evidence, "Reports on a period", reports).query::<Reports>().of_sensors(),
+        Route::post("/reports/{kind}/{period}/publish", Enrich, "Writes reports into an Elasticsearch sink", publish).body::<Publication>(),
+        Route::get("/anomalies", Evidence, "Days of sensors that are not like those before", anomalies).query::<Anomalies>(),
+        Route::get("/sessions/{id}", Evidence, "The original lines of one session, one a line", session)
+            .query::<Session>()
+            .answers_bytes(stream::NDJSON)
+            .of_sensors(),
+        Route::get("/clusters", Evidence, "Sessions of one client that typed and tried the same", clusters)
+            .query::<service::clusters::Asked>(),
+        Route::get("/clusters/{id}", Evidence, "One of them in full", cluster).query::<service::clusters::Asked>(),
+        Route::post("/verify", Evidence, "Checks every byte that is kept", verify).only_asks(),
+        Route::post("/ingested", Evidence, "Whether files of the daemon's machine are in the journal", ingested)
+            .body::<IngestedRequest>()
+            .only_asks(),
+    ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Events {
     query: String,
     #[serde(default = "limit_default")]
@@ -84,8 +99,10 @@ fn limit_default() -> u64 {
 }
 
 /// What is asked for, and where it begins; a query that is none, or a cursor of another, is told before the answer begins.
-fn understood(Events { query, limit, newest, cursor, .. }: Events) -> Result<(SearchRequest, Begin), Problem> {
-    let request = SearchRequest { query, limit, newest };
+/// Errors are told as of what was asked, before it is held to what may be seen.
+fn understood(Events { query, limit, newest, cursor, .. }: Events, who: &Principal) -> Result<(SearchRequest, Begin), Problem> {
+    Query::parse(&query, time::now()).map_err(|error| Problem::bad_query(&error))?;
+    let request = SearchRequest { query: who.within(&query), limit, newest };
     let begin = Begin::read(&request, cursor.as_deref(), time::now())?;
     Ok((request, begin))
 }
@@ -105,11 +122,11 @@ pub(super) fn told_redacted(mut answer: HttpResponse, policy: Option<&Policy>) -
 }
 
 /// The original lines that match.
-async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
+async fn events(admin: web::Data<Admin>, asked: web::Query<Events>, who: Principal) -> Result<HttpResponse, Problem> {
     let wants_end = asked.end;
     let policy = leaving(&admin, asked.redact, asked.rules.as_deref())?;
     let mut leaving = Leaving::new(policy.clone());
-    let (request, begin) = understood(asked.into_inner())?;
+    let (request, begin) = understood(asked.into_inner(), &who)?;
     let store = admin.engine.store().clone();
     let answer = stream::lines(&admin, move |lines| {
         if wants_end {
@@ -124,13 +141,13 @@ async fn events(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<Ht
 }
 
 /// The events that match, a page at a time.
-async fn page(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
+async fn page(admin: web::Data<Admin>, asked: web::Query<Events>, who: Principal) -> Result<HttpResponse, Problem> {
     if asked.limit == 0 {
         return Err(Problem::bad_request(&"a page has at least 1 event: `limit` is 0"));
     }
     let policy = leaving(&admin, asked.redact, asked.rules.as_deref())?;
     let mut leaving = Leaving::new(policy.clone());
-    let (mut request, begin) = understood(asked.into_inner())?;
+    let (mut request, begin) = understood(asked.into_inner(), &who)?;
     request.limit = request.limit.min(PAGE_EVENTS_MAX);
     let store = admin.engine.store().clone();
     let body = stream::one(&admin, move || {
@@ -202,15 +219,15 @@ impl EventsPage {
 }
 
 /// What finding them takes.
-async fn cost(admin: web::Data<Admin>, asked: web::Query<Events>) -> Result<HttpResponse, Problem> {
-    let (request, begin) = understood(asked.into_inner())?;
+async fn cost(admin: web::Data<Admin>, asked: web::Query<Events>, who: Principal) -> Result<HttpResponse, Problem> {
+    let (request, begin) = understood(asked.into_inner(), &who)?;
     let store = admin.engine.store().clone();
     let cost = stream::one(&admin, move || Ok(service::search_cost(&store, &request, begin)?)).await?;
     Ok(HttpResponse::Ok().json(cost))
 }
 
 /// Which events are counted, and by what.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Counted {
     #[serde(default)]
     query: String,
@@ -221,11 +238,11 @@ struct Counted {
 }
 
 impl Counted {
-    /// When it is asked; a query that is none is told before anything waits for its turn.
-    fn understood(&self) -> Result<Micros, Problem> {
+    /// Held to what may be seen, and when it is asked; a query that is none is told before anything waits for its turn.
+    fn understood(self, who: &Principal) -> Result<(Counted, Micros), Problem> {
         let now = time::now();
         Query::parse(&self.query, now).map_err(|error| Problem::bad_query(&error))?;
-        Ok(now)
+        Ok((Counted { query: who.within(&self.query), ..self }, now))
     }
 
     fn by_field(&self) -> Result<Option<Field>, Problem> {
@@ -242,8 +259,13 @@ fn field_of(path: &str) -> Result<Field, Problem> {
 }
 
 /// The most frequent values of a field, or pairs of values.
-async fn terms(admin: web::Data<Admin>, field: web::Path<String>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
-    let (field, by, now) = (field_of(&field)?, asked.by_field()?, asked.understood()?);
+async fn terms(
+    admin: web::Data<Admin>,
+    field: web::Path<String>,
+    asked: web::Query<Counted>,
+    who: Principal,
+) -> Result<HttpResponse, Problem> {
+    let (field, by, (asked, now)) = (field_of(&field)?, asked.by_field()?, asked.into_inner().understood(&who)?);
     let (store, limit) = (admin.engine.store().clone(), asked.limit.min(TERMS_MAX));
     listed(&admin, move || Ok(answers::top(&store, field, by, &asked.query, limit, now)?)).await
 }
@@ -263,41 +285,51 @@ async fn listed(admin: &Admin, work: impl FnOnce() -> Result<Vec<TopRow>, Proble
 }
 
 /// What finding those, or the number of different ones, reads at most.
-async fn terms_cost(admin: web::Data<Admin>, field: web::Path<String>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
+async fn terms_cost(
+    admin: web::Data<Admin>,
+    field: web::Path<String>,
+    asked: web::Query<Counted>,
+    who: Principal,
+) -> Result<HttpResponse, Problem> {
     let question = Question::Values { field: field_of(&field)?, by: asked.by_field()? };
-    reading(admin, question, asked.into_inner()).await
+    reading(admin, question, asked.into_inner(), &who).await
 }
 
 /// How many different values a field has.
-async fn distinct(admin: web::Data<Admin>, field: web::Path<String>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
-    let (field, now) = (field_of(&field)?, asked.understood()?);
+async fn distinct(
+    admin: web::Data<Admin>,
+    field: web::Path<String>,
+    asked: web::Query<Counted>,
+    who: Principal,
+) -> Result<HttpResponse, Problem> {
+    let (field, (asked, now)) = (field_of(&field)?, asked.into_inner().understood(&who)?);
     let store = admin.engine.store().clone();
     let distinct = stream::one(&admin, move || Ok(answers::distinct(&store, field, &asked.query, now)?)).await?;
     Ok(HttpResponse::Ok().json(distinct))
 }
 
 /// How many events there are.
-async fn count(admin: web::Data<Admin>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
-    let (by, now) = (asked.by_interval()?, asked.understood()?);
+async fn count(admin: web::Data<Admin>, asked: web::Query<Counted>, who: Principal) -> Result<HttpResponse, Problem> {
+    let (by, (asked, now)) = (asked.by_interval()?, asked.into_inner().understood(&who)?);
     let store = admin.engine.store().clone();
     let count = stream::one(&admin, move || Ok(answers::count(&store, &asked.query, by, now)?)).await?;
     Ok(HttpResponse::Ok().json(count))
 }
 
 /// What counting them reads at most.
-async fn count_cost(admin: web::Data<Admin>, asked: web::Query<Counted>) -> Result<HttpResponse, Problem> {
+async fn count_cost(admin: web::Data<Admin>, asked: web::Query<Counted>, who: Principal) -> Result<HttpResponse, Problem> {
     let question = Question::Events { by: asked.by_interval()? };
-    reading(admin, question, asked.into_inner()).await
+    reading(admin, question, asked.into_inner(), &who).await
 }
 
-async fn reading(admin: web::Data<Admin>, question: Question, asked: Counted) -> Result<HttpResponse, Problem> {
-    let (store, now) = (admin.engine.store().clone(), asked.understood()?);
+async fn reading(admin: web::Data<Admin>, question: Question, asked: Counted, who: &Principal) -> Result<HttpResponse, Problem> {
+    let (store, (asked, now)) = (admin.engine.store().clone(), asked.understood(who)?);
     let reading = stream::one(&admin, move || Ok(answers::reading(&store, question, &asked.query, now)?)).await?;
     Ok(HttpResponse::Ok().json(reading))
 }
 
 /// Since when, and until when.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Span {
     since: String,
     #[serde(default)]
@@ -317,7 +349,7 @@ async fn new_values(admin: web::Data<Admin>, field: web::Path<String>, asked: we
     listed(&admin, move || Ok(answers::new_values(&store, field, &span, limit, now)?)).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams, utoipa::ToSchema)]
 struct Reports {
     /// One sensor's; without it all together.
     sensor: Option<String>,
@@ -333,11 +365,19 @@ fn rows_default() -> usize {
 }
 
 /// Reports on a period: always a list.
-async fn reports(admin: web::Data<Admin>, of: web::Path<(String, String)>, asked: web::Query<Reports>) -> Result<HttpResponse, Problem> {
+async fn reports(
+    admin: web::Data<Admin>,
+    of: web::Path<(String, String)>,
+    asked: web::Query<Reports>,
+    who: Principal,
+) -> Result<HttpResponse, Problem> {
+    if who.sensors.is_some() && !asked.sensor.as_deref().is_some_and(|sensor| who.sees(sensor)) {
+        return Err(Problem::forbidden(format!("{who} may see reports of some sensors only: name one with `sensor`")));
+    }
     Ok(HttpResponse::Ok().json(make(&admin, &of, asked.into_inner()).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 struct Publication {
     /// An Elasticsearch sink.
     sink: String,
@@ -371,7 +411,7 @@ async fn make(admin: &web::Data<Admin>, (kind, period): &(String, String), asked
     stream::one(admin, move || Ok(service::report::reports(&store, &period, &sensors, rows, rules, now)?)).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Anomalies {
     /// As of reports; without it the last days.
     kind: Option<String>,
@@ -404,7 +444,7 @@ async fn anomalies(admin: web::Data<Admin>, asked: web::Query<Anomalies>) -> Res
     Ok(HttpResponse::Ok().json(found))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Schemas {
     eventid: Option<String>,
     sensor: Option<String>,
@@ -417,7 +457,7 @@ async fn schemas(admin: web::Data<Admin>, asked: web::Query<Schemas>) -> Result<
     Ok(HttpResponse::Ok().json(schemas))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Session {
     #[serde(default)]
     redact: bool,
@@ -425,11 +465,18 @@ struct Session {
 }
 
 /// The original lines of one session, or as they may leave.
-async fn session(admin: web::Data<Admin>, id: web::Path<String>, asked: web::Query<Session>) -> Result<HttpResponse, Problem> {
+async fn session(
+    admin: web::Data<Admin>,
+    id: web::Path<String>,
+    asked: web::Query<Session>,
+    who: Principal,
+) -> Result<HttpResponse, Problem> {
     let policy = leaving(&admin, asked.redact, asked.rules.as_deref())?;
     let (store, id, mut leaving) = (admin.engine.store().clone(), id.into_inner(), Leaving::new(policy.clone()));
-    let answer =
-        stream::lines(&admin, move |lines| Ok(service::session_hits(&store, &id, time::now(), &mut |hit| lines.push(&leaving.line(hit)))?));
+    let scope = who.within("");
+    let answer = stream::lines(&admin, move |lines| {
+        Ok(service::session_hits(&store, &id, &scope, time::now(), &mut |hit| lines.push(&leaving.line(hit)))?)
+    });
     Ok(told_redacted(answer.await?, policy.as_deref()))
 }
 
@@ -479,12 +526,14 @@ async fn verify(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
 }
 
 /// Files to be looked for in the journal.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct IngestedRequest {
     /// Absolute.
+    #[schema(value_type = Vec<String>)]
     pub paths: Vec<PathBuf>,
     /// `None`: recognised, file by file.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub format: Option<Format>,
 }
 

@@ -1,40 +1,39 @@
 //! Routes about sinks. Orders say in the ledger who gave them.
 use super::Admin;
-use super::access::Peer;
 use super::changes::Purged;
 use super::problem::Problem;
+use super::route::Route;
 use super::stream;
+use crate::access::{Principal, Right};
 use crate::events::time;
 use crate::service::sinks::{self, Order, SinkRow};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 /// Most dead letters of one list.
 const DEAD_MAX: u64 = 10_000;
 
-pub fn routes(routes: &mut web::ServiceConfig) {
-    routes
-        .route("/sinks", web::get().to(list))
-        .route("/sinks/{name}", web::get().to(show))
-        .route("/sinks/{name}/test", web::post().to(test))
-        .route("/sinks/{name}/order", web::post().to(order))
-        .route("/sinks/{name}/forget", web::post().to(forget))
-        .route("/sinks/{name}/dead", web::get().to(dead))
-        .route("/sinks/{name}/dead/retry", web::post().to(dead_retry))
-        .route("/sinks/{name}/dead/purge", web::post().to(dead_purge));
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/sinks", Right::Status, "Sinks: how far they are, and how they do", list),
+        Route::get("/sinks/{name}", Right::Status, "One sink", show),
+        Route::post("/sinks/{name}/test", Right::Deliver, "Asks the receiver whether it is there", test).body::<Nothing>(),
+        Route::post("/sinks/{name}/order", Right::Deliver, "Pauses, resumes, or replays", order).body::<Order>(),
+        Route::post("/sinks/{name}/forget", Right::Deliver, "Forgets a sink that is not configured any more", forget).body::<Nothing>(),
+        Route::get("/sinks/{name}/dead", Right::Deliver, "Its dead letters", dead).query::<Limit>(),
+        Route::post("/sinks/{name}/dead/retry", Right::Deliver, "Delivers its dead letters again", dead_retry).body::<Nothing>(),
+        Route::post("/sinks/{name}/dead/purge", Right::Deliver, "Removes its dead letters", dead_purge).body::<Nothing>(),
+    ]
 }
 
 /// A request without content.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-/// Who asks, as the kernel says.
+/// Who asks.
 pub(super) fn by(request: &HttpRequest) -> String {
-    match request.conn_data::<Peer>() {
-        Some(Peer::Allowed { uid }) => format!("uid {uid}"),
-        _ => "unknown".to_owned(),
-    }
+    request.extensions().get::<Principal>().map_or_else(|| "nobody".to_owned(), |principal| principal.name.to_string())
 }
 
 async fn rows(admin: &Admin) -> Result<Vec<SinkRow>, Problem> {
@@ -79,7 +78,7 @@ async fn forget(
     Ok(HttpResponse::Ok().json(Nothing {}))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 struct Limit {
     limit: Option<u64>,
 }

@@ -1,6 +1,8 @@
 //! What the daemon is doing, from the snapshots its actors publish: no mailbox is asked.
 use super::Admin;
 use super::problem::Problem;
+use super::route::Route;
+use crate::access::Right;
 use crate::actors::ingest::IngestSnapshot;
 use crate::cli::answers;
 use crate::cli::format::{ActorStatus, SourceStatus, Status};
@@ -50,7 +52,11 @@ pub async fn measure(admin: web::Data<Admin>) {
     }
 }
 
-pub async fn status(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+pub fn routes() -> Vec<Route> {
+    vec![Route::get("/status", Right::Status, "What the daemon holds and does", status)]
+}
+
+async fn status(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
     let engine = admin.engine.clone();
     let data_dir = engine.settings.borrow().data_dir.clone();
     let digest = engine.observed.journal.borrow().digest.clone();

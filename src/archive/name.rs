@@ -9,7 +9,7 @@ use std::fmt;
 pub const COPIES_MAX: u32 = 9;
 
 /// As what a segment is archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ArchiveFormat {
     /// The segment's file, byte for byte: proof, and what `honeyguide load` reads.

@@ -5,7 +5,8 @@ use crate::store::Store;
 use serde::{Deserialize, Serialize};
 
 /// Which of the sealed segments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = SegmentSelection)]
 pub struct Selection {
     /// From and to, both included.
     #[serde(default)]

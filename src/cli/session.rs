@@ -43,7 +43,7 @@ pub fn answer(args: &args::SessionArgs, context: &Context, out: &mut dyn Write) 
         }
         Target::Local(open) => {
             let mut leaving = Leaving::new(redacting.policy()?.map(Arc::new));
-            service::session_hits(&open.store, &args.id, time::now(), &mut |hit| keep(&leaving.line(hit)))?;
+            service::session_hits(&open.store, &args.id, "", time::now(), &mut |hit| keep(&leaving.line(hit)))?;
         }
     }
     if lines.len() as u64 >= service::SESSION_EVENTS_MAX || bytes >= SESSION_BYTES_MAX {

@@ -68,10 +68,26 @@ groups! {
 
     /// How to ask the running daemon.
     Admin "admin" {
-        /// TCP address of /health, /ready and /metrics (numbers only, no credential needed, so loopback only); "off" opens none.
+        /// TCP address of the API (ops/ACCESS.md); "off" opens none. Other than loopback it needs TLS, as credentials go through it.
         listen: Option<String> = "\"127.0.0.1:8787\"", Kind::Text { none: Some("off") }, Restart;
         /// Unix socket that serves every command. "auto": admin.sock in $RUNTIME_DIRECTORY under systemd, else in the data directory.
         socket: Option<String> = "\"auto\"", Kind::Text { none: Some("auto") }, Restart;
+        /// What members of the data directory's group are on the socket: "admin", "analyst", "researcher", "developer" (ops/ACCESS.md), or
+        /// "none". Root and the daemon's own user may do everything.
+        group_role: Option<String> = "\"analyst\"", Kind::Text { none: Some("none") }, Reload;
+        /// Whether /health, /ready and /metrics (numbers and fixed words only) answer without a credential.
+        anonymous: bool = "true", Kind::Flag, Reload;
+        /// Names besides localhost and loopback addresses under which it is asked; whoever asks for another name is refused, as pages
+        /// of other sites would (DNS rebinding).
+        hosts: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        /// PEM files of certificate chain and key; read again at reload.
+        tls_certificate: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        tls_key: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// Listen elsewhere than on loopback without TLS: whoever can read the network then reads keys and evidence.
+        insecure_listen: bool = "false", Kind::Flag, Restart;
+        /// Requests a second, on average over ten seconds: from an address, before anything of it is looked at, and with one key.
+        address_rate: u64 = "500", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
+        key_rate: u64 = "200", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
     }
 
     /// What to read; one such table for each group of logs.

@@ -2,6 +2,7 @@
 //!
 //! [`groups`] holds every option once. A file is checked as a whole before anything is opened: unknown keys, wrong types
 //! and values that cannot work are all told at once, each with its line and what to write instead.
+pub mod admin;
 pub mod archive;
 pub mod bytes;
 pub mod enrichers;
@@ -14,6 +15,7 @@ pub mod settings;
 pub mod sinks;
 pub mod template;
 
+pub use admin::{AdminSettings, TlsFiles};
 pub use archive::ArchiveOptions;
 pub use enrichers::EnricherSettings;
 pub use file::{Fragment, Problem};
@@ -21,9 +23,7 @@ pub use groups::{GROUPS, Journal, Limits, Supervision};
 pub use key::{Origin, Place};
 pub use privacy::PrivacySettings;
 pub use reload::{Change, Changes};
-pub use settings::{
-    AdminSettings, AnomalySettings, LogFormat, LogSettings, ModelEndpoint, Settings, SourceName, SourceSettings, Start, Surroundings,
-};
+pub use settings::{AnomalySettings, LogFormat, LogSettings, ModelEndpoint, Settings, SourceName, SourceSettings, Start, Surroundings};
 pub use sinks::{Compression, Credential, HttpReceiver, Receiver, SinkSettings};
 
 use crate::events::Format;

@@ -1,4 +1,5 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
+use super::admin::AdminSettings;
 use super::archive::ArchiveOptions;
 use super::enrichers::EnricherSettings;
 use super::file::{Fragment, Given, Problem, Values};
@@ -18,13 +19,9 @@ use crate::sources::Format;
 use crate::store::{SensorAge, SensorAges};
 use crate::telemetry::printable::printable;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Longest path a Unix socket can have, bytes.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// The validated configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,14 +52,6 @@ pub struct Settings {
     pub supervision: Supervision,
     pub log: LogSettings,
     pub(super) fragment: Fragment,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminSettings {
-    /// A loopback address; `None` opens no TCP port.
-    pub listen: Option<SocketAddr>,
-    /// Absolute.
-    pub socket: PathBuf,
 }
 
 /// What the daemon looks for in the days of sensors.
@@ -291,7 +280,7 @@ pub(super) fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
 }
 
 pub(super) struct Check<'s> {
-    surroundings: &'s Surroundings,
+    pub(super) surroundings: &'s Surroundings,
     problems: Vec<Problem>,
     /// Names of all formats in the file, right or wrong.
     described: Vec<String>,
@@ -312,44 +301,6 @@ impl Check<'_> {
             Origin::Default | Origin::CommandLine(_) => PathBuf::new(),
         };
         tidy(&self.surroundings.current_dir.join(base).join(text))
-    }
-
-    fn admin(&mut self, fragment: &Fragment, admin: &Admin, data_dir: &Path) -> AdminSettings {
-        let origin = origin_of(fragment, "admin", "listen");
-        let listen = admin.listen.as_deref().and_then(|text| match text.parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_loopback() => Some(address),
-            Ok(address) => {
-                let instead = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port());
-                self.complain(
-                    &origin,
-                    format!(
-                        "`listen` must be a loopback address, not {address}, because it answers without a credential: use \"{instead}\" \
-                         and reach it from elsewhere through SSH or a proxy"
-                    ),
-                );
-                None
-            }
-            Err(_) => {
-                self.complain(&origin, "`listen` must be an IP address and a port, such as \"127.0.0.1:8787\", or \"off\"".into());
-                None
-            }
-        });
-        let origin = origin_of(fragment, "admin", "socket");
-        let socket = match &admin.socket {
-            Some(text) => self.path(text, &origin),
-            None => self.surroundings.runtime_dir.as_deref().unwrap_or(data_dir).join("admin.sock"),
-        };
-        let len = socket.as_os_str().len();
-        if len > SOCKET_PATH_BYTES_MAX {
-            self.complain(
-                &origin,
-                format!(
-                    "the socket's path {} has {len} bytes and the system allows {SOCKET_PATH_BYTES_MAX}: set `socket` in [admin] to a shorter one",
-                    printable(&socket.to_string_lossy())
-                ),
-            );
-        }
-        AdminSettings { listen, socket }
     }
 
     /// Formats that could be made; what is wrong with the others is told.
@@ -687,7 +638,7 @@ mod tests {
         let cases: &[(&str, &str)] = &[
             (
                 "[admin]\nlisten = \"0.0.0.0:80\"",
-                "/etc/h/h.toml:2:10: `listen` must be a loopback address, not 0.0.0.0:80, because it answers without a credential: use \"127.0.0.1:80\" and reach it from elsewhere through SSH or a proxy",
+                "/etc/h/h.toml:2:10: `listen` is 0.0.0.0:80, and keys and evidence would cross the network in clear: set `tls_certificate` and `tls_key`, or use \"127.0.0.1:80\" and reach it from elsewhere through SSH or a proxy, or insist with `insecure_listen = true`",
             ),
             (
                 "[admin]\nlisten = \"localhost\"",

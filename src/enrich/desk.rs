@@ -40,7 +40,7 @@ pub enum DeskError {
 }
 
 /// Whom to ask, and how much.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Wanted {
     /// Names of enrichers; none: all that answer such values.
     #[serde(default)]

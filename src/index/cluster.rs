@@ -112,8 +112,9 @@ pub fn parse_id(text: &str) -> Option<u64> {
 }
 
 /// By what clusters are ordered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ClusterOrder)]
 pub enum Order {
     /// Most addresses, then most sessions.
     #[default]

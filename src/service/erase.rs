@@ -27,7 +27,7 @@ pub const LITERAL_BYTES_MIN: usize = 4;
 const LITERALS_MAX: usize = 64;
 
 /// Whose events go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EraseRequest {
     #[serde(default)]

@@ -30,8 +30,9 @@ pub enum GeoipError {
 }
 
 /// What to take in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Import {
+    #[schema(value_type = String)]
     pub path: std::path::PathBuf,
     /// What to take it for; `None`: what it has.
     #[serde(default)]

@@ -167,7 +167,7 @@ pub struct Ordered {
 }
 
 /// An order that moves a sink's place or keeps it there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     Pause,

@@ -116,7 +116,7 @@ pub enum SourceError {
 pub const REFUSED_BYTES_MAX: usize = 64 << 10;
 
 /// Why input was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Not JSON, or not a JSON object.

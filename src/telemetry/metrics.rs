@@ -127,6 +127,9 @@ pub struct Metrics {
     enrichment_requests: IntCounterVec,
     enrichment_hits: IntCounterVec,
     enricher_cooling: IntGaugeVec,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    pub(crate) connections: IntGaugeVec,
     process: Process,
 }
 
@@ -202,6 +205,9 @@ const COMMIT_SECONDS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005
 
 /// Latencies of requests, seconds: from a file next door to a receiver at the end of its time limit.
 const SEND_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Latencies of answers, seconds: a sign of life takes a tenth of a millisecond, a year's report a second.
+const REQUEST_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.015, 0.05, 0.25, 1.0, 5.0, 30.0];
 
 struct Builder {
     registry: Registry,
@@ -321,6 +327,15 @@ impl Metrics {
                 Opts::new("enricher_cooling", "1 while an enricher is left alone because it failed or was asked too often."),
                 &["enricher"],
             )),
+            requests: make.add(IntCounterVec::new(
+                Opts::new("http_requests_total", "Requests answered, by route, method and class of status."),
+                &["route", "method", "status"],
+            )),
+            request_seconds: make.add(HistogramVec::new(
+                HistogramOpts::new("http_request_seconds", "Time until an answer began.").buckets(REQUEST_SECONDS.to_vec()),
+                &["route"],
+            )),
+            connections: make.add(IntGaugeVec::new(Opts::new("http_connections", "Connections that are open."), &["listener"])),
             process: Process {
                 update: Mutex::new(()),
                 cpu_seconds: make.add(Counter::new("process_cpu_seconds_total", "Processor time used, user and system.")),
@@ -404,6 +419,14 @@ impl Metrics {
     /// A request to an enricher came to its end; the name is one that was registered.
     pub fn enrichment_requested(&self, enricher: &str, outcome: EnrichmentOutcome) {
         self.enrichment_requests.with_label_values(&[enricher, outcome.name()]).inc();
+    }
+
+    /// A request was answered, or its answer began. `route`: the pattern; `None`: there is no such route.
+    pub fn requested(&self, method: &'static str, route: Option<&str>, status: u16, latency: Duration) {
+        let route = route.unwrap_or("none");
+        let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100).clamp(1, 5) - 1];
+        self.requests.with_label_values(&[route, method, class]).inc();
+        self.request_seconds.with_label_values(&[route]).observe(latency.as_secs_f64());
     }
 
     pub fn enrichment_hit(&self, enricher: &str) {

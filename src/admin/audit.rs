@@ -1,0 +1,125 @@
+//! Who changed what, and who was refused: one record of the ledger for each.
+//!
+//! Handlers say more of a change by putting [`Change`] into their answer's extensions. Refusals are what a stranger can cause, so no more
+//! than so many a minute become records; the next one says how many were left out.
+use super::Admin;
+use super::gate::RequestId;
+use super::problem::Problem;
+use crate::access::Principal;
+use crate::events::time::{self, Micros};
+use actix_web::HttpMessage;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
+
+/// The ledger's name of these records.
+pub const RECORD: &str = "request";
+/// Records of refusals in a minute.
+const REFUSALS_PER_MINUTE: u32 = 60;
+/// Longest path that is kept, characters.
+const PATH_CHARS_MAX: usize = 512;
+
+/// What a request is about, before it is answered.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Told {
+    by: String,
+    from: String,
+    method: String,
+    path: String,
+    request_id: String,
+}
+
+impl Told {
+    pub fn of(request: &ServiceRequest, principal: Option<&Principal>) -> Told {
+        Told {
+            by: principal.map_or_else(|| "nobody".to_owned(), |principal| principal.name.to_string()),
+            from: request.peer_addr().map_or_else(|| "socket".to_owned(), |address| address.ip().to_string()),
+            method: request.method().to_string(),
+            path: request.path().chars().take(PATH_CHARS_MAX).collect(),
+            request_id: request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// What was before and after; either may be null.
+pub(super) struct Change {
+    pub before: Value,
+    pub after: Value,
+}
+
+/// How many refusals became records in this minute, and how many did not since the last that did.
+#[derive(Default)]
+pub(super) struct Refusals(Mutex<(Micros, u32, u64)>);
+
+impl Refusals {
+    /// Some: to be recorded, with how many before it were not.
+    fn admit(&self, now: Micros) -> Option<u64> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let minute = now.div_euclid(60 * time::MICROS_PER_SECOND);
+        if kept.0 != minute {
+            (kept.0, kept.1) = (minute, 0);
+        }
+        if kept.1 == REFUSALS_PER_MINUTE {
+            kept.2 += 1;
+            return None;
+        }
+        kept.1 += 1;
+        Some(std::mem::take(&mut kept.2))
+    }
+}
+
+/// Records a refusal, some time soon: the refused one does not wait for it.
+pub(super) fn refused(admin: &Admin, told: Told, problem: &Problem) {
+    let now = time::now();
+    let Some(left_out) = admin.refusals.admit(now) else { return };
+    let mut details = json!(told);
+    details["status"] = problem.status.into();
+    details["code"] = problem.code.clone().into();
+    if left_out > 0 {
+        details["left_out"] = left_out.into();
+    }
+    drop(record(admin, details, now));
+}
+
+/// Records a change before its answer is sent.
+pub(super) async fn changed<B>(admin: &Admin, told: Told, answered: &Result<ServiceResponse<B>, actix_web::Error>) {
+    let mut details = json!(told);
+    let status = match answered {
+        Ok(answer) => {
+            if let Some(change) = answer.response().extensions().get::<Change>() {
+                details["before"] = change.before.clone();
+                details["after"] = change.after.clone();
+            }
+            answer.status()
+        }
+        Err(error) => error.as_response_error().status_code(),
+    };
+    details["status"] = StatusCode::as_u16(&status).into();
+    // Only a panic, which the log tells.
+    let _ = record(admin, details, time::now()).await;
+}
+
+fn record(admin: &Admin, details: Value, now: Micros) -> tokio::task::JoinHandle<()> {
+    let (store, telemetry) = (admin.engine.store().clone(), admin.engine.observed.telemetry.clone());
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = store.record(RECORD, details, now) {
+            slog::error!(telemetry.logger, "the ledger cannot be written"; "error" => error.to_string());
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_counted_and_not_recorded() {
+        let (refusals, minute) = (Refusals::default(), 60 * time::MICROS_PER_SECOND);
+        let recorded = (0..1_000).filter(|_| refusals.admit(5).is_some()).count();
+        assert_eq!(recorded, REFUSALS_PER_MINUTE as usize);
+        assert_eq!(refusals.admit(minute), Some(1_000 - u64::from(REFUSALS_PER_MINUTE)));
+        assert_eq!(refusals.admit(minute + 1), Some(0));
+    }
+}

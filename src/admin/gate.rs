@@ -1,0 +1,125 @@
+//! What every request passes before its route: is the name it asks for ours, are there too many, who is it. And what every answer gets:
+//! the request's id, a count and its latency by route.
+use super::problem::Problem;
+use super::{Admin, access, audit};
+use crate::access::Principal;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, ResponseError, web};
+use prometheus::IntGauge;
+use std::time::Instant;
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Longest id that is taken from a client.
+const ID_BYTES_MAX: usize = 64;
+
+/// By which log, ledger and answer name a request.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub String);
+
+impl RequestId {
+    /// The client's, if it has one that cannot do harm; else a new one.
+    fn of(request: &ServiceRequest) -> RequestId {
+        let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let is_plain = |id: &&str| {
+            (1..=ID_BYTES_MAX).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        };
+        RequestId(given.filter(is_plain).map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned))
+    }
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    Tcp,
+    Unix,
+}
+
+impl Listener {
+    pub fn name(self) -> &'static str {
+        match self {
+            Listener::Tcp => "tcp",
+            Listener::Unix => "unix",
+        }
+    }
+}
+
+/// Counts a connection for as long as it lasts.
+pub(super) struct Open(IntGauge);
+
+impl Open {
+    pub fn new(open: IntGauge) -> Open {
+        open.inc();
+        Open(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The way of a request in and of its answer out.
+pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let admin = request.app_data::<web::Data<Admin>>().cloned().expect("every listener is given it");
+    let metrics = admin.engine.observed.telemetry.metrics.clone();
+    let (started, id, method) = (Instant::now(), RequestId::of(&request), request.method().clone());
+    let listener = *request.app_data::<Listener>().expect("every listener says which it is");
+    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(listener);
+    let pattern = request.match_pattern();
+    let answered = match enter(&admin, listener, &request).await {
+        Ok(principal) => {
+            if let Some(principal) = principal {
+                request.extensions_mut().insert(principal);
+            }
+            next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+        }
+        Err(problem) => {
+            audit::refused(&admin, audit::Told::of(&request, None), &problem);
+            Ok(request.into_response(problem.error_response()))
+        }
+    };
+    let status = match &answered {
+        Ok(answer) => answer.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    metrics.requested(known_method(&method), pattern.as_deref(), status.as_u16(), started.elapsed());
+    let mut answer = answered?;
+    answer.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id.0).expect("letters, digits, - _ ."));
+    Ok(answer)
+}
+
+/// A label; methods can have any name.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    }
+}
+
+/// Who asks; `None`: somebody without a credential.
+async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> Result<Option<Principal>, Problem> {
+    if listener == Listener::Unix {
+        return access::peer(request, admin.engine.settings.borrow().admin.group_role).map(Some);
+    }
+    access::our_name(request, &admin.engine.settings.borrow().admin.hosts)?;
+    if let Some(address) = request.peer_addr() {
+        admin.limits.address(address.ip(), admin.engine.settings.borrow().admin.address_rate)?;
+    }
+    let mut given = request.headers().get_all(AUTHORIZATION).chain(request.headers().get_all(API_KEY));
+    let Some(credential) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(Problem::bad_request(&"one credential is enough: `Authorization` or `x-api-key`, once"));
+    }
+    let _ = credential;
+    Err(Problem::unauthorized("no credential is known here"))
+}

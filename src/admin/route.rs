@@ -1,0 +1,320 @@
+//! The table of routes: what each is called, which right it needs, what it takes and what it answers, and who does it.
+//!
+//! Nothing is served that is not in it: the listeners, the OpenAPI description and the test that tries every route with every role are
+//! made from it. A route is refused to whoever lacks its right, and to keys of some sensors unless it says that it holds to them.
+use super::Admin;
+use super::audit;
+use super::problem::Problem;
+use crate::access::{Principal, Right};
+use actix_web::body::{BoxBody, EitherBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder, ResponseError, web};
+use std::collections::BTreeMap;
+use std::future::{Ready, ready};
+use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::{Content, HttpMethod, Ref, RefOr, Required, Response, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+pub const API: &str = "/api/v1";
+const JSON: &str = "application/json";
+
+/// Who gets past the guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Anybody.
+    Nothing,
+    /// Anybody as long as `anonymous` in `[admin]` says so, else whoever may see the state.
+    NothingIfAnonymous,
+    /// Whoever proved who they are.
+    Credential,
+    Right(Right),
+}
+
+/// One method of one path.
+pub(crate) struct Route {
+    pub method: Method,
+    /// Whole, with `{names}` of its parameters.
+    pub path: String,
+    pub needs: Needs,
+    /// Whether it answers keys of some sensors, with what is theirs.
+    pub holds_to_sensors: bool,
+    /// Whether it changes anything, and so is recorded.
+    changes: bool,
+    summary: &'static str,
+    parameters: Vec<Parameter>,
+    body: Option<Content>,
+    answer: Option<(&'static str, Content)>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+    handler: actix_web::Route,
+}
+
+impl Route {
+    pub fn get<F: Handler<Args>, Args: FromRequest + 'static>(path: &str, right: Right, summary: &'static str, handler: F) -> Route
+    where
+        F::Output: Responder + 'static,
+    {
+        Route::new(Method::GET, format!("{API}{path}"), Needs::Right(right), summary, handler)
+    }
+
+    pub fn post<F: Handler<Args>, Args: FromRequest + 'static>(path: &str, right: Right, summary: &'static str, handler: F) -> Route
+    where
+        F::Output: Responder + 'static,
+    {
+        Route { changes: true, ..Route::new(Method::POST, format!("{API}{path}"), Needs::Right(right), summary, handler) }
+    }
+
+    /// It is asked with a body, and changes nothing.
+    pub fn only_asks(self) -> Route {
+        Route { changes: false, ..self }
+    }
+
+    pub fn new<F: Handler<Args>, Args: FromRequest + 'static>(
+        method: Method,
+        path: impl Into<String>,
+        needs: Needs,
+        summary: &'static str,
+        handler: F,
+    ) -> Route
+    where
+        F::Output: Responder + 'static,
+    {
+        let path = path.into();
+        let parameters = names_in(&path).map(path_parameter).collect();
+        let handler = web::method(method.clone()).to(handler);
+        Route {
+            method,
+            path,
+            needs,
+            holds_to_sensors: false,
+            changes: false,
+            summary,
+            parameters,
+            body: None,
+            answer: None,
+            schemas: Vec::new(),
+            handler,
+        }
+    }
+
+    /// Keys of some sensors may ask: the handler tells them no more than is theirs.
+    pub fn of_sensors(self) -> Route {
+        Route { holds_to_sensors: true, ..self }
+    }
+
+    pub fn query<T: IntoParams>(mut self) -> Route {
+        self.parameters.extend(T::into_params(|| Some(ParameterIn::Query)));
+        self
+    }
+
+    pub fn body<T: ToSchema>(mut self) -> Route {
+        self.body = Some(self.content::<T>());
+        self
+    }
+
+    /// One JSON value.
+    pub fn answers<T: ToSchema>(mut self) -> Route {
+        self.answer = Some((JSON, self.content::<T>()));
+        self
+    }
+
+    /// Bytes of this type.
+    pub fn answers_bytes(mut self, content_type: &'static str) -> Route {
+        self.answer = Some((content_type, Content::new::<RefOr<Schema>>(None)));
+        self
+    }
+
+    /// JSON values, one a line.
+    pub fn answers_lines<T: ToSchema>(mut self) -> Route {
+        self.answer = Some((super::stream::NDJSON, self.content::<T>()));
+        self
+    }
+
+    fn content<T: ToSchema>(&mut self) -> Content {
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut self.schemas);
+        // What has no name of its own is said in place.
+        let is_named = matches!(T::schema(), RefOr::T(Schema::Object(_) | Schema::OneOf(_) | Schema::AllOf(_) | Schema::AnyOf(_)));
+        Content::new(Some(if is_named { RefOr::Ref(Ref::from_schema_name(T::name())) } else { T::schema() }))
+    }
+}
+
+/// The names between braces.
+fn names_in(path: &str) -> impl Iterator<Item = &str> {
+    path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.split(':').next().unwrap_or(name))
+}
+
+fn path_parameter(name: &str) -> Parameter {
+    ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(String::schema())).build()
+}
+
+/// Serves the routes; a path of theirs asked for with another method is told which ones there are.
+pub(crate) fn register(services: &mut web::ServiceConfig, routes: Vec<Route>) {
+    let mut by_path: Vec<(String, Vec<Route>)> = Vec::new();
+    for route in routes {
+        match by_path.iter_mut().find(|(path, _)| *path == route.path) {
+            Some((_, same)) => same.push(route),
+            None => by_path.push((route.path.clone(), vec![route])),
+        }
+    }
+    for (path, routes) in by_path {
+        let allowed = routes.iter().map(|route| route.method.as_str()).collect::<Vec<_>>().join(", ");
+        let mut resource = web::resource(path);
+        for Route { needs, holds_to_sensors, changes, handler, .. } in routes {
+            let rule = (needs, holds_to_sensors, changes);
+            resource =
+                resource.route(handler.wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| guard(rule, request, next))));
+        }
+        services.service(resource.default_service(web::to(move || ready(method_not_allowed(&allowed)))));
+    }
+}
+
+fn method_not_allowed(allowed: &str) -> HttpResponse {
+    let problem = Problem::method_not_allowed(format!("this path answers {allowed}"));
+    let mut answer = problem.error_response();
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_str(allowed).expect("methods are a header's"));
+    answer
+}
+
+/// Lets through who may; what changes something, and every refusal, goes into the ledger.
+async fn guard(
+    (needs, holds_to_sensors, changes): (Needs, bool, bool),
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
+    let admin = request.app_data::<web::Data<Admin>>().cloned().expect("every listener is given it");
+    let principal = request.extensions().get::<Principal>().cloned();
+    let right = match needs {
+        Needs::Nothing => return Ok(next.call(request).await?.map_into_left_body()),
+        Needs::NothingIfAnonymous if admin.engine.settings.borrow().admin.anonymous => {
+            return Ok(next.call(request).await?.map_into_left_body());
+        }
+        Needs::NothingIfAnonymous => Some(Right::Status),
+        Needs::Credential => None,
+        Needs::Right(right) => Some(right),
+    };
+    let refused = match (&principal, right) {
+        (None, _) => {
+            Some(Problem::unauthorized("this needs a credential: `Authorization: Bearer KEY`; `honeyguide keys create` makes keys"))
+        }
+        (Some(principal), Some(right)) if !principal.may(right) => {
+            Some(Problem::forbidden(format!("this needs the right {right}, which {principal} has not")))
+        }
+        (Some(principal), Some(_)) if principal.sensors.is_some() && !holds_to_sensors => {
+            Some(Problem::forbidden(format!("this is about all sensors, and {principal} may see some only")))
+        }
+        (Some(_), _) => None,
+    };
+    let told = audit::Told::of(&request, principal.as_ref());
+    if let Some(problem) = refused {
+        audit::refused(&admin, told, &problem);
+        return Ok(request.into_response(problem.error_response()).map_into_right_body());
+    }
+    let answered = next.call(request).await;
+    if changes {
+        audit::changed(&admin, told, &answered).await;
+    }
+    Ok(answered?.map_into_left_body())
+}
+
+/// A handler may ask who asks; the guard has made sure that somebody does.
+impl FromRequest for Principal {
+    type Error = Problem;
+    type Future = Ready<Result<Principal, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(request.extensions().get::<Principal>().cloned().ok_or_else(|| Problem::unauthorized("this needs a credential")))
+    }
+}
+
+/// The description of the routes, as OpenAPI 3.1.
+pub(crate) fn openapi(routes: &[Route]) -> utoipa::openapi::OpenApi {
+    use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+    use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApiBuilder, PathItem, PathsBuilder};
+    let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
+    let mut paths: BTreeMap<&str, PathItem> = BTreeMap::new();
+    schemas.insert(Problem::name().into_owned(), Problem::schema());
+    for route in routes {
+        schemas.extend(route.schemas.iter().cloned());
+        let problem = Content::new(Some(RefOr::<Schema>::Ref(Ref::from_schema_name(Problem::name()))));
+        let mut refusal = Response::new("why it was not done");
+        refusal.content.insert(super::problem::CONTENT_TYPE.to_owned(), problem.into());
+        let mut answer = Response::new("done");
+        if let Some((content_type, content)) = &route.answer {
+            answer.content.insert((*content_type).to_owned(), content.clone().into());
+        }
+        let mut operation = OperationBuilder::new()
+            .summary(Some(route.summary))
+            .operation_id(Some(operation_id(route)))
+            .tag(tag(&route.path))
+            .response("200", answer)
+            .response("default", refusal);
+        for parameter in &route.parameters {
+            operation = operation.parameter(parameter.clone());
+        }
+        if let Some(body) = &route.body {
+            operation =
+                operation.request_body(Some(RequestBodyBuilder::new().content(JSON, body.clone()).required(Some(Required::True)).build()));
+        }
+        let needed = match route.needs {
+            Needs::Nothing | Needs::NothingIfAnonymous => None,
+            Needs::Credential => Some("Needs a credential.".to_owned()),
+            Needs::Right(right) => Some(format!("Needs the right `{right}`.")),
+        };
+        if let Some(needed) = needed {
+            let scopes: [String; 0] = [];
+            operation = operation
+                .description(Some(needed))
+                .security(SecurityRequirement::new("bearer", scopes.clone()))
+                .security(SecurityRequirement::new("key", scopes));
+        }
+        let method = match route.method {
+            Method::POST => HttpMethod::Post,
+            Method::DELETE => HttpMethod::Delete,
+            Method::PUT => HttpMethod::Put,
+            _ => HttpMethod::Get,
+        };
+        let item = PathItem::new(method, operation.build());
+        match paths.get_mut(route.path.as_str()) {
+            Some(there) => there.merge_operations(item),
+            None => drop(paths.insert(&route.path, item)),
+        }
+    }
+    let mut described = PathsBuilder::new();
+    for (path, item) in paths {
+        described = described.path(path, item);
+    }
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key")));
+    let components = ComponentsBuilder::new().schemas_from_iter(schemas).security_scheme("bearer", bearer).security_scheme("key", key);
+    OpenApiBuilder::new()
+        .info(InfoBuilder::new().title("Honeyguide").version(env!("CARGO_PKG_VERSION")).description(Some(env!("CARGO_PKG_DESCRIPTION"))))
+        .paths(described)
+        .components(Some(components.build()))
+        .build()
+}
+
+/// Such as `get_events_page`.
+fn operation_id(route: &Route) -> String {
+    let words = route.path.strip_prefix(API).unwrap_or(&route.path).split(['/', '{', '}', '.', '-']).filter(|word| !word.is_empty());
+    std::iter::once(route.method.as_str().to_ascii_lowercase()).chain(words.map(str::to_owned)).collect::<Vec<_>>().join("_")
+}
+
+/// Such as `events`.
+fn tag(path: &str) -> String {
+    path.strip_prefix(API).unwrap_or(path).split('/').find(|part| !part.is_empty()).unwrap_or("page").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_a_path_are_those_between_braces() {
+        assert_eq!(names_in("/sinks/{name}/dead/{number:[0-9]+}").collect::<Vec<_>>(), ["name", "number"]);
+        assert_eq!(names_in("/sinks").count(), 0);
+    }
+}
