@@ -358,6 +358,9 @@ impl Daemon {
                     self.notifier.reloading();
                     log.reopen();
                     self.engine.reload(log);
+                    if let Err(problem) = self.admin.reload(&self.engine.settings.borrow()) {
+                        self.engine.observed.telemetry.emit(&ReloadRefused { problems: &problem });
+                    }
                     self.notifier.ready("configuration read again");
                 }
                 Some(Signal::Drain { name }) => return name,

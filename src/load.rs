@@ -27,7 +27,7 @@ pub struct LoadRequest {
     pub format: Option<Format>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadPhase {
     /// Finding and recognising files.
@@ -41,7 +41,7 @@ pub enum LoadPhase {
 }
 
 /// How far a load is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LoadProgress {
     pub phase: LoadPhase,
     /// Files to read, those done with, and of these the ones that could not be read (to their end).

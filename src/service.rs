@@ -164,7 +164,7 @@ pub fn search_hits(
 }
 
 /// How a page of a search ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PageEnd {
     /// There certainly are more events that match.
     pub more: bool,
@@ -213,7 +213,7 @@ fn find(
 }
 
 /// What answering a search took, instead of its answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SearchCost {
     /// Segments that there are, and those whose indexes and times let something match.
     pub segments: u64,
@@ -524,7 +524,7 @@ fn chunk_of(record: &QuarantineRecord, mut bytes: Vec<u8>, format: Format, now: 
 const RESOLVED_BYTES: usize = 4 << 20;
 
 /// What a retry came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RetryOutcome {
     /// Records whose bytes were kept whole and that were decoded again.
     pub retried: u64,

@@ -34,7 +34,7 @@ fn tcp_tells_strangers_three_things_and_only_under_loopback_names() {
     for path in ["/health/metrics", "/api/v1/status", "/api/v1/events?query=eventid:*", "/api/v1/quarantine", "/api/v1/openapi.json"] {
         let refused = daemon.tcp(&get(path, "localhost"));
         problem(&refused, 401, "unauthorized");
-        assert!(refused.head.contains("www-authenticate: Bearer"), "{refused:?}");
+        assert!(refused.head.contains("www-authenticate: bearer"), "{refused:?}");
     }
     for path in ["/api/v1/load", "/api/v1/quarantine/purge", "/api/v1/rebuild"] {
         problem(&daemon.tcp(&post(path, "{}")), 401, "unauthorized");

@@ -7,7 +7,7 @@ use super::stream::{self, NDJSON};
 use crate::access::Right;
 use crate::actors::supervisor::Retry;
 use crate::cli::answers;
-use crate::cli::format::RebuildReport;
+use crate::cli::format::{QuarantineItem, QuarantineRow, RebuildReport};
 use crate::daemon::Engine;
 use crate::events::time;
 use crate::load::{self, LoadProgress, LoadRequest};
@@ -28,11 +28,15 @@ const RECORDS_MAX: u64 = 10_000;
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::post("/load", Right::Ingest, "Loads files of the daemon's machine; tells how far it is", load).body::<LoadRequest>(),
-        Route::get("/quarantine", Right::Evidence, "What was refused", list).query::<List>(),
-        Route::post("/quarantine/retry", Right::Ingest, "Decodes what was refused again", retry).body::<Selection>(),
-        Route::post("/quarantine/purge", Right::Administer, "Removes what was refused", purge).body::<Selection>(),
-        Route::get("/quarantine/{number}", Right::Evidence, "One refused piece of input", show),
+        Route::post("/load", Right::Ingest, "Loads files of the daemon's machine; tells how far it is", load)
+            .body::<LoadRequest>()
+            .answers_lines::<LoadProgress>(),
+        Route::get("/quarantine", Right::Evidence, "What was refused", list).query::<List>().answers::<Vec<QuarantineRow>>(),
+        Route::post("/quarantine/retry", Right::Ingest, "Decodes what was refused again", retry)
+            .body::<Selection>()
+            .answers::<RetryOutcome>(),
+        Route::post("/quarantine/purge", Right::Administer, "Removes what was refused", purge).body::<Selection>().answers::<Purged>(),
+        Route::get("/quarantine/{number}", Right::Evidence, "One refused piece of input", show).answers::<QuarantineItem>(),
         Route::get("/quarantine/{number}/bytes", Right::Evidence, "Its bytes, as far as they were kept", bytes).answers_bytes(BYTES),
         Route::post("/rebuild", Right::Administer, "Makes the index of every segment anew", rebuild),
     ]
@@ -99,7 +103,7 @@ async fn bytes(admin: web::Data<Admin>, number: web::Path<u64>) -> Result<HttpRe
 }
 
 /// How many records went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Purged {
     pub removed: u64,
 }

@@ -3,14 +3,14 @@ use super::Admin;
 use super::problem::Problem;
 use super::route::Route;
 use crate::access::Right;
-use crate::enrich::desk::{DeskError, Wanted};
+use crate::enrich::desk::{DeskError, Enriched, EnricherRow, Wanted};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/enrichers", Right::Status, "Enrichers with their quotas", enrichers),
-        Route::post("/enrich", Right::Enrich, "Asks enrichers for one value", enrich).body::<EnrichRequest>(),
+        Route::get("/enrichers", Right::Status, "Enrichers with their quotas", enrichers).answers::<Vec<EnricherRow>>(),
+        Route::post("/enrich", Right::Enrich, "Asks enrichers for one value", enrich).body::<EnrichRequest>().answers::<Enriched>(),
     ]
 }
 

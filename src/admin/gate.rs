@@ -6,9 +6,12 @@ use crate::access::Principal;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 use prometheus::IntGauge;
 use std::time::Instant;
 
@@ -74,12 +77,18 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(listener);
     let pattern = request.match_pattern();
+    let origin = listed_origin(&admin, &request);
+    let is_preflight = method == Method::OPTIONS && origin.is_some();
     let answered = match enter(&admin, listener, &request).await {
         Ok(principal) => {
             if let Some(principal) = principal {
                 request.extensions_mut().insert(principal);
             }
-            next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+            if is_preflight {
+                Ok(request.into_response(HttpResponse::NoContent().finish()))
+            } else {
+                next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+            }
         }
         Err(problem) => {
             audit::refused(&admin, audit::Told::of(&request, None), &problem);
@@ -93,7 +102,30 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
     metrics.requested(known_method(&method), pattern.as_deref(), status.as_u16(), started.elapsed());
     let mut answer = answered?;
     answer.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id.0).expect("letters, digits, - _ ."));
+    if let Some(origin) = origin {
+        allow_origin(answer.headers_mut(), origin);
+    }
     Ok(answer)
+}
+
+/// The origin of a page that asks, if the operator listed it.
+fn listed_origin(admin: &Admin, request: &ServiceRequest) -> Option<HeaderValue> {
+    let origin = request.headers().get(ORIGIN)?;
+    admin.engine.settings.borrow().admin.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+}
+
+/// The page may read the answer. It needs a key of its own: cookies are not sent for it.
+fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
+    for (name, value) in [
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, x-api-key, x-request-id"),
+        (ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, retry-after"),
+        (ACCESS_CONTROL_MAX_AGE, "600"),
+        (VARY, "origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
 }
 
 /// A label; methods can have any name.

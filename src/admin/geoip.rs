@@ -13,7 +13,7 @@ use crate::daemon::Engine;
 use crate::events::time;
 use crate::geoip::Kind;
 use crate::os::memory;
-use crate::service::geoip::{self, Import};
+use crate::service::geoip::{self, DatabaseRow, Import, PlaceRow};
 use crate::store::{Live, Store};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::net::IpAddr;
@@ -25,11 +25,13 @@ const LOOK: Duration = Duration::from_millis(50);
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/geoip", Right::Status, "Databases of countries and autonomous systems", list),
-        Route::post("/geoip", Right::Enrich, "Imports a database from a file of the daemon's machine", import).body::<Import>(),
+        Route::get("/geoip", Right::Status, "Databases of countries and autonomous systems", list).answers::<Vec<DatabaseRow>>(),
+        Route::post("/geoip", Right::Enrich, "Imports a database from a file of the daemon's machine", import)
+            .body::<Import>()
+            .answers::<DatabaseRow>(),
         Route::post("/geoip/apply", Right::Enrich, "Gives stored events the places that the databases tell", apply),
-        Route::get("/geoip/lookup/{address}", Right::Evidence, "What the databases tell of an address", lookup),
-        Route::post("/geoip/{name}/remove", Right::Enrich, "Removes a database", remove),
+        Route::get("/geoip/lookup/{address}", Right::Evidence, "What the databases tell of an address", lookup).answers::<PlaceRow>(),
+        Route::post("/geoip/{name}/remove", Right::Enrich, "Removes a database", remove).body::<Nothing>().answers::<Nothing>(),
     ]
 }
 

@@ -23,10 +23,11 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// Which daemon this is, so that a client finds the one of its data directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Identity {
     pub version: String,
     pub pid: u32,
+    #[schema(value_type = String)]
     pub data_dir: PathBuf,
 }
 

@@ -11,7 +11,7 @@ use crate::indicators::lists::Lists;
 use crate::indicators::{self};
 use crate::os::memory;
 use crate::service::dossier::{Dossier, dossier};
-use crate::service::indicators::{Asked, list};
+use crate::service::indicators::{Asked, Listed, list};
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -22,8 +22,12 @@ const LIMIT_DEFAULT: usize = 50;
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/indicators", Right::Evidence, "Indicators with their scores, the highest first", indicators).query::<Wanted>(),
-        Route::get("/indicators/show", Right::Evidence, "One indicator with its sightings and relations", show).query::<One>(),
+        Route::get("/indicators", Right::Evidence, "Indicators with their scores, the highest first", indicators)
+            .query::<Wanted>()
+            .answers::<Listed>(),
+        Route::get("/indicators/show", Right::Evidence, "One indicator with its sightings and relations", show)
+            .query::<One>()
+            .answers::<Dossier>(),
     ]
 }
 

@@ -4,7 +4,8 @@ use super::problem::Problem;
 use super::route::Route;
 use super::stream::{self, Lines};
 use crate::access::{Principal, Right};
-use crate::cli::format::{TopRow, VerifyReport};
+use crate::cli::counted::{Count, Distinct, Reading};
+use crate::cli::format::{IngestedFile, Schema, TopRow, VerifyReport};
 use crate::cli::{answers, counted};
 use crate::events::{Field, Micros, time};
 use crate::index::aggregate::{Interval, Question};
@@ -12,11 +13,12 @@ use crate::index::query::Query;
 use crate::index::search::Hit;
 use crate::os::memory;
 use crate::redact::{Policy, digest};
+use crate::report::Clusters;
 use crate::report::anomaly::Measure;
 use crate::report::{self, Kind, Period, Report};
 use crate::service::leaving::{Leaving, policy};
-use crate::service::report::Sensors;
-use crate::service::{self, Begin, PageEnd, SearchRequest};
+use crate::service::report::{Published, Sensors};
+use crate::service::{self, Begin, PageEnd, SearchCost, SearchRequest};
 use crate::sources::Format;
 use actix_web::http::header::{ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, web};
@@ -47,30 +49,56 @@ pub fn routes() -> Vec<Route> {
             .query::<Events>()
             .answers_bytes(stream::NDJSON)
             .of_sensors(),
-        Route::get("/events/page", Evidence, "The events that match, a page at a time", page).query::<Events>().of_sensors(),
-        Route::get("/events/cost", Evidence, "What finding them takes", cost).query::<Events>().of_sensors(),
+        Route::get("/events/page", Evidence, "The events that match, a page at a time", page)
+            .query::<Events>()
+            .answers::<EventsPageBody>()
+            .of_sensors(),
+        Route::get("/events/cost", Evidence, "What finding them takes", cost).query::<Events>().answers::<SearchCost>().of_sensors(),
         Route::get("/terms/{field}", Evidence, "The most frequent values of a field, or pairs of values", terms)
             .query::<Counted>()
+            .answers::<Vec<TopRow>>()
             .of_sensors(),
-        Route::get("/terms/{field}/cost", Evidence, "What finding those reads at most", terms_cost).query::<Counted>().of_sensors(),
-        Route::get("/terms/{field}/new", Evidence, "Values that were seen for the first time then", new_values).query::<Span>(),
-        Route::get("/distinct/{field}", Evidence, "How many different values a field has", distinct).query::<Counted>().of_sensors(),
-        Route::get("/count", Evidence, "How many events there are", count).query::<Counted>().of_sensors(),
-        Route::get("/count/cost", Evidence, "What counting them reads at most", count_cost).query::<Counted>().of_sensors(),
-        Route::get("/schemas", Evidence, "What events look like", schemas).query::<Schemas>(),
-        Route::get("/reports/{kind}/{period}", Evidence, "Reports on a period", reports).query::<Reports>().of_sensors(),
-        Route::post("/reports/{kind}/{period}/publish", Enrich, "Writes reports into an Elasticsearch sink", publish).body::<Publication>(),
-        Route::get("/anomalies", Evidence, "Days of sensors that are not like those before", anomalies).query::<Anomalies>(),
+        Route::get("/terms/{field}/cost", Evidence, "What finding those reads at most", terms_cost)
+            .query::<Counted>()
+            .answers::<Reading>()
+            .of_sensors(),
+        Route::get("/terms/{field}/new", Evidence, "Values that were seen for the first time then", new_values)
+            .query::<Span>()
+            .answers::<Vec<TopRow>>(),
+        Route::get("/distinct/{field}", Evidence, "How many different values a field has", distinct)
+            .query::<Counted>()
+            .answers::<Distinct>()
+            .of_sensors(),
+        Route::get("/count", Evidence, "How many events there are", count).query::<Counted>().answers::<Count>().of_sensors(),
+        Route::get("/count/cost", Evidence, "What counting them reads at most", count_cost)
+            .query::<Counted>()
+            .answers::<Reading>()
+            .of_sensors(),
+        Route::get("/schemas", Evidence, "What events look like", schemas).query::<Schemas>().answers::<Vec<Schema>>(),
+        Route::get("/reports/{kind}/{period}", Evidence, "Reports on a period", reports)
+            .query::<Reports>()
+            .answers::<Vec<Report>>()
+            .of_sensors(),
+        Route::post("/reports/{kind}/{period}/publish", Enrich, "Writes reports into an Elasticsearch sink", publish)
+            .body::<Publication>()
+            .answers::<Published>(),
+        Route::get("/anomalies", Evidence, "Days of sensors that are not like those before", anomalies)
+            .query::<Anomalies>()
+            .answers::<service::anomalies::Anomalies>(),
         Route::get("/sessions/{id}", Evidence, "The original lines of one session, one a line", session)
             .query::<Session>()
             .answers_bytes(stream::NDJSON)
             .of_sensors(),
         Route::get("/clusters", Evidence, "Sessions of one client that typed and tried the same", clusters)
-            .query::<service::clusters::Asked>(),
-        Route::get("/clusters/{id}", Evidence, "One of them in full", cluster).query::<service::clusters::Asked>(),
+            .query::<service::clusters::Asked>()
+            .answers::<Clusters>(),
+        Route::get("/clusters/{id}", Evidence, "One of them in full", cluster)
+            .query::<service::clusters::Asked>()
+            .answers::<service::clusters::Detail>(),
         Route::post("/verify", Evidence, "Checks every byte that is kept", verify).only_asks(),
         Route::post("/ingested", Evidence, "Whether files of the daemon's machine are in the journal", ingested)
             .body::<IngestedRequest>()
+            .answers::<Vec<IngestedFile>>()
             .only_asks(),
     ]
 }
@@ -164,13 +192,23 @@ async fn page(admin: web::Data<Admin>, asked: web::Query<Events>, who: Principal
 }
 
 /// An event of a page.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct PageEvent<'a> {
     seq: u64,
     /// By which it is indexed.
     time: String,
     /// The original line. Bytes that are no UTF-8 are shown as U+FFFD: JSON has no other way, `/events` has the bytes.
     line: Cow<'a, str>,
+}
+
+/// What a page is, for its description.
+#[derive(utoipa::ToSchema)]
+#[schema(as = EventsPage)]
+#[expect(dead_code, reason = "written by `EventsPage`, a line at a time")]
+struct EventsPageBody {
+    events: Vec<PageEvent<'static>>,
+    /// The cursor of the next page, if there is more.
+    next: Option<String>,
 }
 
 /// A page as it is written: each line is held once only.

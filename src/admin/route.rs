@@ -311,10 +311,53 @@ fn tag(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
 
     #[test]
     fn parameters_of_a_path_are_those_between_braces() {
         assert_eq!(names_in("/sinks/{name}/dead/{number:[0-9]+}").collect::<Vec<_>>(), ["name", "number"]);
         assert_eq!(names_in("/sinks").count(), 0);
+    }
+
+    fn described() -> Value {
+        serde_json::to_value(openapi(&super::super::routes())).expect("names and numbers only")
+    }
+
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(members) => members.iter().for_each(|(name, value)| match value.as_str() {
+                Some(reference) if name == "$ref" => drop(found.insert(reference)),
+                _ => references(value, found),
+            }),
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_description_says_every_route_once_and_refers_to_nothing_that_is_not_in_it() {
+        let (description, routes) = (described(), super::super::routes());
+        let mut operations = BTreeSet::new();
+        for route in &routes {
+            let operation = &description["paths"][&route.path][route.method.as_str().to_ascii_lowercase()];
+            assert!(operation.is_object(), "{} {}", route.method, route.path);
+            assert!(operations.insert(operation["operationId"].as_str().expect("an id").to_owned()), "{operation}");
+            let named: Vec<&str> = operation["parameters"]
+                .as_array()
+                .map(|parameters| parameters.iter().filter(|one| one["in"] == "path").filter_map(|one| one["name"].as_str()).collect())
+                .unwrap_or_default();
+            assert_eq!(named, names_in(&route.path).collect::<Vec<_>>());
+            assert_eq!(operation["security"].is_array(), !matches!(route.needs, Needs::Nothing | Needs::NothingIfAnonymous));
+        }
+        let described: usize =
+            description["paths"].as_object().expect("paths").values().map(|item| item.as_object().map_or(0, |item| item.len())).sum();
+        assert_eq!((described, operations.len()), (routes.len(), routes.len()));
+        let mut found = BTreeSet::new();
+        references(&description, &mut found);
+        for reference in found {
+            let pointer = reference.strip_prefix('#').expect("within the document");
+            assert!(description.pointer(pointer).is_some_and(|schema| schema != &serde_json::json!({})), "{reference} is not described");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::route::Route;
 use super::stream;
 use crate::access::{Principal, Right};
 use crate::events::time;
-use crate::service::sinks::{self, Order, SinkRow};
+use crate::service::sinks::{self, DeadLetterRow, Order, Ordered, Redelivered, SinkRow, TestReport};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
@@ -15,14 +15,22 @@ const DEAD_MAX: u64 = 10_000;
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/sinks", Right::Status, "Sinks: how far they are, and how they do", list),
-        Route::get("/sinks/{name}", Right::Status, "One sink", show),
-        Route::post("/sinks/{name}/test", Right::Deliver, "Asks the receiver whether it is there", test).body::<Nothing>(),
-        Route::post("/sinks/{name}/order", Right::Deliver, "Pauses, resumes, or replays", order).body::<Order>(),
-        Route::post("/sinks/{name}/forget", Right::Deliver, "Forgets a sink that is not configured any more", forget).body::<Nothing>(),
-        Route::get("/sinks/{name}/dead", Right::Deliver, "Its dead letters", dead).query::<Limit>(),
-        Route::post("/sinks/{name}/dead/retry", Right::Deliver, "Delivers its dead letters again", dead_retry).body::<Nothing>(),
-        Route::post("/sinks/{name}/dead/purge", Right::Deliver, "Removes its dead letters", dead_purge).body::<Nothing>(),
+        Route::get("/sinks", Right::Status, "Sinks: how far they are, and how they do", list).answers::<Vec<SinkRow>>(),
+        Route::get("/sinks/{name}", Right::Status, "One sink", show).answers::<SinkRow>(),
+        Route::post("/sinks/{name}/test", Right::Deliver, "Asks the receiver whether it is there", test)
+            .body::<Nothing>()
+            .answers::<TestReport>(),
+        Route::post("/sinks/{name}/order", Right::Deliver, "Pauses, resumes, or replays", order).body::<Order>().answers::<Ordered>(),
+        Route::post("/sinks/{name}/forget", Right::Deliver, "Forgets a sink that is not configured any more", forget)
+            .body::<Nothing>()
+            .answers::<Nothing>(),
+        Route::get("/sinks/{name}/dead", Right::Deliver, "Its dead letters", dead).query::<Limit>().answers::<Vec<DeadLetterRow>>(),
+        Route::post("/sinks/{name}/dead/retry", Right::Deliver, "Delivers its dead letters again", dead_retry)
+            .body::<Nothing>()
+            .answers::<Redelivered>(),
+        Route::post("/sinks/{name}/dead/purge", Right::Deliver, "Removes its dead letters", dead_purge)
+            .body::<Nothing>()
+            .answers::<Purged>(),
     ]
 }
 

@@ -53,7 +53,14 @@ pub async fn measure(admin: web::Data<Admin>) {
 }
 
 pub fn routes() -> Vec<Route> {
-    vec![Route::get("/status", Right::Status, "What the daemon holds and does", status)]
+    vec![
+        Route::get("/status", Right::Status, "What the daemon holds and does", status).answers::<Status>(),
+        Route::get("/sources", Right::Status, "Sources: how far they are, and how they do", sources).answers::<Vec<SourceStatus>>(),
+    ]
+}
+
+async fn sources(admin: web::Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok().json(admin.engine.observed.ingests().iter().map(source).collect::<Vec<_>>())
 }
 
 async fn status(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {

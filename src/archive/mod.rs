@@ -556,7 +556,7 @@ pub fn retain(store: &Store, plan: RetentionPlan, now: Micros, archive: Option<&
 }
 
 /// Where archiving stands, for `honeyguide status`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ArchiveStatus {
     pub to: String,
     /// Archived by retention since the start, and the last of them.

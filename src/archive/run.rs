@@ -17,7 +17,7 @@ pub struct Selection {
 }
 
 /// What was done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ArchiveRun {
     pub to: String,
     /// Segments selected, of which so many are in the archive now.

@@ -19,7 +19,7 @@ const BAR_COLUMNS: usize = 40;
 const READ_UNSAID_BYTES: u64 = 256 << 20;
 
 /// Events of one stretch of time. The JSON form of `count --by` is an array of these.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CountRow {
     /// Its beginning.
     pub from: String,
@@ -27,13 +27,13 @@ pub struct CountRow {
 }
 
 /// `count`, without stretches of time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Total {
     pub events: u64,
 }
 
 /// Either, as they are asked for with and without `by`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum Count {
     Rows(Vec<CountRow>),
@@ -41,7 +41,7 @@ pub enum Count {
 }
 
 /// `distinct`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Distinct {
     pub field: String,
     pub distinct: u64,
@@ -52,7 +52,7 @@ pub struct Distinct {
 }
 
 /// What is read at most to answer. All 0: the indexes alone tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reading {
     /// Blocks that there are, and those that may hold a match.
     pub blocks: u64,

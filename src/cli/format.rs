@@ -20,7 +20,7 @@ pub fn json<Answer: Serialize>(answer: &Answer, output: &Output) -> Result<Strin
 }
 
 /// What `load` did: its last line of output.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LoadSummary {
     pub files: u64,
     /// Lines read, blank ones not counted: `events + duplicates + rejected`.
@@ -67,7 +67,7 @@ impl LoadSummary {
 }
 
 /// One value of `top`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TopRow {
     pub value: String,
     /// The other field's value, in a list by another field.
@@ -82,7 +82,7 @@ pub struct TopRow {
 }
 
 /// One kind of event and the members it was seen with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Schema {
     pub format: String,
     pub eventid: String,
@@ -93,7 +93,7 @@ pub struct Schema {
     pub fields: Vec<SchemaField>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SchemaField {
     pub name: String,
     /// It came with another type later on.
@@ -102,7 +102,7 @@ pub struct SchemaField {
     pub types: Vec<SchemaType>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SchemaType {
     pub name: String,
     pub version: u32,
@@ -210,7 +210,7 @@ fn salient(session: &transcript::Transcript, entry: &transcript::Entry) -> Strin
 }
 
 /// The state of a daemon, or of a data directory without one.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Status {
     pub version: String,
     pub data_dir: String,
@@ -241,7 +241,7 @@ pub struct Status {
     pub actors: Vec<ActorStatus>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JournalStatus {
     pub events: u64,
     pub segments: u64,
@@ -260,13 +260,13 @@ pub struct JournalStatus {
     pub free_bytes: Option<u64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QuarantineStatus {
     pub records: u64,
     pub bytes: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SourceStatus {
     pub name: String,
     /// `live`, `reading` (catching up), or `degraded` (see `problem`).
@@ -280,7 +280,7 @@ pub struct SourceStatus {
     pub problem: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ActorStatus {
     pub name: String,
     pub state: String,
@@ -390,7 +390,7 @@ impl Status {
 }
 
 /// What `verify` found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VerifyReport {
     pub segments: u64,
     pub blocks: u64,
@@ -408,7 +408,7 @@ pub struct VerifyReport {
 }
 
 /// One thing wrong with the journal or a sidecar.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Damage {
     /// File name below `journal/`.
     pub file: String,
@@ -448,7 +448,7 @@ impl VerifyReport {
 }
 
 /// What `rebuild` did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RebuildReport {
     /// Sealed segments.
     pub segments: u64,
@@ -481,7 +481,7 @@ fn damage_table(damage: &[Damage], output: &Output) -> String {
 }
 
 /// One record of the quarantine.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QuarantineRow {
     /// What `show`, `retry` and `purge` call it.
     pub number: u64,
@@ -529,7 +529,7 @@ pub fn quarantine_list(rows: &[QuarantineRow], output: &Output) -> String {
 }
 
 /// `quarantine show`: the record, and as many of its bytes as were kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QuarantineItem {
     #[serde(flatten)]
     pub row: QuarantineRow,
@@ -565,7 +565,7 @@ impl QuarantineItem {
 }
 
 /// Whether a file is safe to delete, for `ingested`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct IngestedFile {
     pub path: String,
     /// Every byte is durable, in journal or quarantine.

@@ -24,6 +24,8 @@ pub struct AdminSettings {
     pub anonymous: bool,
     /// Names besides loopback's, in lower case.
     pub hosts: Vec<String>,
+    /// Of other sites' pages that may ask, as browsers write them.
+    pub origins: Vec<String>,
     pub tls: Option<TlsFiles>,
     /// Requests a second, from an address and with a key.
     pub address_rate: u32,
@@ -58,6 +60,7 @@ impl Check<'_> {
             group_role: admin.group_role.as_deref().and_then(|name| self.group_role(fragment, name)),
             anonymous: admin.anonymous,
             hosts: self.hosts(fragment, &admin.hosts),
+            origins: self.origins(fragment, &admin.origins),
             tls,
             address_rate: u32::try_from(admin.address_rate).unwrap_or(u32::MAX),
             key_rate: u32::try_from(admin.key_rate).unwrap_or(u32::MAX),
@@ -112,6 +115,22 @@ impl Check<'_> {
             self.complain(&origin_of(fragment, "admin", "group_role"), format!("`group_role` must be {roles}"));
         }
         role
+    }
+
+    fn origins(&mut self, fragment: &Fragment, origins: &[String]) -> Vec<String> {
+        let mut written = Vec::new();
+        for origin in origins {
+            match url::Url::parse(origin).map(|url| url.origin()) {
+                Ok(parsed) if parsed.is_tuple() && parsed.ascii_serialization() == origin.trim_end_matches('/') => {
+                    written.push(parsed.ascii_serialization());
+                }
+                _ => self.complain(
+                    &origin_of(fragment, "admin", "origins"),
+                    format!("\"{}\" is no origin: write scheme and host, such as \"https://dash.example\"", printable(origin)),
+                ),
+            }
+        }
+        written
     }
 
     fn hosts(&mut self, fragment: &Fragment, hosts: &[String]) -> Vec<String> {

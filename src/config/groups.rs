@@ -80,6 +80,8 @@ groups! {
         /// Names besides localhost and loopback addresses under which it is asked; whoever asks for another name is refused, as pages
         /// of other sites would (DNS rebinding).
         hosts: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        /// Origins of other sites' pages that may ask with a key of theirs (CORS), such as "https://dash.example"; none else may.
+        origins: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
         /// PEM files of certificate chain and key; read again at reload.
         tls_certificate: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
         tls_key: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;

@@ -41,6 +41,7 @@ pub enum DeskError {
 
 /// Whom to ask, and how much.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = EnrichWanted)]
 pub struct Wanted {
     /// Names of enrichers; none: all that answer such values.
     #[serde(default)]
@@ -54,7 +55,7 @@ pub struct Wanted {
 }
 
 /// What is known of a value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Enriched {
     /// In the spelling it is asked for.
     pub value: String,
@@ -64,7 +65,8 @@ pub struct Enriched {
 }
 
 /// What one enricher answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = EnricherAnswer)]
 pub struct Answer {
     pub enricher: String,
     /// Type of the service.
@@ -86,8 +88,9 @@ pub struct Answer {
 }
 
 /// Where an answer comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = EnrichedFrom)]
 pub enum From {
     /// It was asked just now.
     Service,
@@ -100,7 +103,7 @@ pub enum From {
 }
 
 /// Why an enricher was not asked, or did not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Held {
     /// It is private, reserved, or on a list of what is not told to anybody.
@@ -122,7 +125,7 @@ impl Held {
 }
 
 /// Where an enricher stands, for people and programs; no secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EnricherRow {
     pub name: String,
     pub r#type: String,

@@ -20,7 +20,7 @@ const LINK_BYTES_MAX: usize = 512;
 const TIME_MAX: Micros = 253_402_300_799 * 1_000_000;
 
 /// The gist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Opinion {
     /// Nothing is known, or nothing that decides.
@@ -49,7 +49,7 @@ impl Opinion {
 }
 
 /// What one of them says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Verdict {
     pub verdict: Opinion,
     /// 0 to 100, as that service counts.

@@ -46,18 +46,22 @@ pub fn kinds_called(names: &str) -> Result<Vec<Field>, String> {
 }
 
 /// A value of a kind, and what is thought of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Indicator {
     #[serde(with = "kind_name")]
+    #[schema(value_type = String)]
     pub kind: Field,
     pub value: String,
     pub count: u64,
     #[serde(with = "written_time")]
+    #[schema(value_type = String)]
     pub first_seen: Micros,
     #[serde(with = "written_time")]
+    #[schema(value_type = String)]
     pub last_seen: Micros,
     /// `None`: for ever.
     #[serde(with = "written_time::optional")]
+    #[schema(value_type = Option<String>)]
     pub valid_until: Option<Micros>,
     pub expired: bool,
     /// 0 to 100.

@@ -43,7 +43,7 @@ pub struct Judged<'a> {
 }
 
 /// A measure of a sensor's day, as answers and reports tell it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AnomalyRow {
     pub day: String,
     pub sensor: String,

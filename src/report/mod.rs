@@ -49,7 +49,7 @@ const HOURLY_DAYS_MAX: i32 = 31;
 const SEQUENCES_MAX: usize = 100_000;
 
 /// A report, as its JSON form.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
@@ -84,7 +84,8 @@ pub struct Report {
 }
 
 /// Days of sensors that are out of the ordinary.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportAnomalies)]
 pub struct Anomalies {
     pub found: u64,
     /// By day, sensor and measure; of too many those furthest out.
@@ -92,13 +93,15 @@ pub struct Anomalies {
 }
 
 /// The totals of the period before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportBefore)]
 pub struct Before {
     pub period: String,
     pub totals: Totals,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportTotals)]
 pub struct Totals {
     pub events: u64,
     pub sessions: u64,
@@ -116,14 +119,15 @@ pub struct Totals {
     pub messages: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CommandsPerSession {
     pub average: f64,
     pub largest: u64,
     pub smallest: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportActivity)]
 pub struct Activity {
     /// `hour` or `day`.
     pub step: String,
@@ -131,7 +135,7 @@ pub struct Activity {
     pub rows: Vec<ActivityRow>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ActivityRow {
     /// When the step begins.
     pub at: String,
@@ -143,26 +147,27 @@ pub struct ActivityRow {
     pub downloads: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TopList {
     pub name: String,
     pub distinct: u64,
     pub rows: Vec<Counted>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportCounted)]
 pub struct Counted {
     pub value: String,
     pub events: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Sequences {
     pub distinct: u64,
     pub rows: Vec<SequenceRow>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SequenceRow {
     pub sessions: u64,
     /// How many commands it has.
@@ -175,7 +180,8 @@ pub struct SequenceRow {
     pub unreadable: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportClusters)]
 pub struct Clusters {
     /// How many have at least two addresses.
     pub distinct: u64,
@@ -183,7 +189,7 @@ pub struct Clusters {
     pub rows: Vec<ClusterRow>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ClusterRow {
     pub id: String,
     pub sessions: u64,
@@ -241,7 +247,7 @@ impl ClusterRow {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NewList {
     pub name: String,
     /// How many are new.
@@ -250,14 +256,14 @@ pub struct NewList {
     pub rows: Vec<NewRow>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NewRow {
     pub value: String,
     pub first_seen: String,
     pub events: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SensorTotals {
     pub sensor: String,
     pub events: u64,

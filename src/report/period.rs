@@ -6,8 +6,9 @@ use std::ops::RangeInclusive;
 /// Longest range of days.
 pub const DAYS_MAX: i32 = 3_660;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ReportKind)]
 pub enum Kind {
     Daily,
     Weekly,

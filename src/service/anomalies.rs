@@ -32,7 +32,8 @@ pub struct Request {
 }
 
 /// What is out of the ordinary in a period.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AnomaliesFound)]
 pub struct Anomalies {
     /// First and last day.
     pub from: String,

@@ -75,7 +75,8 @@ pub fn list(store: &Store, asked: &Asked, now: Micros) -> Result<Clusters, Servi
 }
 
 /// One cluster in full.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Cluster)]
 pub struct Detail {
     /// What it is grouped by.
     pub by: String,
@@ -91,7 +92,8 @@ pub struct Detail {
 }
 
 /// An address or a sensor, and its sessions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ClusterSeen)]
 pub struct Seen {
     pub value: String,
     pub sessions: u64,
@@ -99,7 +101,8 @@ pub struct Seen {
     pub last: String,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ClusterSession)]
 pub struct SessionSeen {
     /// Unknown when the index does not keep it: one that is no hexadecimal number.
     pub session: Option<String>,

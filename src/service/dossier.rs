@@ -29,7 +29,7 @@ const LINES_MAX: usize = 16_384;
 const COMMAND_BYTES_MAX: usize = 1024;
 
 /// What is known of a value.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Dossier {
     pub value: String,
     /// As what it occurs.
@@ -42,7 +42,7 @@ pub struct Dossier {
     pub verdicts: Vec<Answer>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Occurrences {
     pub indicator: Indicator,
     /// The most events first.
@@ -52,7 +52,8 @@ pub struct Occurrences {
 }
 
 /// A session in which it occurred.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = IndicatorSession)]
 pub struct SessionSeen {
     pub id: String,
     pub commands: Vec<String>,

@@ -48,7 +48,7 @@ pub struct EraseRequest {
 }
 
 /// What was erased, or would be.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EraseReport {
     pub dry_run: bool,
     pub events: u64,

@@ -40,7 +40,7 @@ pub struct Import {
 }
 
 /// A database in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DatabaseRow {
     pub name: Kind,
     /// What it calls itself: `GeoLite2-Country`, …
@@ -77,7 +77,7 @@ fn built(database: &Database) -> String {
 }
 
 /// Where an address is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PlaceRow {
     pub address: String,
     /// The terms of an event from there.

@@ -39,7 +39,7 @@ pub struct Asked {
 }
 
 /// The highest scores, and of the same the most frequent, come first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Listed {
     pub indicators: Vec<Indicator>,
     /// How many more there are.

@@ -80,7 +80,7 @@ pub fn sensors(store: &Store) -> Result<Vec<String>, ServiceError> {
 const ATTEMPTS_MAX: u32 = 5;
 
 /// What became of reports that were sent to a sink's receiver.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Published {
     pub sink: String,
     pub reports: u64,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// One sink, as `sinks list`, `sinks show` and `status` tell it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SinkRow {
     pub name: String,
     /// `file`, `webhook`, …; empty for one that is configured no more.
@@ -131,7 +131,7 @@ fn removed(settings: &[SinkSettings], state: &State, store: &Store) -> Vec<SinkR
 }
 
 /// Whether a receiver would take deliveries.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TestReport {
     pub sink: String,
     pub usable: bool,
@@ -154,7 +154,7 @@ impl TestReport {
 }
 
 /// Where a sink stands behind an order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Ordered {
     pub sink: String,
     pub paused: bool,
@@ -169,6 +169,7 @@ pub struct Ordered {
 /// An order that moves a sink's place or keeps it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = SinkOrder)]
 pub enum Order {
     Pause,
     Resume,
@@ -311,7 +312,7 @@ pub async fn test(settings: &Settings, name: &str) -> Result<TestReport, Service
 }
 
 /// What a sink's receiver refused for good.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeadLetterRow {
     /// What `quarantine show` calls it.
     pub number: u64,
@@ -364,7 +365,7 @@ pub fn dead_purge(store: &Store, sink: &str, by: &str) -> Result<u64, ServiceErr
 }
 
 /// What became of dead letters that were sent again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Redelivered {
     pub retried: u64,
     /// These are gone from the quarantine.
