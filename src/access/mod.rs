@@ -1,4 +1,10 @@
 //! Who may do what: the one table from which routes, their description and the tests that try every role come.
+mod denied;
+pub mod keys;
+mod secret;
+
+pub use denied::Denied;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
