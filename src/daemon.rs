@@ -2,6 +2,7 @@
 //!
 //! The same engine runs the daemon, the demo, and a `load` without a daemon; they differ in their sources and in whether
 //! anyone listens.
+use crate::access::Credentials;
 use crate::access::keys::{Keys, KeysError};
 use crate::actors::intake::Intake;
 use crate::actors::journal::{JournalConfig, JournalSnapshot};
@@ -192,6 +193,8 @@ pub struct Engine {
     pub state: Arc<State>,
     /// Asks other services about values.
     pub enrichment: Arc<Desk>,
+    /// Who asks, by their keys and tokens.
+    pub access: Arc<Credentials>,
     pub settings: watch::Sender<Settings>,
     pub started: Instant,
     pub budget: Budget,
@@ -201,7 +204,8 @@ pub struct Engine {
 impl Engine {
     /// Starts the actors. Needs a running actix system.
     pub fn start(data_dir: DataDir, settings: Settings, telemetry: Telemetry, notifier: Arc<Notifier>) -> Engine {
-        let DataDir { parts, state, keys: _, lock } = data_dir;
+        let DataDir { parts, state, keys, lock } = data_dir;
+        let access = Arc::new(Credentials::new(keys, &settings));
         let intake = Intake::new(settings.limits.in_flight_bytes);
         let (journal_sender, journal) = watch::channel(JournalSnapshot::default());
         let observed = Observed {
@@ -239,7 +243,7 @@ impl Engine {
         };
         let supervisor = SupervisorActor::new(config);
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
-        Engine { supervisor, observed, state, enrichment, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
+        Engine { supervisor, observed, state, enrichment, access, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {
@@ -288,6 +292,7 @@ impl Engine {
                 });
                 self.supervisor.do_send(Reload(settings.clone()));
                 self.enrichment.configure(&settings);
+                self.access.configure(&settings);
                 self.settings.send_replace(settings);
             }
         }

@@ -628,7 +628,7 @@ fn checked(new: &NewKey) -> Result<Vec<String>, KeysError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::journal::fs::RealFs;
     use crate::state::CACHE_BYTES;
@@ -640,7 +640,7 @@ mod tests {
     const DAY: Micros = time::MICROS_PER_DAY;
     const HOUR: Micros = time::MICROS_PER_HOUR;
 
-    fn open(dir: &Path) -> Keys {
+    pub(in crate::access) fn open(dir: &Path) -> Keys {
         let layout = Layout::new(dir);
         let state = Arc::new(State::open(&layout.state, CACHE_BYTES, NOW).unwrap().state);
         let parts = store::open(Arc::new(RealFs), layout, Limits::default(), CommittedLen::default(), NOW, &mut |_| {}).unwrap();

@@ -13,6 +13,7 @@ mod erase;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
+pub(crate) mod keys;
 pub(crate) mod questions;
 pub(crate) mod sinks;
 mod status;
@@ -171,6 +172,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(changes::routes)
                     .configure(erase::routes)
                     .configure(sinks::routes)
+                    .configure(keys::routes)
                     .configure(geoip::routes)
                     .configure(archive::routes)
                     .configure(enrich::routes)
