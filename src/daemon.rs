@@ -2,6 +2,8 @@
 //!
 //! The same engine runs the daemon, the demo, and a `load` without a daemon; they differ in their sources and in whether
 //! anyone listens.
+use crate::access::Credentials;
+use crate::access::keys::{Keys, KeysError};
 use crate::actors::intake::Intake;
 use crate::actors::journal::{JournalConfig, JournalSnapshot};
 use crate::actors::metrics::Observed;
@@ -41,6 +43,8 @@ pub enum StartError {
     State(#[from] crate::state::StateError),
     #[error(transparent)]
     Store(#[from] store::OpenError),
+    #[error("cannot read the API keys: {0}")]
+    Keys(#[from] KeysError),
     #[error("cannot serve: {0}")]
     Admin(#[from] crate::admin::Error),
     #[error("{0}")]
@@ -60,6 +64,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 pub struct DataDir {
     pub parts: Parts,
     pub state: Arc<State>,
+    pub keys: Arc<Keys>,
     lock: DataDirLock,
 }
 
@@ -80,7 +85,9 @@ impl DataDir {
         let committed = CommittedLen { saved, next_seq: state.head().map_or(0, |head| head.next_seq), trusted: None };
         let parts = store::open(Arc::new(RealFs), layout, limits(settings), committed, now, progress)?;
         parts.store.privacy().change(policy);
-        let data_dir = DataDir { parts, state: Arc::new(state), lock };
+        let state = Arc::new(state);
+        let keys = Arc::new(Keys::open(state.clone(), &parts.store)?);
+        let data_dir = DataDir { parts, state, keys, lock };
         data_dir.report(telemetry, started.elapsed());
         data_dir.complete_catalogue(telemetry);
         if created && journal_exists {
@@ -130,7 +137,7 @@ impl DataDir {
 
     /// For commands that only ask: the store, with the lock held.
     pub fn into_store(self) -> OpenStore {
-        OpenStore { store: self.parts.store.clone(), state: self.state, parts: self.parts, _lock: self.lock }
+        OpenStore { store: self.parts.store.clone(), state: self.state, keys: self.keys, parts: self.parts, _lock: self.lock }
     }
 }
 
@@ -138,6 +145,7 @@ impl DataDir {
 pub struct OpenStore {
     pub store: Store,
     pub state: Arc<State>,
+    pub keys: Arc<Keys>,
     parts: Parts,
     _lock: DataDirLock,
 }
@@ -185,6 +193,8 @@ pub struct Engine {
     pub state: Arc<State>,
     /// Asks other services about values.
     pub enrichment: Arc<Desk>,
+    /// Who asks, by their keys and tokens.
+    pub access: Arc<Credentials>,
     pub settings: watch::Sender<Settings>,
     pub started: Instant,
     pub budget: Budget,
@@ -194,7 +204,8 @@ pub struct Engine {
 impl Engine {
     /// Starts the actors. Needs a running actix system.
     pub fn start(data_dir: DataDir, settings: Settings, telemetry: Telemetry, notifier: Arc<Notifier>) -> Engine {
-        let DataDir { parts, state, lock } = data_dir;
+        let DataDir { parts, state, keys, lock } = data_dir;
+        let access = Arc::new(Credentials::new(keys, &settings));
         let intake = Intake::new(settings.limits.in_flight_bytes);
         let (journal_sender, journal) = watch::channel(JournalSnapshot::default());
         let observed = Observed {
@@ -232,7 +243,7 @@ impl Engine {
         };
         let supervisor = SupervisorActor::new(config);
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
-        Engine { supervisor, observed, state, enrichment, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
+        Engine { supervisor, observed, state, enrichment, access, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {
@@ -281,6 +292,7 @@ impl Engine {
                 });
                 self.supervisor.do_send(Reload(settings.clone()));
                 self.enrichment.configure(&settings);
+                self.access.configure(&settings);
                 self.settings.send_replace(settings);
             }
         }

@@ -1,4 +1,16 @@
 //! Who may do what: the one table from which routes, their description and the tests that try every role come.
+pub mod credentials;
+mod denied;
+pub mod issuers;
+mod jwks;
+mod jwt;
+pub mod keys;
+mod secret;
+pub mod tokens;
+
+pub use credentials::Credentials;
+pub use denied::Denied;
+
 use crate::index::query::quote;
 use serde::{Deserialize, Serialize};
 use std::fmt;

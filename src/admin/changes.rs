@@ -78,6 +78,7 @@ fn line(value: &impl Serialize) -> Result<Bytes, Problem> {
 
 #[derive(Deserialize, utoipa::IntoParams)]
 struct List {
+    #[param(inline)]
     reason: Option<Reason>,
     limit: Option<u64>,
 }

@@ -2,7 +2,8 @@
 //! the request's id, a count and its latency by route.
 use super::problem::Problem;
 use super::{Admin, access, audit};
-use crate::access::Principal;
+use crate::access::{Denied, Principal};
+use crate::events::time;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -108,6 +109,19 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
     Ok(answer)
 }
 
+/// The header fields `Authorization` and `x-api-key`, each at most once.
+pub(super) fn credential(headers: &HeaderMap) -> Result<(Option<&str>, Option<&str>), Problem> {
+    let field = |name: &HeaderName| -> Result<Option<&str>, Denied> {
+        let mut fields = headers.get_all(name);
+        match (fields.next(), fields.next()) {
+            (None, _) => Ok(None),
+            (Some(field), None) => field.to_str().map(Some).map_err(|_| Denied::Unrecognised),
+            (Some(_), Some(_)) => Err(Denied::Ambiguous),
+        }
+    };
+    Ok((field(&AUTHORIZATION)?, field(&API_KEY)?))
+}
+
 /// The origin of a page that asks, if the operator listed it.
 fn listed_origin(admin: &Admin, request: &ServiceRequest) -> Option<HeaderValue> {
     let origin = request.headers().get(ORIGIN)?;
@@ -147,11 +161,11 @@ async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> R
     if let Some(address) = request.peer_addr() {
         admin.limits.address(address.ip(), admin.engine.settings.borrow().admin.address_rate)?;
     }
-    let mut given = request.headers().get_all(AUTHORIZATION).chain(request.headers().get_all(API_KEY));
-    let Some(credential) = given.next() else { return Ok(None) };
-    if given.next().is_some() {
-        return Err(Problem::bad_request(&"one credential is enough: `Authorization` or `x-api-key`, once"));
+    let (authorization, key) = credential(request.headers())?;
+    if authorization.is_none() && key.is_none() {
+        return Ok(None);
     }
-    let _ = credential;
-    Err(Problem::unauthorized("no credential is known here"))
+    let principal = admin.engine.access.verify(authorization, key, time::now()).await?;
+    admin.limits.key(&principal.name, admin.engine.settings.borrow().admin.key_rate)?;
+    Ok(Some(principal))
 }

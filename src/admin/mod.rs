@@ -13,6 +13,7 @@ mod gate;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
+pub(crate) mod keys;
 mod limits;
 pub(crate) mod questions;
 mod route;
@@ -165,6 +166,7 @@ fn routes() -> Vec<Route> {
     routes.extend(indicators::routes());
     routes.extend(changes::routes());
     routes.extend(erase::routes());
+    routes.extend(keys::routes());
     routes.extend(sinks::routes());
     routes.extend(geoip::routes());
     routes.extend(archive::routes());

@@ -455,6 +455,7 @@ struct Anomalies {
     kind: Option<String>,
     period: Option<String>,
     sensor: Option<String>,
+    #[param(inline)]
     measure: Option<Measure>,
     /// Also what is normal.
     #[serde(default)]

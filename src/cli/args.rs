@@ -1,6 +1,8 @@
 //! Every command and option, once: the parser, the help, the manual pages and the shell completions all come from these types.
 //!
 //! A command's long help ends with examples that `tests/cli_args.rs` parses, so that none of them rots.
+use crate::access::Role;
+use crate::access::keys::Lifetime;
 use crate::archive;
 use crate::events::{Field, Micros, time};
 use crate::geoip;
@@ -155,6 +157,8 @@ Examples:
     Quarantine(Quarantine),
     /// See where deliveries stand; test, pause, resume or repeat them
     Sinks(Sinks),
+    /// Make, list, revoke and rotate the keys of the admin interface
+    Keys(Keys),
     /// Import databases that tell where addresses are: country and autonomous system
     Geoip(Geoip),
     /// Make a log that looks like Cowrie's, from a seed
@@ -777,6 +781,81 @@ pub struct Selection {
     subcommand_required = true,
     arg_required_else_help = true,
     after_long_help = "\
+A key is for programs and people that ask the daemon over the network; the Unix socket needs none. What a role may, and how keys are \
+sent: ops/ACCESS.md. Secrets are kept as hashes only; every change stands in the ledger with who made it.
+
+Examples:
+  honeyguide keys create laptop --role analyst
+  honeyguide keys list
+  honeyguide keys revoke 4fKq0ZsB1x"
+)]
+pub struct Keys {
+    #[command(subcommand)]
+    pub action: KeysAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum KeysAction {
+    /// Make a key and show it, once
+    #[command(after_long_help = "\
+Examples:
+  honeyguide keys create laptop --role analyst
+  honeyguide keys create dmz-3 --role sensor --sensor dmz-3 --expires never
+  honeyguide keys create feeder --role developer --expires 12h --json | jq -r .key")]
+    Create {
+        /// Who will use it, as the ledger will say: letters, digits, \"-\", \"_\", \".\" and \"@\"
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What it may; give it again for several
+        #[arg(long = "role", value_name = "ROLE", required = true, value_parser = role_parser())]
+        roles: Vec<Role>,
+        /// Only what this honeypot caught; give it again for several
+        #[arg(long = "sensor", value_name = "NAME")]
+        sensors: Vec<String>,
+        /// For how long: 90d, 12h, or never
+        #[arg(long, value_name = "TIME", default_value = "90d")]
+        expires: Lifetime,
+    },
+    /// List all keys, without their secrets
+    #[command(after_long_help = "\
+When a key was last used may miss up to an hour before a restart.
+
+Examples:
+  honeyguide keys list
+  honeyguide keys list --json | jq -r '.[] | select(.state == \"active\" and .expires_at == null) | .name'")]
+    List,
+    /// Refuse a key, and every token made with it, at once and for good
+    #[command(after_long_help = "\
+Examples:
+  honeyguide keys revoke 4fKq0ZsB1x
+  honeyguide keys revoke 4fKq0ZsB1x --json")]
+    Revoke {
+        /// Id of the key: what stands behind hg_
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Give a key a new secret, for as long as it was made for, and show it, once
+    #[command(after_long_help = "\
+The secret before stays good for the overlap, so that it can be exchanged where it is used. If it may have leaked: --overlap 0s.
+
+Examples:
+  honeyguide keys rotate 4fKq0ZsB1x
+  honeyguide keys rotate 4fKq0ZsB1x --overlap 0s")]
+    Rotate {
+        /// Id of the key: what stands behind hg_
+        #[arg(value_name = "ID")]
+        id: String,
+        /// How long the secret before stays good: 0s to 30d
+        #[arg(long, value_name = "TIME", default_value = "1h")]
+        overlap: String,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
 A sink is where events go: a file, a webhook, Elasticsearch. Each has its own place in the journal, the cursor; what a receiver has not \
 taken waits there, however long it is away. What it refuses for good is a dead letter: it lies in quarantine until it is sent again or \
 removed.
@@ -1376,6 +1455,10 @@ fn rate(text: &str) -> Result<f64, String> {
 fn archive_format_parser() -> impl TypedValueParser<Value = archive::ArchiveFormat> {
     let formats = PossibleValuesParser::new(archive::ArchiveFormat::ALL.map(archive::ArchiveFormat::name));
     formats.map(|name| archive::ArchiveFormat::parse(&name).expect("one of the possible values"))
+}
+
+fn role_parser() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::name)).map(|name| Role::parse(&name).expect("one of the possible values"))
 }
 
 fn parse_segments(text: &str) -> Result<(u64, u64), String> {

@@ -24,6 +24,7 @@ pub mod geoip;
 pub mod in_process;
 pub mod indicators;
 pub mod ingested;
+pub mod keys;
 pub mod load;
 pub mod man;
 pub mod new;
@@ -98,6 +99,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Quarantine(args) => quarantine::run(args, context),
         Command::Geoip(args) => geoip::run(args, context),
         Command::Sinks(args) => sinks::run(args, context),
+        Command::Keys(args) => keys::run(args, context),
         Command::Simulate(args) => simulate::run(args, context),
         Command::Erase(args) => erase::run(args, context),
         Command::Rebuild => rebuild::run(context),

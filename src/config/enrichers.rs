@@ -148,7 +148,7 @@ impl Check<'_> {
 }
 
 /// Whether the host is an address that is listed, so that it is known whose network the request goes through.
-fn is_listed(url: &Url, allowed: &[Network]) -> bool {
+pub(super) fn is_listed(url: &Url, allowed: &[Network]) -> bool {
     let listed = |address: IpAddr| allowed.iter().any(|network| network.contains(address));
     match url.host() {
         Some(Host::Ipv4(address)) => listed(address.into()),

@@ -92,6 +92,39 @@ groups! {
         key_rate: u64 = "200", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
     }
 
+    /// Whose tokens (JWT) are taken besides keys and tokens of our own: an OpenID Connect provider; one such table for each. What its
+    /// tokens must hold, and how to set up some: ops/ACCESS.md.
+    Issuer "issuer" required {
+        /// As `iss` of its tokens has it, to the letter. With https://; http:// only to addresses in `allow_private`.
+        url: String = "\"https://id.example\"" required, Kind::Text { none: None }, Reload;
+        /// What its tokens for this daemon have in `aud`: tokens for others are refused.
+        audience: String = "\"honeyguide\"" required, Kind::Text { none: None }, Reload;
+        /// What the values of `roles_claim` mean here, such as { soc = "analyst", honeypot-admins = "admin" }: admin, analyst,
+        /// researcher, developer or sensor. Who has none of them is refused.
+        roles: BTreeMap<String, String> = "{ soc = \"analyst\" }" required, Kind::Map { most: 64 }, Reload;
+        /// The claim that holds a value or a list of them; a path of names joined by dots leads into it: "realm_access.roles".
+        roles_claim: String = "\"roles\"", Kind::Text { none: None }, Reload;
+        /// The claim that says which sensors somebody may see: a name, a list, or "*". Tokens must then have it. "none": all sensors.
+        sensors_claim: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// Signatures that are taken.
+        algorithms: Vec<String> = "[\"RS256\", \"ES256\", \"EdDSA\"]", Kind::List { most: 3 }, Reload;
+        /// Where its keys are; "discover": it says so under `url`/.well-known/openid-configuration.
+        jwks_url: Option<String> = "\"discover\"", Kind::Text { none: Some("discover") }, Reload;
+        /// By how much clocks may differ.
+        leeway_seconds: u64 = "30", Kind::Number { min: 0, max: 300, none: None }, Reload;
+        /// How long its keys are used before they are asked for again, and how much longer when they cannot be had.
+        ttl_seconds: u64 = "600", Kind::Number { min: 10, max: 86_400, none: None }, Reload;
+        stale_seconds: u64 = "3600", Kind::Number { min: 0, max: 604_800, none: None }, Reload;
+        /// It is not asked more often than this, whatever keys tokens name.
+        interval_seconds: u64 = "30", Kind::Number { min: 1, max: 3600, none: None }, Reload;
+        /// A request that is not answered within this time failed.
+        timeout_seconds: u64 = "10", Kind::Number { min: 1, max: 60, none: None }, Reload;
+        /// Private addresses that its URLs may lead to, as for sinks.
+        allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        /// Trust the certificates in this PEM file as well.
+        ca_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+    }
+
     /// What to read; one such table for each group of logs.
     Source "source" required {
         /// Short name of letters, digits, "-", "_" and ".": it labels metrics and checkpoints, so do not change it later.

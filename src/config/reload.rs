@@ -108,6 +108,7 @@ impl Settings {
         let (privacy, archive, retention) = (new.privacy.clone(), new.archive.clone(), new.retention.clone());
         let (enrichers, lists, anomalies) = (new.enrichers.clone(), new.lists.clone(), new.anomalies);
         Settings {
+            issuers: new.issuers.clone(),
             formats,
             sources,
             sinks,

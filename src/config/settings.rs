@@ -7,6 +7,7 @@ use super::groups::{
     Admin, Anomalies, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Retention, Root, Source,
     Supervision,
 };
+use super::issuers::IssuerSettings;
 use super::key::{Group, Key, Origin, Place, Value};
 use super::privacy::PrivacySettings;
 use super::sinks::SinkSettings;
@@ -31,6 +32,8 @@ pub struct Settings {
     /// Absolute.
     pub data_dir: PathBuf,
     pub admin: AdminSettings,
+    /// Whose tokens are taken.
+    pub issuers: Vec<IssuerSettings>,
     /// Those that the file describes.
     pub formats: Vec<Format>,
     pub sources: Vec<SourceSettings>,
@@ -180,6 +183,7 @@ impl Settings {
 
         let data_dir = check.path(&root.data_dir, &origin_of(&fragment, "", "data_dir"));
         let admin = check.admin(&fragment, &admin, &data_dir);
+        let issuers = check.issuers(fragment.tables("issuer"));
         let formats = check.formats(fragment.tables("format"));
         let sources = check.sources(fragment.tables("source"), &formats);
         let sinks = check.sinks(fragment.tables("sink"));
@@ -202,6 +206,7 @@ impl Settings {
                 file,
                 data_dir,
                 admin,
+                issuers,
                 formats,
                 sources,
                 sinks,

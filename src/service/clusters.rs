@@ -29,6 +29,7 @@ pub struct Asked {
     pub by: Option<String>,
     pub min_sessions: u64,
     pub limit: usize,
+    #[param(inline)]
     pub sort: Order,
 }
 

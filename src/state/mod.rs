@@ -5,6 +5,7 @@
 //! append is told from damage) and which segments there should be.
 mod codec;
 pub mod enrichment;
+pub mod keys;
 
 use crate::events::Micros;
 use crate::journal::block::Checkpoints;
@@ -119,6 +120,9 @@ pub struct State {
     enrichment_ages: sled::Tree,
     enrichers: sled::Tree,
     enrichments_len: AtomicU64,
+    /// API keys, and when each was used last ([`keys`]).
+    pub(crate) keys: sled::Tree,
+    key_uses: sled::Tree,
     /// The catalogue changed since the last flush.
     dirty: AtomicBool,
 }
@@ -156,10 +160,16 @@ impl State {
             let results = db.open_tree("results")?;
             let (enrichments, enrichment_ages) = (db.open_tree("enrichments")?, db.open_tree("enrichment_ages")?);
             let enrichers = db.open_tree("enrichers")?;
+            let (keys, key_uses) = (db.open_tree("keys")?, db.open_tree("key_uses")?);
             // Reads every record once: garbage shows here and not in the middle of a day.
             let mut all = segments.iter().chain(checkpoints.iter()).chain(cursors.iter()).chain(results.iter()).chain(db.iter());
             all.try_for_each(|record| record.map(drop))?;
-            enrichment_ages.iter().chain(enrichers.iter()).try_for_each(|record| record.map(drop))?;
+            enrichment_ages
+                .iter()
+                .chain(enrichers.iter())
+                .chain(keys.iter())
+                .chain(key_uses.iter())
+                .try_for_each(|record| record.map(drop))?;
             let enrichments_len = enrichments.iter().try_fold(0, |len, record| record.map(|_| len + 1))?;
             Ok(State {
                 db,
@@ -172,6 +182,8 @@ impl State {
                 enrichment_ages,
                 enrichers,
                 enrichments_len: AtomicU64::new(enrichments_len),
+                keys,
+                key_uses,
                 dirty: AtomicBool::new(false),
             })
         };

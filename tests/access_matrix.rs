@@ -1,0 +1,214 @@
+//! Every route, asked by every role, by nobody, and with wrong methods: what the table of routes says holds, and nothing else is served.
+mod served;
+
+use honeyguide::access::{Right, Role};
+use serde_json::{Value, json};
+use served::{Answer, Daemon, Home, get, log, until};
+use std::collections::BTreeMap;
+
+/// A request with more header fields.
+fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+    let len = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n{headers}\r\n{body}"
+    )
+}
+
+fn bearer(key: &str) -> String {
+    format!("Authorization: Bearer {key}\r\n")
+}
+
+fn key(daemon: &Daemon, name: &str, roles: &[Role], sensors: &[&str]) -> String {
+    let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+    let made = daemon.post("/api/v1/keys", &json!({ "name": name, "roles": roles, "sensors": sensors }).to_string());
+    assert_eq!(made.status, 200, "{made:?}");
+    made.json()["key"].as_str().expect("a key").to_owned()
+}
+
+/// An operation of the description: its method, its path with something in place of parameters, and what it needs.
+struct Operation {
+    method: String,
+    path: String,
+    needs: Option<Right>,
+    any_credential: bool,
+}
+
+fn operations(description: &Value) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (path, item) in description["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("methods") {
+            let said = operation["description"].as_str().unwrap_or_default();
+            let named = said.strip_prefix("Needs the right `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
+            let needs = named.map(|named| Right::ALL.into_iter().find(|right| right.name() == named).expect("a right"));
+            let mut filled = path.clone();
+            while let Some((before, rest)) = filled.split_once('{') {
+                filled = format!("{before}7{}", rest.split_once('}').expect("closed").1);
+            }
+            let any_credential = needs.is_none() && operation["security"].is_array();
+            operations.push(Operation { method: method.to_uppercase(), path: filled, needs, any_credential });
+        }
+    }
+    operations
+}
+
+fn code(answer: &Answer) -> String {
+    serde_json::from_slice::<Value>(&answer.body).ok().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[test]
+fn every_route_answers_the_roles_that_have_its_right_and_no_others() {
+    let home = Home::with("address_rate = 100000\nkey_rate = 100000\n");
+    let daemon = Daemon::start(&home);
+    let keys: Vec<(Role, String)> = Role::ALL.into_iter().map(|role| (role, key(&daemon, role.name(), &[role], &[]))).collect();
+    let description = daemon.get("/api/v1/openapi.json").json();
+    let operations = operations(&description);
+    assert!(operations.len() > 40, "{}", operations.len());
+    // What runs long or ends things is asked with a body that no handler takes; the guard stands before it all the same.
+    let body = "{\"no\":\"such member\"";
+    for Operation { method, path, needs, any_credential } in &operations {
+        let told = |who: &str, answer: &Answer| format!("{method} {path} by {who}: {} {}", answer.status, answer.text());
+        let nobody = daemon.tcp(&request(method, path, "", body));
+        let is_open = needs.is_none() && !any_credential;
+        assert_eq!(nobody.status == 401, !is_open, "{}", told("nobody", &nobody));
+        for (role, key) in &keys {
+            let answer = daemon.tcp(&request(method, path, &bearer(key), body));
+            let may = needs.is_none_or(|right| role.rights().contains(&right));
+            assert_eq!(answer.status == 403 && code(&answer) == "forbidden", !may, "{}", told(role.name(), &answer));
+            assert!(answer.status != 405 && answer.status != 401 || !may, "{}", told(role.name(), &answer));
+        }
+        let (_, admin) = &keys[0];
+        for wrong in ["PUT", "DELETE", "PATCH"] {
+            let answer = daemon.tcp(&request(wrong, path, &bearer(admin), ""));
+            assert_eq!((answer.status, code(&answer).as_str()), (405, "method_not_allowed"), "{}", told(wrong, &answer));
+        }
+    }
+}
+
+#[test]
+fn credentials_that_are_none_are_refused_for_what_they_are() {
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    let good = key(&daemon, "laptop", &[Role::Analyst], &[]);
+    let status = |headers: &str| daemon.tcp(&request("GET", "/api/v1/status", headers, ""));
+    assert_eq!(status(&bearer(&good)).status, 200);
+    assert_eq!(status(&format!("x-api-key: {good}\r\n")).status, 200);
+    let mut mistyped = good.clone();
+    let last = mistyped.pop().expect("not empty");
+    mistyped.push(if last == 'a' { 'b' } else { 'a' });
+    for (headers, expected) in [
+        (bearer(&mistyped), "key_mistyped"),
+        (bearer("hello"), "credential_unrecognised"),
+        (format!("Authorization: Basic {good}\r\n"), "credential_scheme"),
+        (format!("{}x-api-key: another\r\n", bearer(&good)), "credential_ambiguous"),
+        (format!("{}{}", bearer(&good), bearer(&good)), "credential_ambiguous"),
+        (bearer(&"x".repeat(9_000)), "credential_too_long"),
+    ] {
+        let refused = status(&headers);
+        assert_eq!((refused.status, code(&refused).as_str()), (401, expected), "{refused:?}");
+    }
+    let rows = daemon.get("/api/v1/keys").json();
+    let id = rows[0]["id"].as_str().expect("an id");
+    assert_eq!(daemon.post(&format!("/api/v1/keys/{id}/revoke"), "{}").status, 200);
+    assert_eq!(code(&status(&bearer(&good))), "key_revoked");
+}
+
+#[test]
+fn a_key_of_one_sensor_sees_that_sensor_only() {
+    let home = Home::with("address_rate = 100000\nkey_rate = 100000\n");
+    let daemon = Daemon::start(&home);
+    let path = home.write("cowrie.json", &log(1, 5_000));
+    assert_eq!(daemon.post("/api/v1/load", &json!({ "paths": [path] }).to_string()).status, 200);
+    let rows = daemon.get("/api/v1/terms/sensor").json();
+    let sensors: BTreeMap<String, u64> = rows
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| (row["value"].as_str().expect("a name").to_owned(), row["count"].as_u64().expect("a number")))
+        .collect();
+    assert!(sensors.len() > 1, "{sensors:?}");
+    let (mine, count) = sensors.first_key_value().expect("a sensor");
+    let key = key(&daemon, "mine", &[Role::Admin], &[mine]);
+    let ask = |path: &str| daemon.tcp(&request("GET", path, &bearer(&key), ""));
+    assert_eq!(ask("/api/v1/count").json()["events"], *count);
+    assert_eq!(ask("/api/v1/terms/sensor").json().as_array().map(Vec::len), Some(1));
+    for line in ask("/api/v1/events?query=&limit=100000").lines() {
+        assert_eq!(serde_json::from_str::<Value>(&line).expect("JSON")["sensor"], **mine);
+    }
+    let other = sensors.keys().nth(1).expect("another");
+    // Whatever is put into the query, it does not get out of the scope.
+    for query in [format!("sensor:{other}"), format!("sensor:{other} OR sensor:{mine} NOT sensor:{mine}"), format!("NOT sensor:{mine}")] {
+        let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        assert_eq!(ask(&format!("/api/v1/events?query={query}&limit=10")).lines().len(), 0, "{query}");
+    }
+    let wrong = ask("/api/v1/events?query=a)%20OR%20(sensor:x");
+    assert_eq!((wrong.status, code(&wrong).as_str()), (400, "bad_query"), "{wrong:?}");
+    let theirs = daemon.get(&format!("/api/v1/events?query=sensor:{other}%20eventid:cowrie.session.connect&limit=1")).lines().remove(0);
+    let session = serde_json::from_str::<Value>(&theirs).expect("JSON")["session"].as_str().expect("a session").to_owned();
+    assert_eq!(ask(&format!("/api/v1/sessions/{session}")).status, 404);
+    assert_eq!(ask(&format!("/api/v1/reports/daily/last?sensor={other}")).status, 403);
+    assert_eq!(ask(&format!("/api/v1/reports/daily/last?sensor={mine}")).status, 200);
+    for about_all in ["/api/v1/status", "/api/v1/indicators", "/api/v1/quarantine", "/api/v1/keys", "/api/v1/clusters"] {
+        let refused = ask(about_all);
+        assert_eq!((refused.status, code(&refused).as_str()), (403, "forbidden"), "{about_all} {refused:?}");
+    }
+}
+
+#[test]
+fn changes_and_refusals_are_in_the_ledger_with_who_and_from_where() {
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    let key = key(&daemon, "laptop", &[Role::Analyst], &[]);
+    let refused = daemon.tcp(&request("POST", "/api/v1/rebuild", &format!("{}x-request-id: try-1\r\n", bearer(&key)), ""));
+    assert_eq!(refused.status, 403);
+    assert!(refused.head.contains("x-request-id: try-1"), "{refused:?}");
+    assert_eq!(daemon.tcp(&request("GET", "/api/v1/status", &bearer("hg_nonsense"), "")).status, 401);
+    let store = daemon.engine().store().clone();
+    let recorded = || {
+        let mut records: Vec<Value> = Vec::new();
+        store.each_recorded("request", &mut |details: Value| records.push(details)).expect("read");
+        records
+    };
+    until("three records", || recorded().len() == 3);
+    let records = recorded();
+    let of = |path: &str| records.iter().find(|record| record["path"] == path).unwrap_or_else(|| panic!("{path} in {records:?}"));
+    let made = of("/api/v1/keys");
+    assert!(made["by"].as_str().expect("a name").starts_with("uid "), "{made}");
+    assert_eq!((&made["from"], &made["status"]), (&"socket".into(), &200.into()));
+    let refusal = of("/api/v1/rebuild");
+    assert_eq!((&refusal["from"], &refusal["code"], &refusal["request_id"]), (&"127.0.0.1".into(), &"forbidden".into(), &"try-1".into()));
+    assert!(refusal["by"].as_str().expect("a name").contains("laptop"), "{refusal}");
+    assert_eq!(of("/api/v1/status")["by"], "nobody");
+    assert!(!serde_json::to_string(&records).expect("JSON").contains(&key), "no secret is recorded");
+}
+
+#[test]
+fn floods_are_told_when_to_come_again() {
+    let home = Home::with("address_rate = 2\nkey_rate = 1\n");
+    let daemon = Daemon::start(&home);
+    let key = key(&daemon, "laptop", &[Role::Analyst], &[]);
+    let mut answers: Vec<Answer> = (0..15).map(|_| daemon.tcp(&request("GET", "/api/v1/count", &bearer(&key), ""))).collect();
+    let limited = answers.pop().expect("the last");
+    assert_eq!((limited.status, code(&limited).as_str()), (429, "too_many"));
+    assert!(limited.head.contains("retry-after: "), "{limited:?}");
+    assert_eq!(answers[0].status, 200);
+    let strangers: Vec<u16> = (0..40).map(|_| daemon.tcp(&get("/health", "localhost")).status).collect();
+    assert!(strangers.contains(&429), "an address is limited whatever it asks for: {strangers:?}");
+    assert_eq!(daemon.get("/api/v1/count").status, 200, "the socket is not");
+}
+
+#[test]
+fn only_listed_origins_may_read_answers() {
+    let home = Home::with("origins = [\"https://dash.example\"]\n");
+    let daemon = Daemon::start(&home);
+    let key = key(&daemon, "dash", &[Role::Analyst], &[]);
+    let asked =
+        |method: &str, origin: &str| daemon.tcp(&request(method, "/api/v1/count", &format!("Origin: {origin}\r\n{}", bearer(&key)), ""));
+    assert!(asked("GET", "https://dash.example").head.contains("access-control-allow-origin: https://dash.example"));
+    assert!(!asked("GET", "https://evil.example").head.contains("access-control"));
+    let preflight =
+        daemon.tcp(&request("OPTIONS", "/api/v1/count", "Origin: https://dash.example\r\nAccess-Control-Request-Method: GET\r\n", ""));
+    assert!(preflight.status == 204 && preflight.head.contains("access-control-allow-headers: authorization"), "{preflight:?}");
+    let refused =
+        daemon.tcp(&request("OPTIONS", "/api/v1/count", "Origin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n", ""));
+    assert!(refused.status == 405 && !refused.head.contains("access-control"), "{refused:?}");
+}
