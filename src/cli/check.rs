@@ -60,6 +60,7 @@ struct Report {
     redaction: Vec<String>,
     redaction_problems: Vec<String>,
     enrichers: Vec<EnricherReport>,
+    issuers: Vec<IssuerReport>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -124,6 +125,18 @@ struct EnricherReport {
     problems: Vec<String>,
 }
 
+#[derive(Debug, Serialize)]
+struct IssuerReport {
+    issuer: String,
+    set_in: String,
+    audience: String,
+    /// What values of the claim mean: `soc = analyst`.
+    roles: Vec<String>,
+    /// Where it says which sensors somebody may see.
+    sensors_claim: Option<String>,
+    problems: Vec<String>,
+}
+
 /// The answer of `--json` about a configuration that is refused.
 #[derive(Debug, Serialize)]
 struct Refused {
@@ -175,6 +188,7 @@ impl Report {
         let sources = settings.sources.iter().zip(settings.source_places());
         let sinks = settings.sinks.iter().zip(settings.sink_places());
         let enrichers = settings.enrichers.iter().zip(settings.enricher_places());
+        let issuers = settings.issuers.iter().zip(settings.issuer_places());
         Report {
             valid: true,
             config: settings.file.clone(),
@@ -192,6 +206,7 @@ impl Report {
             redaction: settings.privacy.rules.iter().map(ToString::to_string).collect(),
             redaction_problems: redaction_problems(settings),
             enrichers: enrichers.map(|(enricher, place)| EnricherReport::of(enricher, place.to_string())).collect(),
+            issuers: issuers.map(|(issuer, place)| IssuerReport::of(issuer, place.to_string())).collect(),
             obstacles,
         }
     }
@@ -247,6 +262,9 @@ impl Report {
         }
         for enricher in &self.enrichers {
             enricher.render(&mut text, output);
+        }
+        for issuer in &self.issuers {
+            issuer.render(&mut text, output);
         }
         text.push('\n');
         for obstacle in &self.obstacles {
@@ -346,6 +364,30 @@ impl EnricherReport {
 
 fn unreadable(file: &Path) -> String {
     format!("{} cannot be read by this user", file.display())
+}
+
+impl IssuerReport {
+    fn of(issuer: &config::IssuerSettings, set_in: String) -> IssuerReport {
+        let ca_file = issuer.ca_file.as_deref();
+        IssuerReport {
+            issuer: issuer.issuer.clone(),
+            set_in,
+            audience: issuer.audience.clone(),
+            roles: issuer.roles.iter().map(|(value, role)| format!("{value} = {role}")).collect(),
+            sensors_claim: issuer.sensors_claim.clone(),
+            problems: ca_file.filter(|file| access(*file, AccessFlags::R_OK).is_err()).map(unreadable).into_iter().collect(),
+        }
+    }
+
+    fn render(&self, text: &mut String, output: &Output) {
+        let head = output.paint(Colour::Strong, &format!("issuer {}", escape(&self.issuer)));
+        let _ = writeln!(text, "\n{head}  {}", escape(&self.set_in));
+        let sensors = self.sensors_claim.as_ref().map_or("all sensors".to_owned(), |claim| format!("sensors by the claim {claim}"));
+        let _ = writeln!(text, "  tokens for {}: {}; {}", escape(&self.audience), escape(&self.roles.join(", ")), escape(&sensors));
+        for problem in &self.problems {
+            let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
+        }
+    }
 }
 
 /// What is wrong with the key of privacy.

@@ -265,6 +265,11 @@ impl Settings {
         self.fragment.tables("sink").iter().map(|(place, _)| place)
     }
 
+    /// Where an issuer was configured: parallel to `issuers`.
+    pub fn issuer_places(&self) -> impl Iterator<Item = &Place> {
+        self.fragment.tables("issuer").iter().map(|(place, _)| place)
+    }
+
     /// Where an enricher was configured: parallel to `enrichers`.
     pub fn enricher_places(&self) -> impl Iterator<Item = &Place> {
         self.fragment.tables("enricher").iter().map(|(place, _)| place)
