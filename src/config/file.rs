@@ -358,7 +358,7 @@ fn unknown_table(name: &str) -> String {
 }
 
 /// The candidate a typing error away, if there is one.
-fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+pub(super) fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     if name.len() > 64 {
         return None;
     }

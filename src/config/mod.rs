@@ -2,6 +2,7 @@
 //!
 //! [`groups`] holds every option once. A file is checked as a whole before anything is opened: unknown keys, wrong types
 //! and values that cannot work are all told at once, each with its line and what to write instead.
+pub mod alerts;
 pub mod archive;
 pub mod bytes;
 pub mod enrichers;
@@ -14,6 +15,7 @@ pub mod settings;
 pub mod sinks;
 pub mod template;
 
+pub use alerts::AlertSettings;
 pub use archive::ArchiveOptions;
 pub use enrichers::EnricherSettings;
 pub use file::{Fragment, Problem};
