@@ -14,6 +14,7 @@ use crate::journal::fs::RealFs;
 use crate::os::lock::DataDirLock;
 use crate::os::notify::Notifier;
 use crate::os::signals::{Signal, Signals};
+use crate::service::alerts::Alerts;
 use crate::state::{Opened, State};
 use crate::store::{self, CommittedLen, Layout, Limits, Parts, Store};
 use crate::telemetry::Telemetry;
@@ -185,6 +186,8 @@ pub struct Engine {
     pub state: Arc<State>,
     /// Asks other services about values.
     pub enrichment: Arc<Desk>,
+    /// What is told, and has been.
+    pub alerts: Arc<Alerts>,
     pub settings: watch::Sender<Settings>,
     pub started: Instant,
     pub budget: Budget,
@@ -221,10 +224,13 @@ impl Engine {
         let budget = Budget::new(policy(&settings), telemetry);
         let (settings_sender, _) = watch::channel(settings.clone());
         let enrichment = Arc::new(Desk::new(state.clone(), &settings, observed.telemetry.clone()));
+        let alerts = Arc::new(Alerts::new(observed.store.clone(), state.clone()));
         let config = SupervisorConfig {
             settings,
             parts,
             state: state.clone(),
+            alerts: alerts.clone(),
+            enrichment: enrichment.clone(),
             journal,
             observed: observed.clone(),
             budget: budget.clone(),
@@ -232,7 +238,7 @@ impl Engine {
         };
         let supervisor = SupervisorActor::new(config);
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
-        Engine { supervisor, observed, state, enrichment, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
+        Engine { supervisor, observed, state, enrichment, alerts, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {

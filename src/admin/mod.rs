@@ -6,6 +6,7 @@
 pub mod access;
 pub mod problem;
 
+pub(crate) mod alerts;
 pub(crate) mod archive;
 pub(crate) mod changes;
 pub(crate) mod enrich;
@@ -171,6 +172,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(changes::routes)
                     .configure(erase::routes)
                     .configure(sinks::routes)
+                    .configure(alerts::routes)
                     .configure(geoip::routes)
                     .configure(archive::routes)
                     .configure(enrich::routes)

@@ -285,7 +285,7 @@ fn micros(duration: Duration) -> Micros {
     Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
 }
 
-fn notice(rule: &Rule, state: Happened, subject: &str, summary: String, (since, at): (Micros, Micros)) -> Notice {
+pub(super) fn notice(rule: &Rule, state: Happened, subject: &str, summary: String, (since, at): (Micros, Micros)) -> Notice {
     Notice {
         number: 0,
         alert: rule.name.to_string(),

@@ -112,6 +112,11 @@ impl Notice {
         document.to_string().into_bytes()
     }
 
+    /// That a rule is being tried.
+    pub fn test(rule: &super::Rule, now: Micros) -> Notice {
+        super::book::notice(rule, Happened::Test, "", "a test: nothing happened".to_owned(), (now, now))
+    }
+
     /// With texts of bounded length.
     pub(super) fn bounded(mut self) -> Notice {
         shorten(&mut self.subject, SUBJECT_BYTES_MAX);

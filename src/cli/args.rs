@@ -155,6 +155,8 @@ Examples:
     Quarantine(Quarantine),
     /// See where deliveries stand; test, pause, resume or repeat them
     Sinks(Sinks),
+    /// See which alerts are open and what was told; try a rule
+    Alerts(Alerts),
     /// Import databases that tell where addresses are: country and autonomous system
     Geoip(Geoip),
     /// Make a log that looks like Cowrie's, from a seed
@@ -770,6 +772,64 @@ pub struct Selection {
     /// All of it
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+A rule of alerts, [[alert]] in the configuration, tells sinks once that something began and once that it is over: a count of events, an \
+anomaly, a new indicator, a sink in trouble, little disk, a silent honeypot. ops/ALERTS.md shows one of each.
+
+Examples:
+  honeyguide alerts list
+  honeyguide alerts test brute-force
+  honeyguide alerts history --limit 100"
+)]
+pub struct Alerts {
+    #[command(subcommand)]
+    pub action: AlertsAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum AlertsAction {
+    /// List all rules, and what is open
+    #[command(after_long_help = "\
+Exits with 3 while an alert is open.
+
+Examples:
+  honeyguide alerts list
+  honeyguide alerts list --json | jq -r '.[] | select(.open != []) | .rule'")]
+    List,
+    /// Look at a rule now, and send a notice that says it is a test to its sinks
+    #[command(after_long_help = "\
+Nothing opens by it. Needs a running daemon, which delivers. Exits with 1 when a sink did not take the notice within 15 seconds.
+
+Examples:
+  honeyguide alerts test brute-force
+  honeyguide alerts test disk --json")]
+    Test {
+        /// Name of the rule
+        #[arg(value_name = "RULE")]
+        rule: String,
+    },
+    /// Tell what alerts told, newest first
+    #[command(after_long_help = "\
+From the ledger, so also what was told before a restart. The values of new indicators are not in it: they can be erased from the journal.
+
+Examples:
+  honeyguide alerts history
+  honeyguide alerts history brute-force --limit 5
+  honeyguide alerts history --json | jq -r '.[] | [.at, .alert, .state, .summary] | @tsv'")]
+    History {
+        /// Only of this rule, which may be one that is configured no more
+        #[arg(value_name = "RULE")]
+        rule: Option<String>,
+        /// Most rows
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: usize,
+    },
 }
 
 #[derive(Args, Debug)]

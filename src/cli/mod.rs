@@ -1,6 +1,7 @@
 //! The command line: what may be typed ([`args`]), its manual ([`pages`]), one module for each command, what answers are filled
 //! from ([`answers`], or [`client`] when a daemon runs), and how they look ([`terminal`], [`format`], [`transcript`],
 //! [`conversation`]).
+pub mod alerts;
 pub mod anomalies;
 pub mod answers;
 pub mod archive;
@@ -80,6 +81,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Search(args) => search::run(args, context),
         Command::Top(args) => top::run(args, context),
         Command::Report(args) => report::run(args, context),
+        Command::Alerts(args) => alerts::run(args, context),
         Command::Anomalies(args) => anomalies::run(args, context),
         Command::Count(args) => count::run(args, context),
         Command::Distinct(args) => distinct::run(args, context),
