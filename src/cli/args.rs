@@ -157,6 +157,8 @@ Examples:
     Sinks(Sinks),
     /// See which alerts are open and what was told; try a rule
     Alerts(Alerts),
+    /// Make a file for a bug report, with nothing secret in it
+    Support(Support),
     /// Import databases that tell where addresses are: country and autonomous system
     Geoip(Geoip),
     /// Make a log that looks like Cowrie's, from a seed
@@ -772,6 +774,34 @@ pub struct Selection {
     /// All of it
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Support {
+    #[command(subcommand)]
+    pub action: SupportAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum SupportAction {
+    /// Write version, options, status, figures, and the last records of ledger and log into one file
+    #[command(after_long_help = "\
+No event, address, password, secret or path is in it, and of the configuration no text but defaults and the names of sources, sinks and \
+rules. What is in it is printed; look through it before you send it. The file is readable by you only, and none is overwritten.
+
+Examples:
+  honeyguide support dump
+  honeyguide support dump report.tar.gz --with-sensors
+  honeyguide support dump --json | jq -r .file")]
+    Dump {
+        /// Where to write; honeyguide-support-TIME.tar.gz in the current directory unless given
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Show names of honeypots
+        #[arg(long)]
+        with_sensors: bool,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -42,6 +42,7 @@ pub mod session;
 pub mod simulate;
 pub mod sinks;
 pub mod status;
+pub mod support;
 pub mod terminal;
 pub mod top;
 pub mod transcript;
@@ -100,6 +101,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Quarantine(args) => quarantine::run(args, context),
         Command::Geoip(args) => geoip::run(args, context),
         Command::Sinks(args) => sinks::run(args, context),
+        Command::Support(args) => support::run(args, context),
         Command::Simulate(args) => simulate::run(args, context),
         Command::Erase(args) => erase::run(args, context),
         Command::Rebuild => rebuild::run(context),

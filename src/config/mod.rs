@@ -5,6 +5,7 @@
 pub mod alerts;
 pub mod archive;
 pub mod bytes;
+pub mod disclosed;
 pub mod enrichers;
 pub mod file;
 pub mod groups;
