@@ -210,15 +210,15 @@ fn new_values_and_anomalies_are_told_and_no_value_stays_in_the_ledger() {
     until("the anomaly", || receiver.count() == 1);
     assert_eq!(told(&receiver)[0]["subject"], "ssh-1 events high");
     let event = json!({
-        "eventid": "cowrie.session.file_download", "url": "http://evil.example/x.sh", "shasum": "a".repeat(64), "sensor": "ssh-1",
+        "eventid": "cowrie.session.file_download", "url": "http://payloads.evil-drop.top/x.sh", "shasum": "a".repeat(64), "sensor": "ssh-1",
         "timestamp": time::format(time::now()), "src_ip": "198.51.100.7", "session": "s00000000001",
     });
     home.write("log/cowrie.json", format!("{event}\n").as_bytes());
     until("the value", || receiver.count() == 2);
     let second = &told(&receiver)[1];
-    assert_eq!((&second["value"], &second["values"][0]["value"]), (&json!(1), &json!("http://evil.example/x.sh")));
+    assert_eq!((&second["value"], &second["values"][0]["value"]), (&json!(1), &json!("http://payloads.evil-drop.top/x.sh")));
     let history = home.json(Exit::Done, &["alerts", "history", "file"]).to_string();
-    assert!(history.contains("1 new: url") && !history.contains("evil.example"), "{history}");
+    assert!(history.contains("1 new: url") && !history.contains("evil-drop"), "{history}");
     let rows = home.expect(Exit::Findings, &["alerts", "list"]);
     assert!(rows.contains("odd ssh-1 events high: events: 900 on"), "{rows}");
 }

@@ -221,6 +221,8 @@ fn sink_trouble(sink: &SinkSnapshot, letters_grew_at: Option<Micros>, window: Du
 fn disk(snapshots: &Snapshots, free_bytes: Option<u64>) -> Option<Reading> {
     let free = snapshots.free_bytes;
     let summary = match free_bytes {
+        // Not yet measured: where nothing is free, reading is paused.
+        _ if free == 0 && !snapshots.paused => return None,
         _ if snapshots.paused => format!("reading is paused: {free} bytes are free"),
         Some(wanted) if free < wanted => format!("{free} bytes are free, less than {wanted}"),
         _ => return None,
@@ -308,7 +310,7 @@ mod tests {
     fn a_disk_alerts_below_what_is_wanted_and_whenever_reading_is_paused() {
         let of = |free_bytes, paused| Snapshots { free_bytes, paused, ..Snapshots::default() };
         assert!(disk(&of(9, false), Some(10)).is_some());
-        assert!(disk(&of(10, false), Some(10)).is_none() && disk(&of(0, false), None).is_none());
+        assert!(disk(&of(10, false), Some(10)).is_none() && disk(&of(0, false), Some(10)).is_none() && disk(&of(0, false), None).is_none());
         assert!(disk(&of(10, true), Some(10)).is_some_and(|reading| reading.summary.starts_with("reading is paused")));
     }
 }

@@ -64,3 +64,36 @@ impl When {
         }
     }
 }
+
+/// In words, for people.
+impl std::fmt::Display for When {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            When::Count { query, window, above, below } => {
+                let what = query.as_ref().map_or("all events", |(query, _)| query.as_str());
+                write!(f, "{what} in {} s:", window.as_secs())?;
+                above.map_or(Ok(()), |above| write!(f, " more than {above}"))?;
+                above.and(*below).map_or(Ok(()), |_| f.write_str(", or"))?;
+                below.map_or(Ok(()), |below| write!(f, " fewer than {below}"))
+            }
+            When::Anomaly { sensor, measure } => {
+                let measure = measure.map_or("any measure", Measure::name);
+                write!(f, "{measure} of {}", sensor.as_deref().unwrap_or("any sensor"))
+            }
+            When::Indicator { kind, min_score, listed, window } => {
+                let known = if *listed { ", known to a list or an enricher" } else { "" };
+                write!(f, "new {} of the last {} s, score {min_score} or more{known}", kind.name(), window.as_secs())
+            }
+            When::Sink { sinks, .. } if sinks.is_empty() => f.write_str("any sink in trouble"),
+            When::Sink { sinks, .. } => {
+                let names: Vec<&str> = sinks.iter().map(SourceName::as_str).collect();
+                write!(f, "in trouble: {}", names.join(", "))
+            }
+            When::Disk { free_bytes: Some(free) } => write!(f, "less than {free} bytes free, or reading paused"),
+            When::Disk { free_bytes: None } => f.write_str("reading paused"),
+            When::Silence { sensor, window } => {
+                write!(f, "no event of {} for {} s", sensor.as_deref().unwrap_or("a sensor"), window.as_secs())
+            }
+        }
+    }
+}

@@ -777,7 +777,16 @@ pub struct Selection {
 }
 
 #[derive(Args, Debug)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+What a bug report needs, and nothing that must not leave; ops/ALERTS.md says how that is made sure.
+
+Examples:
+  honeyguide support dump
+  honeyguide support dump /tmp/report.tar.gz"
+)]
 pub struct Support {
     #[command(subcommand)]
     pub action: SupportAction,

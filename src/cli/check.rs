@@ -60,6 +60,7 @@ struct Report {
     redaction: Vec<String>,
     redaction_problems: Vec<String>,
     enrichers: Vec<EnricherReport>,
+    alerts: Vec<AlertReport>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -122,6 +123,17 @@ struct EnricherReport {
     quota_per_day: u32,
     /// What would keep it from being asked, as things are now, and keys that others can read.
     problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct AlertReport {
+    name: String,
+    when: &'static str,
+    set_in: String,
+    /// What it waits for, in words.
+    condition: String,
+    to: Vec<String>,
+    cooldown_seconds: u64,
 }
 
 /// The answer of `--json` about a configuration that is refused.
@@ -192,6 +204,7 @@ impl Report {
             redaction: settings.privacy.rules.iter().map(ToString::to_string).collect(),
             redaction_problems: redaction_problems(settings),
             enrichers: enrichers.map(|(enricher, place)| EnricherReport::of(enricher, place.to_string())).collect(),
+            alerts: settings.alerts.rules.iter().zip(settings.alert_places()).map(AlertReport::of).collect(),
             obstacles,
         }
     }
@@ -247,6 +260,9 @@ impl Report {
         }
         for enricher in &self.enrichers {
             enricher.render(&mut text, output);
+        }
+        for alert in &self.alerts {
+            alert.render(&mut text, output);
         }
         text.push('\n');
         for obstacle in &self.obstacles {
@@ -341,6 +357,26 @@ impl EnricherReport {
         for problem in &self.problems {
             let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
         }
+    }
+}
+
+impl AlertReport {
+    fn of((rule, place): (&crate::alerts::Rule, &config::Place)) -> AlertReport {
+        AlertReport {
+            name: rule.name.to_string(),
+            when: rule.when.name(),
+            set_in: place.to_string(),
+            condition: rule.when.to_string(),
+            to: rule.to.iter().map(ToString::to_string).collect(),
+            cooldown_seconds: rule.cooldown.as_secs(),
+        }
+    }
+
+    fn render(&self, text: &mut String, output: &Output) {
+        let head = output.paint(Colour::Strong, &format!("alert {}", self.name));
+        let to = if self.to.is_empty() { "log and metrics only".to_owned() } else { self.to.join(", ") };
+        let _ = writeln!(text, "\n{head}  {}, {}", self.when, escape(&self.set_in));
+        let _ = writeln!(text, "  {}; tells {to}, then nothing new for {} s", escape(&self.condition), self.cooldown_seconds);
     }
 }
 

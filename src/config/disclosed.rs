@@ -20,7 +20,8 @@ impl Settings {
         for group in GROUPS.iter().filter(|group| !group.repeated) {
             let _ = writeln!(text, "\n[{}]", if group.name.is_empty() { "(root)" } else { group.name });
             for key in group.keys {
-                let value = self.fragment.get(group.name, key.name).map_or_else(|| default_of(group, key.name), |given| given.value.clone());
+                let value =
+                    self.fragment.get(group.name, key.name).map_or_else(|| default_of(group, key.name), |given| given.value.clone());
                 line(&mut text, group, key, &value, sensors);
             }
         }

@@ -60,6 +60,8 @@ struct Held {
     book: Option<Book>,
     /// What the ledger has yet to take: the disk may be the trouble that is told of.
     unwritten: Vec<(&'static str, serde_json::Value)>,
+    /// Notices up to this number were given to the ledger, and may be sent.
+    told_through: u64,
 }
 
 impl Alerts {
@@ -75,7 +77,8 @@ impl Alerts {
     fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> Result<T, ServiceError> {
         let mut held = self.held();
         if held.book.is_none() {
-            held.book = Some(self.read()?);
+            let book = self.read()?;
+            (held.told_through, held.book) = (book.last_number(), Some(book));
         }
         let book = held.book.get_or_insert_default();
         Ok(work(book))
@@ -121,6 +124,9 @@ impl Alerts {
             return;
         }
         self.keep(notices.iter().map(|notice| (TOLD, notice.recorded())), telemetry, now);
+        if let Some(last) = notices.last() {
+            self.held().told_through = last.number;
+        }
         for notice in notices {
             let Notice { alert, when, subject, summary, number, .. } = notice;
             match notice.state {
@@ -136,13 +142,14 @@ impl Alerts {
 
     /// The oldest notice on its way to each sink that is not in `busy`.
     pub fn next_pending(&self, busy: &dyn Fn(&str) -> bool) -> Result<Vec<Pending>, ServiceError> {
-        self.with_book(|book| {
-            let mut first: BTreeMap<&str, &Pending> = BTreeMap::new();
-            for pending in book.pending().iter().filter(|pending| !busy(&pending.sink)) {
-                first.entry(&pending.sink).or_insert(pending);
-            }
-            first.into_values().cloned().collect()
-        })
+        self.with_book(|_| ())?;
+        let held = self.held();
+        let mut first: BTreeMap<&str, &Pending> = BTreeMap::new();
+        let pending = held.book.iter().flat_map(|book| book.pending());
+        for pending in pending.filter(|pending| pending.notice.number <= held.told_through && !busy(&pending.sink)) {
+            first.entry(&pending.sink).or_insert(pending);
+        }
+        Ok(first.into_values().cloned().collect())
     }
 
     /// A notice arrived, or lies in quarantine.
@@ -177,7 +184,9 @@ impl Alerts {
             Some(policy) => redactor.leaving(policy, Subject { source: SOURCE, format }, &document),
         };
         let id = notice.id();
-        let item = Item { seq: 0, id, time: notice.at, received_at: notice.at, source: SOURCE.into(), format, payload: 0..0 };
+        // In place of a place in the journal, and never 0: a file takes what is not behind 0 for what it has.
+        let item =
+            Item { seq: notice.number.max(1), id, time: notice.at, received_at: notice.at, source: SOURCE.into(), format, payload: 0..0 };
         let mut batch = Batch { redelivered: true, ..Batch::default() };
         batch.push(item, &line);
         (batch, id)
