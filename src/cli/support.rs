@@ -380,8 +380,8 @@ fn system(settings: &Settings) -> Value {
         "memory": line_of("/proc/meminfo", "MemTotal"),
         "memory_limit_bytes": limits::memory_bytes_max(),
         "open_files": open_files.map(|(soft, hard)| vec![soft, hard]),
-        "disk_free_bytes": disk.as_ref().map(|disk| disk.blocks_available() as u64 * disk.fragment_size() as u64),
-        "disk_bytes": disk.as_ref().map(|disk| disk.blocks() as u64 * disk.fragment_size() as u64),
+        "disk_free_bytes": disk.as_ref().map(|disk| disk.blocks_available() * disk.fragment_size()),
+        "disk_bytes": disk.as_ref().map(|disk| disk.blocks() * disk.fragment_size()),
     })
 }
 
