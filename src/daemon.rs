@@ -16,6 +16,7 @@ use crate::journal::fs::RealFs;
 use crate::os::lock::DataDirLock;
 use crate::os::notify::Notifier;
 use crate::os::signals::{Signal, Signals};
+use crate::service::alerts::Alerts;
 use crate::state::{Opened, State};
 use crate::store::{self, CommittedLen, Layout, Limits, Parts, Store};
 use crate::telemetry::Telemetry;
@@ -195,6 +196,8 @@ pub struct Engine {
     pub enrichment: Arc<Desk>,
     /// Who asks, by their keys and tokens.
     pub access: Arc<Credentials>,
+    /// What is told, and has been.
+    pub alerts: Arc<Alerts>,
     pub settings: watch::Sender<Settings>,
     pub started: Instant,
     pub budget: Budget,
@@ -232,10 +235,13 @@ impl Engine {
         let budget = Budget::new(policy(&settings), telemetry);
         let (settings_sender, _) = watch::channel(settings.clone());
         let enrichment = Arc::new(Desk::new(state.clone(), &settings, observed.telemetry.clone()));
+        let alerts = Arc::new(Alerts::new(observed.store.clone(), state.clone()));
         let config = SupervisorConfig {
             settings,
             parts,
             state: state.clone(),
+            alerts: alerts.clone(),
+            enrichment: enrichment.clone(),
             journal,
             observed: observed.clone(),
             budget: budget.clone(),
@@ -243,7 +249,8 @@ impl Engine {
         };
         let supervisor = SupervisorActor::new(config);
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
-        Engine { supervisor, observed, state, enrichment, access, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
+        let settings = settings_sender;
+        Engine { supervisor, observed, state, enrichment, access, alerts, settings, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {

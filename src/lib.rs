@@ -4,6 +4,7 @@
 pub mod access;
 pub mod actors;
 pub mod admin;
+pub mod alerts;
 pub mod archive;
 pub mod cli;
 pub mod config;

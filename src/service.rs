@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod aggregate;
+pub mod alerts;
 pub mod anomalies;
 pub mod clusters;
 pub mod cursor;
@@ -63,6 +64,10 @@ pub enum ServiceError {
     NoSink(String),
     #[error("{0}")]
     Sink(String),
+    #[error("there is no rule of alerts called {0:?}: `honeyguide alerts list` shows what there is")]
+    NoAlert(String),
+    #[error("{0}")]
+    Alert(String),
     #[error("{} cannot be counted by itself: name another field behind by", .0.name())]
     ByItself(Field),
     #[error(

@@ -47,6 +47,8 @@ fn uncommenting_every_option_gives_the_defaults_and_the_examples() {
         .collect();
     // Which of `path` and `url` a sink needs, its type says.
     let uncommented = uncommented.replace("\npath = \"none\"", "\npath = \"events.ndjson\"");
+    // A rule that counts needs a bound.
+    let uncommented = uncommented.replace("\nabove = \"none\"", "\nabove = 100");
     // What [[redact]], the first table with kinds, is to redact, only the operator knows.
     let uncommented = uncommented.replacen("\nkinds = []", "\nkinds = [\"email\"]", 1);
     let dir = tempfile::tempdir().expect("temporary directory");

@@ -2,8 +2,9 @@
 //!
 //! [`ingest`] reads chunks → [`extraction`] makes batches of them → [`journal`] commits them in order; an [`exporter`] for each
 //! sink delivers what is durable; [`supervisor`] starts, watches and drains them, [`metrics`] publishes their figures,
-//! [`anomalies`] looks for what is unusual. Nothing
+//! [`anomalies`] looks for what is unusual, [`alerts`] for what somebody wants to be told. Nothing
 //! waits in a mailbox without a permit of the [`intake`].
+pub mod alerts;
 pub mod anomalies;
 pub mod exporter;
 pub mod extraction;

@@ -2,6 +2,7 @@
 //!
 //! Owns: the arbiters (threads) and the addresses. Talks to: everyone. Lost on restart: nothing; the others live on.
 //! Invariant: the watchdog is fed only when every actor has answered lately.
+use super::alerts::{self, AlertActor};
 use super::anomalies::{self, AnomalyActor};
 use super::exporter::{self, ExporterActor, ExporterConfig};
 use super::extraction::ExtractionActor;
@@ -11,8 +12,10 @@ use super::metrics::{Heartbeat, Heartbeats, MetricsActor, Observed};
 use super::supervised::{Budget, start};
 use super::{Ping, answers_ping};
 use crate::config::{self, Settings, SinkSettings, SourceName, SourceSettings};
+use crate::enrich::Desk;
 use crate::extract::model::{ModelEndpoint, ModelSettings};
 use crate::os::notify::Notifier;
+use crate::service::alerts::Alerts;
 use crate::service::{self, Selection};
 use crate::sinks::delivery::{Command, SinkSnapshot};
 use crate::sinks::http::HttpSettings;
@@ -86,6 +89,12 @@ struct Exporter {
     snapshot: watch::Receiver<SinkSnapshot>,
 }
 
+/// The actor of alerts sends through the supervisor, so it begins when that has an address.
+enum Watchful {
+    ToBegin(Arc<Alerts>, Arc<Desk>),
+    Runs(Addr<AlertActor>),
+}
+
 pub struct SupervisorActor {
     settings: Settings,
     state: Arc<State>,
@@ -96,6 +105,8 @@ pub struct SupervisorActor {
     journal: Addr<JournalActor>,
     extraction: Addr<ExtractionActor>,
     anomalies: Addr<AnomalyActor>,
+    /// What it is made of, until the supervisor runs; then its address.
+    watchful: Watchful,
     /// `None` behind [`Release`].
     arbiters: Option<Arbiters>,
     children: Vec<Child>,
@@ -124,6 +135,8 @@ pub struct SupervisorConfig {
     pub settings: Settings,
     pub parts: Parts,
     pub state: Arc<State>,
+    pub alerts: Arc<Alerts>,
+    pub enrichment: Arc<Desk>,
     pub journal: JournalConfig,
     pub observed: Observed,
     pub budget: Budget,
@@ -133,7 +146,7 @@ pub struct SupervisorConfig {
 impl SupervisorActor {
     /// Starts the sinks' actors, then journal, extraction and metrics; sources follow when the supervisor runs.
     pub fn new(config: SupervisorConfig) -> SupervisorActor {
-        let SupervisorConfig { settings, parts, state, journal, observed, budget, notifier } = config;
+        let SupervisorConfig { settings, parts, state, alerts, enrichment, journal, observed, budget, notifier } = config;
         let telemetry = observed.telemetry.clone();
         let arbiters = Arbiters { journal: Arbiter::new(), intake: Arbiter::new(), delivery: Arbiter::new() };
         // Before the journal's actor, whose first act may be retention.
@@ -162,6 +175,7 @@ impl SupervisorActor {
             journal: journal.clone(),
             extraction: extraction.clone(),
             anomalies: anomalies.clone(),
+            watchful: Watchful::ToBegin(alerts, enrichment),
             arbiters: Some(arbiters),
             children: Vec::new(),
             followers: Vec::new(),
@@ -181,6 +195,14 @@ impl SupervisorActor {
         supervisor.watch(Kind::Metrics, "metrics", metrics.recipient());
         supervisor.watch(Kind::Anomalies, "anomalies", anomalies.recipient());
         supervisor
+    }
+
+    fn begin_alerts(&mut self, own: Addr<SupervisorActor>) {
+        let (Watchful::ToBegin(alerts, desk), Some(arbiters)) = (&self.watchful, &self.arbiters) else { return };
+        let actor = AlertActor::new(self.observed.clone(), alerts.clone(), &self.settings, desk.clone(), own);
+        let address = start(&arbiters.delivery.handle(), &self.budget, Kind::Alerts, "alerts", move |_| actor);
+        self.watch(Kind::Alerts, "alerts", address.clone().recipient());
+        self.watchful = Watchful::Runs(address);
     }
 
     fn watch(&mut self, kind: Kind, name: &str, ping: Recipient<Ping>) {
@@ -444,6 +466,7 @@ impl Actor for SupervisorActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         if !std::mem::replace(&mut self.started, true) {
             self.settings.sources.clone().into_iter().for_each(|source| self.follow(source));
+            self.begin_alerts(ctx.address());
         }
         let every = Duration::from_secs(self.settings.supervision.heartbeat_seconds);
         self.beat(ctx);
@@ -503,6 +526,9 @@ impl Handler<Reload> for SupervisorActor {
         let (retention, ages, archive) = (retention_plan(&new), new.retention.clone(), new.archive.settings());
         self.journal.do_send(Reconfigure { retention, ages, archive, min_free_bytes: new.journal.min_free_bytes });
         self.anomalies.do_send(anomalies::Reconfigure(new.anomalies));
+        if let Watchful::Runs(alerts) = &self.watchful {
+            alerts.do_send(alerts::Reconfigure(Box::new(new.clone())));
+        }
         self.settings = new;
         self.change_exporters(ctx);
     }
@@ -525,6 +551,9 @@ impl Handler<Drain> for SupervisorActor {
         let exporters: Vec<Addr<ExporterActor>> = self.exporters.iter().map(|exporter| exporter.address.clone()).collect();
         let journal = self.journal.clone();
         self.anomalies.do_send(anomalies::Stop);
+        if let Watchful::Runs(alerts) = &self.watchful {
+            alerts.do_send(alerts::Stop);
+        }
         let drained = async move {
             let half = deadline / 2;
             // Beside the rest: a receiver that hangs must not cost the others their time. What is not delivered is sent at the next start.

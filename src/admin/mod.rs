@@ -4,6 +4,7 @@
 pub mod access;
 pub mod problem;
 
+pub(crate) mod alerts;
 pub(crate) mod archive;
 mod audit;
 pub(crate) mod changes;
@@ -167,6 +168,7 @@ fn routes() -> Vec<Route> {
     routes.extend(changes::routes());
     routes.extend(erase::routes());
     routes.extend(keys::routes());
+    routes.extend(alerts::routes());
     routes.extend(sinks::routes());
     routes.extend(geoip::routes());
     routes.extend(archive::routes());

@@ -113,6 +113,7 @@ impl From<ServiceError> for Problem {
             ServiceError::NoRecord(_)
             | ServiceError::NoSession(_)
             | ServiceError::NoSink(_)
+            | ServiceError::NoAlert(_)
             | ServiceError::NoIndicator(_)
             | ServiceError::NoCluster(_) => Problem::not_found(error.to_string()),
             ServiceError::Geoip(GeoipError::None(_)) => Problem::not_found(error.to_string()),

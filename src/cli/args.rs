@@ -159,6 +159,10 @@ Examples:
     Sinks(Sinks),
     /// Make, list, revoke and rotate the keys of the admin interface
     Keys(Keys),
+    /// See which alerts are open and what was told; try a rule
+    Alerts(Alerts),
+    /// Make a file for a bug report, with nothing secret in it
+    Support(Support),
     /// Import databases that tell where addresses are: country and autonomous system
     Geoip(Geoip),
     /// Make a log that looks like Cowrie's, from a seed
@@ -848,6 +852,101 @@ Examples:
         /// How long the secret before stays good: 0s to 30d
         #[arg(long, value_name = "TIME", default_value = "1h")]
         overlap: String,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+What a bug report needs, and nothing that must not leave; ops/ALERTS.md says how that is made sure.
+
+Examples:
+  honeyguide support dump
+  honeyguide support dump /tmp/report.tar.gz"
+)]
+pub struct Support {
+    #[command(subcommand)]
+    pub action: SupportAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum SupportAction {
+    /// Write version, options, status, figures, and the last records of ledger and log into one file
+    #[command(after_long_help = "\
+No event, address, password, secret or path is in it, and of the configuration no text but defaults and the names of sources, sinks and \
+rules. What is in it is printed; look through it before you send it. The file is readable by you only, and none is overwritten.
+
+Examples:
+  honeyguide support dump
+  honeyguide support dump report.tar.gz --with-sensors
+  honeyguide support dump --json | jq -r .file")]
+    Dump {
+        /// Where to write; honeyguide-support-TIME.tar.gz in the current directory unless given
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Show names of honeypots
+        #[arg(long)]
+        with_sensors: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = "\
+A rule of alerts, [[alert]] in the configuration, tells sinks once that something began and once that it is over: a count of events, an \
+anomaly, a new indicator, a sink in trouble, little disk, a silent honeypot. ops/ALERTS.md shows one of each.
+
+Examples:
+  honeyguide alerts list
+  honeyguide alerts test brute-force
+  honeyguide alerts history --limit 100"
+)]
+pub struct Alerts {
+    #[command(subcommand)]
+    pub action: AlertsAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum AlertsAction {
+    /// List all rules, and what is open
+    #[command(after_long_help = "\
+Exits with 3 while an alert is open.
+
+Examples:
+  honeyguide alerts list
+  honeyguide alerts list --json | jq -r '.[] | select(.open != []) | .rule'")]
+    List,
+    /// Look at a rule now, and send a notice that says it is a test to its sinks
+    #[command(after_long_help = "\
+Nothing opens by it. Needs a running daemon, which delivers. Exits with 1 when a sink did not take the notice within 15 seconds.
+
+Examples:
+  honeyguide alerts test brute-force
+  honeyguide alerts test disk --json")]
+    Test {
+        /// Name of the rule
+        #[arg(value_name = "RULE")]
+        rule: String,
+    },
+    /// Tell what alerts told, newest first
+    #[command(after_long_help = "\
+From the ledger, so also what was told before a restart. The values of new indicators are not in it: they can be erased from the journal.
+
+Examples:
+  honeyguide alerts history
+  honeyguide alerts history brute-force --limit 5
+  honeyguide alerts history --json | jq -r '.[] | [.at, .alert, .state, .summary] | @tsv'")]
+    History {
+        /// Only of this rule, which may be one that is configured no more
+        #[arg(value_name = "RULE")]
+        rule: Option<String>,
+        /// Most rows
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: usize,
     },
 }
 

@@ -61,6 +61,7 @@ struct Report {
     redaction_problems: Vec<String>,
     enrichers: Vec<EnricherReport>,
     issuers: Vec<IssuerReport>,
+    alerts: Vec<AlertReport>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -137,6 +138,17 @@ struct IssuerReport {
     problems: Vec<String>,
 }
 
+#[derive(Debug, Serialize)]
+struct AlertReport {
+    name: String,
+    when: &'static str,
+    set_in: String,
+    /// What it waits for, in words.
+    condition: String,
+    to: Vec<String>,
+    cooldown_seconds: u64,
+}
+
 /// The answer of `--json` about a configuration that is refused.
 #[derive(Debug, Serialize)]
 struct Refused {
@@ -207,6 +219,7 @@ impl Report {
             redaction_problems: redaction_problems(settings),
             enrichers: enrichers.map(|(enricher, place)| EnricherReport::of(enricher, place.to_string())).collect(),
             issuers: issuers.map(|(issuer, place)| IssuerReport::of(issuer, place.to_string())).collect(),
+            alerts: settings.alerts.rules.iter().zip(settings.alert_places()).map(AlertReport::of).collect(),
             obstacles,
         }
     }
@@ -265,6 +278,9 @@ impl Report {
         }
         for issuer in &self.issuers {
             issuer.render(&mut text, output);
+        }
+        for alert in &self.alerts {
+            alert.render(&mut text, output);
         }
         text.push('\n');
         for obstacle in &self.obstacles {
@@ -359,6 +375,26 @@ impl EnricherReport {
         for problem in &self.problems {
             let _ = writeln!(text, "  {}", output.paint(Colour::Warning, &escape(problem)));
         }
+    }
+}
+
+impl AlertReport {
+    fn of((rule, place): (&crate::alerts::Rule, &config::Place)) -> AlertReport {
+        AlertReport {
+            name: rule.name.to_string(),
+            when: rule.when.name(),
+            set_in: place.to_string(),
+            condition: rule.when.to_string(),
+            to: rule.to.iter().map(ToString::to_string).collect(),
+            cooldown_seconds: rule.cooldown.as_secs(),
+        }
+    }
+
+    fn render(&self, text: &mut String, output: &Output) {
+        let head = output.paint(Colour::Strong, &format!("alert {}", self.name));
+        let to = if self.to.is_empty() { "log and metrics only".to_owned() } else { self.to.join(", ") };
+        let _ = writeln!(text, "\n{head}  {}, {}", self.when, escape(&self.set_in));
+        let _ = writeln!(text, "  {}; tells {to}, then nothing new for {} s", escape(&self.condition), self.cooldown_seconds);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what may be typed ([`args`]), its manual ([`pages`]), one module for each command, what answers are filled
 //! from ([`answers`], or [`client`] when a daemon runs), and how they look ([`terminal`], [`format`], [`transcript`],
 //! [`conversation`]).
+pub mod alerts;
 pub mod anomalies;
 pub mod answers;
 pub mod archive;
@@ -42,6 +43,7 @@ pub mod session;
 pub mod simulate;
 pub mod sinks;
 pub mod status;
+pub mod support;
 pub mod terminal;
 pub mod top;
 pub mod transcript;
@@ -81,6 +83,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Search(args) => search::run(args, context),
         Command::Top(args) => top::run(args, context),
         Command::Report(args) => report::run(args, context),
+        Command::Alerts(args) => alerts::run(args, context),
         Command::Anomalies(args) => anomalies::run(args, context),
         Command::Count(args) => count::run(args, context),
         Command::Distinct(args) => distinct::run(args, context),
@@ -100,6 +103,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Geoip(args) => geoip::run(args, context),
         Command::Sinks(args) => sinks::run(args, context),
         Command::Keys(args) => keys::run(args, context),
+        Command::Support(args) => support::run(args, context),
         Command::Simulate(args) => simulate::run(args, context),
         Command::Erase(args) => erase::run(args, context),
         Command::Rebuild => rebuild::run(context),

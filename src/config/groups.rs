@@ -345,6 +345,50 @@ groups! {
         min_days: u64 = "7", Kind::Number { min: 3, max: 90, none: None }, Reload;
     }
 
+    /// How the rules of alerts are looked at.
+    Alerts "alerts" {
+        /// How often. A rule whose look takes long is looked at less often, so that all looks cost little.
+        every_seconds: u64 = "10", Kind::Number { min: 1, max: 3600, none: None }, Reload;
+        /// So many requests of a sink failed in a row, and a rule of "sink" tells it.
+        worker_alert_failure_threshold: u64 = "5", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
+    }
+
+    /// What to tell whom, without another program that watches; one such table for each rule. A rule tells once that something began,
+    /// and once that it is over. Keys that a `when` does not have are refused. ops/ALERTS.md shows one of each.
+    Alert "alert" required {
+        /// Short name, as of a source: what is open is kept under it.
+        name: String = "\"logins\"" required, Kind::Text { none: None }, Reload;
+        /// "count" (the events that match a query), "anomaly" (what [anomalies] finds), "indicator" (values never seen before), "sink" (one
+        /// that delivers nothing, fails again and again, or makes dead letters), "disk" (little room, or reading is paused for it),
+        /// "silence" (a honeypot without an event).
+        when: String = "\"count\"" required, Kind::Choice(&["count", "anomaly", "indicator", "sink", "disk", "silence"]), Reload;
+        /// Names of the sinks that are told; none given: log, metrics and `honeyguide alerts` only.
+        to: Vec<String> = "[]", Kind::List { most: 16 }, Reload;
+        /// count: what is counted, as in `honeyguide search`, without since: and until:.
+        query: Option<String> = "\"all\"", Kind::Text { none: Some("all") }, Reload;
+        /// count: over so long until now. silence: so long without an event. sink: dead letters within it. indicator: values whose
+        /// first event is not older.
+        window_seconds: u64 = "3600", Kind::Number { min: 1, max: 2_592_000, none: None }, Reload;
+        /// count: alert while there are more than this, or fewer.
+        above: Option<usize> = "\"none\"", Kind::Number { min: 0, max: 1_000_000_000_000, none: Some("none") }, Reload;
+        below: Option<usize> = "\"none\"", Kind::Number { min: 1, max: 1_000_000_000_000, none: Some("none") }, Reload;
+        /// anomaly, silence: only of this honeypot.
+        sensor: Option<String> = "\"any\"", Kind::Text { none: Some("any") }, Reload;
+        /// anomaly: only of this figure: "events", "sessions", "addresses", "downloads", "silence".
+        measure: Option<String> = "\"any\"", Kind::Text { none: Some("any") }, Reload;
+        /// indicator: kind of value, as `honeyguide indicators --kind` has it, such as "url", "shasum", "src_ip", "upi".
+        kind: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
+        /// indicator: only with this score at least, 0 to 100; only when an outside list or an enricher knows it.
+        min_score: u64 = "0", Kind::Number { min: 0, max: 100, none: None }, Reload;
+        listed: bool = "false", Kind::Flag, Reload;
+        /// sink: only of these; none given: of all.
+        sinks: Vec<String> = "[]", Kind::List { most: 64 }, Reload;
+        /// disk: while less than this is free; "paused": only while reading is paused for `min_free_bytes` in [journal].
+        free_bytes: Option<u64> = "\"paused\"", Kind::Bytes { min: MIB, max: 1024 * TIB, none: Some("paused") }, Reload;
+        /// So long behind an alert nothing of the same rule and subject is told anew, however often it comes and goes.
+        cooldown_seconds: u64 = "900", Kind::Number { min: 1, max: 604_800, none: None }, Reload;
+    }
+
     /// The evidence, and how long it is kept.
     Journal "journal" {
         /// A segment is sealed at this many bytes of raw lines (or at the end of the UTC day).

@@ -3,8 +3,10 @@
 //! [`groups`] holds every option once. A file is checked as a whole before anything is opened: unknown keys, wrong types
 //! and values that cannot work are all told at once, each with its line and what to write instead.
 pub mod admin;
+pub mod alerts;
 pub mod archive;
 pub mod bytes;
+pub mod disclosed;
 pub mod enrichers;
 pub mod file;
 pub mod groups;
@@ -17,6 +19,7 @@ pub mod sinks;
 pub mod template;
 
 pub use admin::{AdminSettings, TlsFiles};
+pub use alerts::AlertSettings;
 pub use archive::ArchiveOptions;
 pub use enrichers::EnricherSettings;
 pub use file::{Fragment, Problem};

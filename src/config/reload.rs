@@ -107,6 +107,7 @@ impl Settings {
         let (formats, sources, sinks) = (new.formats.clone(), new.sources.clone(), new.sinks.clone());
         let (privacy, archive, retention) = (new.privacy.clone(), new.archive.clone(), new.retention.clone());
         let (enrichers, lists, anomalies) = (new.enrichers.clone(), new.lists.clone(), new.anomalies);
+        let alerts = new.alerts.clone();
         Settings {
             issuers: new.issuers.clone(),
             formats,
@@ -115,6 +116,7 @@ impl Settings {
             enrichers,
             lists,
             anomalies,
+            alerts,
             privacy,
             archive,
             retention,

@@ -1,11 +1,12 @@
 //! What the daemon runs with: every value present, checked, and in the type its user needs.
 use super::admin::AdminSettings;
+use super::alerts::AlertSettings;
 use super::archive::ArchiveOptions;
 use super::enrichers::EnricherSettings;
 use super::file::{Fragment, Given, Problem, Values};
 use super::groups::{
-    Admin, Anomalies, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Retention, Root, Source,
-    Supervision,
+    Admin, Alerts, Anomalies, Archive, Format as FormatTable, GROUPS, Indicators, Journal, Limits, Log, Model, Privacy, Retention, Root,
+    Source, Supervision,
 };
 use super::issuers::IssuerSettings;
 use super::key::{Group, Key, Origin, Place, Value};
@@ -47,6 +48,7 @@ pub struct Settings {
     /// What is hostile, and what is not, by the operator's word.
     pub lists: Lists,
     pub anomalies: AnomalySettings,
+    pub alerts: AlertSettings,
     pub journal: Journal,
     pub archive: ArchiveOptions,
     /// Ages of sensors that have their own.
@@ -194,6 +196,8 @@ impl Settings {
         let model = check.model(&fragment, &table);
         let model_timeout = Duration::from_millis(table.timeout_ms);
         let anomalies = check.anomalies(&fragment, &Anomalies::from_values(|key| value_of(&fragment, &Anomalies::GROUP, key)));
+        let table = Alerts::from_values(|key| value_of(&fragment, &Alerts::GROUP, key));
+        let alerts = check.alerts(&fragment, &table, &sinks, journal.min_free_bytes);
         let lists = check.lists(&fragment, &Indicators::from_values(|key| value_of(&fragment, &Indicators::GROUP, key)));
         check.journal(&fragment, &journal);
         let archive = Archive::from_values(|key| value_of(&fragment, &Archive::GROUP, key));
@@ -216,6 +220,7 @@ impl Settings {
                 model_timeout,
                 lists,
                 anomalies,
+                alerts,
                 journal,
                 archive,
                 retention,
@@ -268,6 +273,11 @@ impl Settings {
     /// Where an issuer was configured: parallel to `issuers`.
     pub fn issuer_places(&self) -> impl Iterator<Item = &Place> {
         self.fragment.tables("issuer").iter().map(|(place, _)| place)
+    }
+
+    /// Where a rule of alerts was configured: parallel to `alerts.rules`.
+    pub fn alert_places(&self) -> impl Iterator<Item = &Place> {
+        self.fragment.tables("alert").iter().map(|(place, _)| place)
     }
 
     /// Where an enricher was configured: parallel to `enrichers`.

@@ -138,7 +138,7 @@ fn each_with_targets(
 
 /// Whether a value that `count` events have occurs in no event but as what was attacked, or asked for through a tunnel. Of events at one
 /// sensor only, it may also be that it occurs otherwise elsewhere. Nobody makes a value harmless by asking for it more often.
-pub(super) fn is_target(view: &View, kind: Field, value: &str, count: u64) -> Result<bool, ServiceError> {
+pub(crate) fn is_target(view: &View, kind: Field, value: &str, count: u64) -> Result<bool, ServiceError> {
     if !may_be_target(kind) {
         return Ok(false);
     }

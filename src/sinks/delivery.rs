@@ -201,6 +201,8 @@ pub struct SinkSnapshot {
     pub dead_letters: u64,
     /// Events that retention removed before they were delivered, and dead letters that a full quarantine lost.
     pub lost: u64,
+    /// Requests that failed since one succeeded.
+    pub failures_in_row: u64,
     /// Requests, and those that failed.
     pub attempts: u64,
     pub failures: u64,
@@ -993,6 +995,7 @@ impl Delivery {
         (snapshot.cursor, snapshot.head) = (self.cursor.seq, head);
         snapshot.lag_events = head.saturating_sub(self.cursor.seq);
         snapshot.oldest_waiting = self.window.front().and_then(|slot| slot.batch.items.first()).map(|item| item.received_at);
+        snapshot.failures_in_row = u64::from(self.breaker.failures());
         snapshot.in_flight = self.sends.len() as u64;
         snapshot.concurrency = self.concurrency.limit() as u64;
         snapshot.batches = self.window.len() as u64;

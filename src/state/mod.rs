@@ -284,6 +284,16 @@ impl State {
         self.flush()
     }
 
+    /// The book of alerts, as [`State::put_alerts`] got it.
+    pub fn alerts(&self) -> Option<Vec<u8>> {
+        self.db.get("alerts").ok()?.map(|bytes| bytes.to_vec())
+    }
+
+    pub fn put_alerts(&self, book: &[u8]) -> Result<(), StateError> {
+        self.db.insert("alerts", book)?;
+        self.flush()
+    }
+
     /// Forgets, for every sink, that the result of this chat was delivered. Answers how many sinks had.
     pub fn forget_result(&self, session: &str) -> Result<u64, StateError> {
         let mut forgotten = 0;

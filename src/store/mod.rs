@@ -341,37 +341,42 @@ impl Store {
             #[serde(borrow)]
             details: &'a serde_json::value::RawValue,
         }
-        let (fs, dir, named) = (&*self.0.fs, &self.0.layout.ledger, memchr::memmem::Finder::new(event));
-        let (mut reader, mut lines) = (segment::BlockReader::default(), Vec::new());
-        for number in numbers(fs, dir)? {
-            let file = match fs.open(&dir.join(segment::file_name(number))) {
-                Ok(file) => file,
-                // The ledger's limit took it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            for block in segment::scan(&*file, number, false)?.blocks {
-                // What is damaged `verify` names.
-                if reader.read(&*file, &block.meta, &mut lines).is_err() {
-                    continue;
-                }
-                for line in segment::lines(&lines).filter(|line| named.find(line).is_some()) {
-                    if let Ok(record) = serde_json::from_slice::<Record<'_>>(line)
-                        && record.event == event
-                        && let Ok(details) = serde_json::from_str(record.details.get())
-                    {
-                        each(details);
-                    }
-                }
+        let named = memchr::memmem::Finder::new(event);
+        each_ledger_line(&*self.0.fs, &self.0.layout.ledger, &mut |line| {
+            if named.find(line).is_some()
+                && let Ok(record) = serde_json::from_slice::<Record<'_>>(line)
+                && record.event == event
+                && let Ok(details) = serde_json::from_str(record.details.get())
+            {
+                each(details);
             }
-        }
-        Ok(())
+        })
     }
 
     /// The ledger, locked for the caller.
     pub fn ledger(&self) -> MutexGuard<'_, Log> {
         self.0.ledger()
     }
+}
+
+/// Shows every record of the ledger in this directory, oldest first, as far as they can be read; also while another process writes it.
+pub fn each_ledger_line(fs: &dyn Fs, dir: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let (mut reader, mut lines) = (segment::BlockReader::default(), Vec::new());
+    for number in numbers(fs, dir)? {
+        let file = match fs.open(&dir.join(segment::file_name(number))) {
+            Ok(file) => file,
+            // The ledger's limit took it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for block in segment::scan(&*file, number, false)?.blocks {
+            // What is damaged `verify` names.
+            if reader.read(&*file, &block.meta, &mut lines).is_ok() {
+                segment::lines(&lines).for_each(&mut *each);
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

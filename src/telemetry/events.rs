@@ -321,6 +321,28 @@ events! {
         error: &'e str,
     } |_, _| ();
 
+    /// A rule of alerts tells that something began. It stands in the ledger, and is on its way to the rule's sinks.
+    AlertFired<'e> "alert_fired" "alerts" Warning, "an alert began" {
+        alert: &'e str, when: &'e str, subject: &'e str, summary: &'e str, number: u64,
+    } |event, metrics| metrics.alert(event.alert, "firing");
+    AlertClosed<'e> "alert_closed" "alerts" Info, "an alert is over" {
+        alert: &'e str, subject: &'e str, number: u64, duration: Duration, state: &'e str,
+    } |event, metrics| metrics.alert(event.alert, "recovered");
+    /// Of a rule that cannot be looked at nothing changes.
+    AlertUnseen<'e> "alert_unseen" "alerts" Warning throttled, "a rule of alerts could not be looked at: trying again" {
+        alert: &'e str, error: &'e str,
+    } |_, _| ();
+    /// Ledger or state did not take it: it is told all the same, and may be told again behind a crash.
+    AlertNotKept<'e> "alert_not_kept" "alerts" Error throttled, "alerts could not be written down: trying again" { error: &'e str } |_, _| ();
+    /// A notice does not reach a sink yet; it is sent until it does.
+    AlertWaits<'e> "alert_waits" "alerts" Warning throttled, "an alert did not reach a sink yet: trying again" {
+        alert: &'e str, sink: &'e str, number: u64, reason: &'e str,
+    } |_, _| ();
+    /// The sink is configured no more, or there are too many.
+    AlertGivenUp<'e> "alert_given_up" "alerts" Error throttled, "an alert will not reach a sink" {
+        alert: &'e str, sink: &'e str, number: u64,
+    } |_, _| ();
+
     DiskLow "disk_low" "journal" Warning throttled, "disk nearly full: reading pauses until there is room" {
         free_bytes: u64, min_free_bytes: u64,
     } |_, metrics| metrics.set_intake_paused(true);

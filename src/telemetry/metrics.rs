@@ -37,7 +37,7 @@ macro_rules! labels {
 
 labels! {
     /// The kinds of actors.
-    Actor { Supervisor "supervisor", Ingest "ingest", Extraction "extraction", Journal "journal", Exporter "exporter", Metrics "metrics", Anomalies "anomalies" }
+    Actor { Supervisor "supervisor", Ingest "ingest", Extraction "extraction", Journal "journal", Exporter "exporter", Metrics "metrics", Anomalies "anomalies", Alerts "alerts" }
     /// Places where work waits.
     Queue {
         /// Bytes read and not yet durable, against `limits.in_flight_bytes`.
@@ -99,6 +99,8 @@ pub struct Metrics {
     rejected: IntCounterVec,
     schema_drift: IntCounterVec,
     anomalies: IntCounterVec,
+    alerts: IntCounterVec,
+    alerts_open: IntGaugeVec,
     schemas: IntGauge,
     schemas_left_out: IntGauge,
     commit_seconds: Histogram,
@@ -274,6 +276,8 @@ impl Metrics {
                 "Days of sensors that are not like those before, as they were told.",
                 ["measure", "direction"],
             ),
+            alerts: make.counters2("alerts_total", "Alerts that began, and that were over, by rule.", ["rule", "state"]),
+            alerts_open: make.add(IntGaugeVec::new(Opts::new("alerts_open", "Alerts that are open, by rule."), &["rule"])),
             schemas: make.gauge("schemas", "Kinds of events (by format, event id and sensor) whose fields are known."),
             schemas_left_out: make.gauge("schemas_left_out", "Kinds of events and fields that no schema holds because there are too many."),
             commit_seconds: make.add(Histogram::with_opts(histogram.buckets(COMMIT_SECONDS.to_vec()))),
@@ -477,6 +481,22 @@ impl Metrics {
     /// The name of a format is the operator's.
     pub fn schema_drifted(&self, format: &str) {
         self.schema_drift.with_label_values(&[format]).inc();
+    }
+
+    /// The name of a rule is the operator's.
+    pub fn alert(&self, rule: &str, state: &str) {
+        self.alerts.with_label_values(&[rule, state]).inc();
+    }
+
+    /// How many alerts of the rule are open.
+    pub fn set_alerts_open(&self, rule: &SourceName, open: u64) {
+        self.alerts_open.with_label_values(&[rule.as_str()]).set(signed(open));
+    }
+
+    /// Forgets a rule that is configured no more.
+    pub fn remove_alert(&self, rule: &SourceName) {
+        // It may never have been looked at.
+        let _ = self.alerts_open.remove_label_values(&[rule.as_str()]);
     }
 
     pub fn anomaly(&self, measure: Measure, direction: Direction) {

@@ -6,8 +6,8 @@ use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
 use honeyguide::cli::{
-    anomalies, archive, clusters, count, distinct, enrich, erase, geoip, indicators, ingested, load, new, quarantine, rebuild, report,
-    search, session, sinks, status, top, verify,
+    alerts, anomalies, archive, clusters, count, distinct, enrich, erase, geoip, indicators, ingested, load, new, quarantine, rebuild,
+    report, search, session, sinks, status, support, top, verify,
 };
 use honeyguide::config;
 use honeyguide::daemon::{DataDir, Engine};
@@ -67,6 +67,7 @@ impl Home {
         let context = Context { global, output: Output::plain() };
         let mut out = Vec::new();
         let ended = match &cli.command {
+            Command::Alerts(args) => alerts::answer(args, &context, &mut out),
             Command::Archive(args) => archive::answer(args, &context, &mut out),
             Command::Load(args) => load::answer(args, &context, &mut out),
             Command::Search(args) => search::answer(args, &context, &mut out),
@@ -88,6 +89,7 @@ impl Home {
             Command::Erase(args) => erase::answer(args, &context, None, &mut out),
             Command::Rebuild => rebuild::answer(&context, &mut out),
             Command::Geoip(args) => geoip::answer(args, &context, &mut out),
+            Command::Support(args) => support::answer(args, &context, &mut out),
             Command::Sinks(args) => sinks::answer(args, &context, &mut out),
             other => panic!("{other:?} asks no store"),
         };

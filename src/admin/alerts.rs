@@ -1,0 +1,50 @@
+//! Routes about alerts: rules and what is open, what was told, and trying a rule.
+use super::Admin;
+use super::problem::Problem;
+use super::route::Route;
+use super::sinks::{Nothing, by};
+use super::stream;
+use crate::access::Right;
+use crate::service::alerts::{self, HISTORY_MAX};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+/// Rows of a history when nobody says how many.
+const LIMIT_DEFAULT: usize = 50;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/alerts", Right::Status, "Rules of alerts, and which are open", list),
+        Route::get("/alerts/history", Right::Evidence, "What was told, newest first", history).query::<Wanted>(),
+        Route::post("/alerts/{rule}/test", Right::Deliver, "Sends a notice that says it is a test", test).body::<Nothing>(),
+    ]
+}
+
+async fn list(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    let (engine, rules) = (admin.engine.clone(), admin.engine.settings.borrow().alerts.rules.clone());
+    // Not among the slow requests: it must answer when those are many.
+    let rows = tokio::task::spawn_blocking(move || alerts::list(&engine.alerts, &rules));
+    Ok(HttpResponse::Ok().json(rows.await.map_err(|panic| Problem::failed(&panic))??))
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    rule: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn history(admin: web::Data<Admin>, wanted: web::Query<Wanted>) -> Result<HttpResponse, Problem> {
+    let Wanted { rule, limit } = wanted.into_inner();
+    let (store, limit) = (admin.engine.store().clone(), limit.unwrap_or(LIMIT_DEFAULT).min(HISTORY_MAX));
+    Ok(HttpResponse::Ok().json(stream::one(&admin, move || Ok(alerts::history(&store, rule.as_deref(), limit)?)).await?))
+}
+
+async fn test(
+    admin: web::Data<Admin>,
+    rule: web::Path<String>,
+    _: web::Json<Nothing>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(alerts::test(&admin.engine, &rule, &by(&request)).await?))
+}
