@@ -19,6 +19,7 @@ mod status;
 mod stream;
 
 use crate::daemon::Engine;
+use crate::os::listen_fds;
 use crate::telemetry::printable::printable;
 use access::{DataGroup, Peer};
 use actix_web::dev::ServerHandle;
@@ -42,6 +43,8 @@ const SLOW_MAX: usize = 4;
 const LOADS_MAX: usize = 4;
 /// Connections at once, of each listener.
 const CONNECTIONS_MAX: usize = 64;
+/// `FileDescriptorName=` of `systemd/honeyguide.socket`.
+const SOCKET_UNIT_NAME: &str = "admin";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long answers that are under way may take when the daemon stops, seconds.
@@ -57,6 +60,12 @@ pub enum Error {
     NotASocket { path: PathBuf },
     #[error("another program answers on the socket {}: is another honeyguide running?", printable(&path.to_string_lossy()))]
     InUse { path: PathBuf },
+    #[error(transparent)]
+    Handed(#[from] listen_fds::Error),
+    #[error(
+        "systemd hands over the TCP socket {address}, which is no loopback address: set another one in the socket unit's ListenStream="
+    )]
+    NotLoopback { address: SocketAddr },
 }
 
 /// What every handler is given.
@@ -74,9 +83,8 @@ pub(crate) struct Admin {
 pub struct Serving {
     servers: Vec<ServerHandle>,
     listen: Option<SocketAddr>,
-    socket: PathBuf,
-    /// Inode of the socket file, so that nobody else's is removed.
-    inode: Option<u64>,
+    /// The socket file to be removed at the end, unless it is systemd's, and its inode, so that nobody else's is.
+    socket: Option<(PathBuf, u64)>,
     stopping: watch::Sender<bool>,
 }
 
@@ -90,23 +98,33 @@ impl Serving {
     pub async fn stop(self) {
         self.stopping.send_replace(true);
         futures_util::future::join_all(self.servers.iter().map(|server| server.stop(true))).await;
-        if inode(&self.socket) == self.inode {
+        if let Some((socket, _)) = self.socket.filter(|(socket, own)| inode(socket) == Some(*own)) {
             // It may be gone already; a stale one is replaced at the next start.
-            let _ = std::fs::remove_file(&self.socket);
+            let _ = std::fs::remove_file(socket);
         }
     }
 }
 
-/// Opens both listeners; they run in the current actix system until stopped.
+/// Opens both listeners, or takes those that systemd opened; they run in the current actix system until stopped.
 pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
     let settings = engine.settings.borrow().clone();
-    let tcp = match settings.admin.listen {
-        Some(address) => Some(TcpListener::bind(address).map_err(|source| Error::Tcp { address, source })?),
-        None => None,
+    let handed = listen_fds::take(SOCKET_UNIT_NAME)?;
+    let tcp = match (handed.tcp, settings.admin.listen) {
+        (Some(tcp), _) => Some(loopback(tcp)?),
+        (None, Some(address)) => Some(TcpListener::bind(address).map_err(|source| Error::Tcp { address, source })?),
+        (None, None) => None,
     };
     let listen = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
     let group = DataGroup::of(&settings.data_dir);
-    let unix = bind(&settings.admin.socket, &settings.data_dir, &group)?;
+    let socket = settings.admin.socket;
+    let (unix, own) = match handed.unix {
+        // Who may connect, and where the file lies, the socket unit says.
+        Some(unix) => (unix, None),
+        None => {
+            let unix = bind(&socket, &settings.data_dir, &group)?;
+            (unix, inode(&socket).map(|inode| (socket.clone(), inode)))
+        }
+    };
     let (stopping_sender, stopping) = watch::channel(false);
     let admin = web::Data::new(Admin {
         rate: status::Rate::default(),
@@ -122,10 +140,16 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
         let address = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         servers.push(serve_tcp(tcp, admin.clone()).map_err(|source| Error::Tcp { address, source })?);
     }
-    let socket = settings.admin.socket;
-    servers.push(serve_unix(unix, group, admin).map_err(|source| Error::Socket { path: socket.clone(), source })?);
-    let inode = inode(&socket);
-    Ok(Serving { servers, listen, socket, inode, stopping: stopping_sender })
+    servers.push(serve_unix(unix, group, admin).map_err(|source| Error::Socket { path: socket, source })?);
+    Ok(Serving { servers, listen, socket: own, stopping: stopping_sender })
+}
+
+/// A socket of systemd's is held to the same rule as `listen`.
+fn loopback(listener: TcpListener) -> Result<TcpListener, Error> {
+    match listener.local_addr() {
+        Ok(address) if !address.ip().is_loopback() => Err(Error::NotLoopback { address }),
+        _ => Ok(listener),
+    }
 }
 
 fn serve_tcp(listener: TcpListener, admin: web::Data<Admin>) -> io::Result<ServerHandle> {
