@@ -1,7 +1,7 @@
 //! Who may ask. On the socket: root, the daemon's own user, and members of the data directory's group, as the kernel knows the peer. On
 //! loopback TCP everybody on the machine, but no web page that a browser there was tricked into asking for (DNS rebinding).
 use super::problem::Problem;
-use crate::os::peer::PeerCredentials;
+use crate::os::peer::{self, PeerCredentials};
 use actix_web::Error;
 use actix_web::ResponseError;
 use actix_web::body::{EitherBody, MessageBody};
@@ -12,6 +12,7 @@ use nix::unistd::{Gid, Uid, User, getgrouplist};
 use std::any::Any;
 use std::ffi::CString;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -28,6 +29,12 @@ impl DataGroup {
 
     pub fn gid(&self) -> Option<u32> {
         self.0
+    }
+
+    /// Whether the peer carries the group itself, whatever the user database says or can say.
+    fn is_among(&self, socket: &impl AsFd) -> bool {
+        let carried = |gid| peer::supplementary_groups(socket).is_ok_and(|groups| groups.contains(&gid));
+        self.0.is_some_and(carried)
     }
 
     fn has(&self, peer: PeerCredentials) -> bool {
@@ -54,7 +61,9 @@ impl Peer {
         let socket = connection.downcast_ref::<tokio::net::UnixStream>();
         let credentials = socket.and_then(|socket| PeerCredentials::of(socket).ok());
         match credentials {
-            Some(peer) if peer.is_root_or_us() || group.has(peer) => Peer::Allowed { uid: peer.uid },
+            Some(peer) if peer.is_root_or_us() || group.has(peer) || socket.is_some_and(|socket| group.is_among(socket)) => {
+                Peer::Allowed { uid: peer.uid }
+            }
             _ => Peer::Refused,
         }
     }
