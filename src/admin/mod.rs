@@ -47,6 +47,8 @@ const CONNECTIONS_MAX: usize = 64;
 const SOCKET_UNIT_NAME: &str = "admin";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long those may take to ask who were connected just before the daemon stops; who comes later waits for the next one.
+const LAST_QUESTIONS: Duration = Duration::from_millis(100);
 /// How long answers that are under way may take when the daemon stops, seconds.
 const SHUTDOWN_SECONDS: u64 = 2;
 
@@ -86,6 +88,8 @@ pub struct Serving {
     /// The socket file to be removed at the end, unless it is systemd's, and its inode, so that nobody else's is.
     socket: Option<(PathBuf, u64)>,
     stopping: watch::Sender<bool>,
+    /// A listener is systemd's, and stays open when this process ends.
+    handed: bool,
 }
 
 impl Serving {
@@ -96,6 +100,11 @@ impl Serving {
 
     /// Tells answers under way to come to an end, waits for them a little, and removes the socket.
     pub async fn stop(self) {
+        if self.handed {
+            // A server that stops at once would hang up on those that it has accepted and not heard yet.
+            futures_util::future::join_all(self.servers.iter().map(ServerHandle::pause)).await;
+            tokio::time::sleep(LAST_QUESTIONS).await;
+        }
         self.stopping.send_replace(true);
         futures_util::future::join_all(self.servers.iter().map(|server| server.stop(true))).await;
         if let Some((socket, _)) = self.socket.filter(|(socket, own)| inode(socket) == Some(*own)) {
@@ -108,8 +117,9 @@ impl Serving {
 /// Opens both listeners, or takes those that systemd opened; they run in the current actix system until stopped.
 pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
     let settings = engine.settings.borrow().clone();
-    let handed = listen_fds::take(SOCKET_UNIT_NAME)?;
-    let tcp = match (handed.tcp, settings.admin.listen) {
+    let sockets = listen_fds::take(SOCKET_UNIT_NAME)?;
+    let handed = sockets.unix.is_some() || sockets.tcp.is_some();
+    let tcp = match (sockets.tcp, settings.admin.listen) {
         (Some(tcp), _) => Some(loopback(tcp)?),
         (None, Some(address)) => Some(TcpListener::bind(address).map_err(|source| Error::Tcp { address, source })?),
         (None, None) => None,
@@ -117,7 +127,7 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
     let listen = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
     let group = DataGroup::of(&settings.data_dir);
     let socket = settings.admin.socket;
-    let (unix, own) = match handed.unix {
+    let (unix, own) = match sockets.unix {
         // Who may connect, and where the file lies, the socket unit says.
         Some(unix) => (unix, None),
         None => {
@@ -141,7 +151,7 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
         servers.push(serve_tcp(tcp, admin.clone()).map_err(|source| Error::Tcp { address, source })?);
     }
     servers.push(serve_unix(unix, group, admin).map_err(|source| Error::Socket { path: socket, source })?);
-    Ok(Serving { servers, listen, socket: own, stopping: stopping_sender })
+    Ok(Serving { servers, listen, socket: own, stopping: stopping_sender, handed })
 }
 
 /// A socket of systemd's is held to the same rule as `listen`.
