@@ -172,7 +172,7 @@ def holds_no_privilege():
     assert len([line for line in uid_map if line]) == 2, uid_map
     environ = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
     assert b"LISTEN_FDNAMES=admin" in environ, "started with the sockets of the socket unit"
-    return f"uid {uid[0]}, seccomp filters {status.get('Seccomp_filters')}"
+    return f"uid {uid[0]}, seccomp filters {status.get('Seccomp_filters')}, threads {status['Threads']}"
 
 
 def sees_logs_and_homes_only_to_read():
