@@ -354,6 +354,7 @@ impl Daemon {
         let engine = Arc::new(Engine::start(data_dir, settings.clone(), telemetry.clone(), notifier.clone()));
         engine.available().await;
         let admin = crate::admin::serve(engine.clone())?;
+        crate::os::listen_fds::leftover().map_err(crate::admin::Error::from)?;
         let view = engine.store().view();
         telemetry.emit(&DaemonStarted {
             version: env!("CARGO_PKG_VERSION"),

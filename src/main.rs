@@ -4,5 +4,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before there are threads.
     honeyguide::os::memory::bound_arenas();
+    honeyguide::os::listen_fds::adopt();
     honeyguide::cli::main()
 }

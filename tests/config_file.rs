@@ -3,7 +3,7 @@ use honeyguide::config::{self, Error, GROUPS, Surroundings};
 use std::path::Path;
 
 fn surroundings(dir: &Path) -> Surroundings {
-    Surroundings { current_dir: dir.into(), runtime_dir: None }
+    Surroundings { current_dir: dir.into(), ..Surroundings::default() }
 }
 
 fn shipped() -> String {

@@ -2,13 +2,14 @@
 //! loopback TCP everybody on the machine, but no web page that a browser there was tricked into asking for (DNS rebinding).
 use super::problem::Problem;
 use crate::access::{Principal, Role};
-use crate::os::peer::PeerCredentials;
+use crate::os::peer::{self, PeerCredentials};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HOST;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use std::any::Any;
 use std::ffi::CString;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -25,6 +26,12 @@ impl DataGroup {
 
     pub fn gid(&self) -> Option<u32> {
         self.0
+    }
+
+    /// Whether the peer carries the group itself, whatever the user database says or can say.
+    fn is_among(&self, socket: &impl AsFd) -> bool {
+        let carried = |gid| peer::supplementary_groups(socket).is_ok_and(|groups| groups.contains(&gid));
+        self.0.is_some_and(carried)
     }
 
     fn has(&self, peer: PeerCredentials) -> bool {
@@ -59,7 +66,7 @@ impl Peer {
         let credentials = socket.and_then(|socket| PeerCredentials::of(socket).ok());
         match credentials {
             Some(peer) if peer.is_root_or_us() => Peer::Owner { uid: peer.uid },
-            Some(peer) if group.has(peer) => Peer::Member { uid: peer.uid },
+            Some(peer) if group.has(peer) || socket.is_some_and(|socket| group.is_among(socket)) => Peer::Member { uid: peer.uid },
             _ => Peer::Refused,
         }
     }

@@ -26,6 +26,7 @@ mod tls;
 use crate::access::Right;
 use crate::config::Settings;
 use crate::daemon::Engine;
+use crate::os::listen_fds;
 use crate::telemetry::printable::printable;
 use access::{DataGroup, Peer};
 use actix_web::dev::ServerHandle;
@@ -54,8 +55,12 @@ const SLOW_MAX: usize = 4;
 const LOADS_MAX: usize = 4;
 /// Connections at once, of each listener.
 const CONNECTIONS_MAX: usize = 64;
+/// `FileDescriptorName=` of `systemd/honeyguide.socket`.
+const SOCKET_UNIT_NAME: &str = "admin";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long those may take to ask who were connected just before the daemon stops; who comes later waits for the next one.
+const LAST_QUESTIONS: Duration = Duration::from_millis(100);
 /// How long answers that are under way may take when the daemon stops, seconds.
 const SHUTDOWN_SECONDS: u64 = 2;
 
@@ -71,6 +76,13 @@ pub enum Error {
     Tls(String),
     #[error("another program answers on the socket {}: is another honeyguide running?", printable(&path.to_string_lossy()))]
     InUse { path: PathBuf },
+    #[error(transparent)]
+    Handed(#[from] listen_fds::Error),
+    #[error(
+        "systemd hands over the TCP socket {address}, which is no loopback address, and there is no TLS: set `tls_certificate` and `tls_key` in \
+         [admin], or another address in the socket unit's ListenStream="
+    )]
+    NotLoopback { address: SocketAddr },
 }
 
 /// What every handler is given.
@@ -90,11 +102,12 @@ pub(crate) struct Admin {
 pub struct Serving {
     servers: Vec<ServerHandle>,
     listen: Option<SocketAddr>,
-    socket: PathBuf,
-    /// Inode of the socket file, so that nobody else's is removed.
-    inode: Option<u64>,
+    /// The socket file to be removed at the end, unless it is systemd's, and its inode, so that nobody else's is.
+    socket: Option<(PathBuf, u64)>,
     stopping: watch::Sender<bool>,
     certificates: Option<Arc<tls::Certificates>>,
+    /// A listener is systemd's, and stays open when this process ends.
+    handed: bool,
 }
 
 impl Serving {
@@ -113,25 +126,41 @@ impl Serving {
 
     /// Tells answers under way to come to an end, waits for them a little, and removes the socket.
     pub async fn stop(self) {
+        if self.handed {
+            // A server that stops at once would hang up on those that it has accepted and not heard yet.
+            futures_util::future::join_all(self.servers.iter().map(ServerHandle::pause)).await;
+            tokio::time::sleep(LAST_QUESTIONS).await;
+        }
         self.stopping.send_replace(true);
         futures_util::future::join_all(self.servers.iter().map(|server| server.stop(true))).await;
-        if inode(&self.socket) == self.inode {
+        if let Some((socket, _)) = self.socket.filter(|(socket, own)| inode(socket) == Some(*own)) {
             // It may be gone already; a stale one is replaced at the next start.
-            let _ = std::fs::remove_file(&self.socket);
+            let _ = std::fs::remove_file(socket);
         }
     }
 }
 
-/// Opens both listeners; they run in the current actix system until stopped.
+/// Opens both listeners, or takes those that systemd opened; they run in the current actix system until stopped.
 pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
     let settings = engine.settings.borrow().clone();
-    let tcp = match settings.admin.listen {
-        Some(address) => Some(TcpListener::bind(address).map_err(|source| Error::Tcp { address, source })?),
-        None => None,
+    let sockets = listen_fds::take(SOCKET_UNIT_NAME)?;
+    let handed = sockets.unix.is_some() || sockets.tcp.is_some();
+    let tcp = match (sockets.tcp, settings.admin.listen) {
+        (Some(tcp), _) => Some(loopback(tcp, settings.admin.anywhere)?),
+        (None, Some(address)) => Some(TcpListener::bind(address).map_err(|source| Error::Tcp { address, source })?),
+        (None, None) => None,
     };
     let listen = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
     let group = DataGroup::of(&settings.data_dir);
-    let unix = bind(&settings.admin.socket, &settings.data_dir, &group)?;
+    let socket = settings.admin.socket;
+    let (unix, own) = match sockets.unix {
+        // Who may connect, and where the file lies, the socket unit says.
+        Some(unix) => (unix, None),
+        None => {
+            let unix = bind(&socket, &settings.data_dir, &group)?;
+            (unix, inode(&socket).map(|inode| (socket.clone(), inode)))
+        }
+    };
     let (stopping_sender, stopping) = watch::channel(false);
     let admin = web::Data::new(Admin {
         rate: status::Rate::default(),
@@ -153,10 +182,16 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
         let tls = certificates.as_ref().map(|certificates| tls::config(certificates.clone()));
         servers.push(serve_tcp(tcp, tls, admin.clone(), description.clone()).map_err(|source| Error::Tcp { address, source })?);
     }
-    let socket = settings.admin.socket;
-    servers.push(serve_unix(unix, group, admin, description).map_err(|source| Error::Socket { path: socket.clone(), source })?);
-    let inode = inode(&socket);
-    Ok(Serving { servers, listen, socket, inode, stopping: stopping_sender, certificates })
+    servers.push(serve_unix(unix, group, admin, description).map_err(|source| Error::Socket { path: socket, source })?);
+    Ok(Serving { servers, listen, socket: own, stopping: stopping_sender, certificates, handed })
+}
+
+/// A socket of systemd's is held to the same rule as `listen`.
+fn loopback(listener: TcpListener, anywhere: bool) -> Result<TcpListener, Error> {
+    match listener.local_addr() {
+        Ok(address) if !anywhere && !address.ip().is_loopback() => Err(Error::NotLoopback { address }),
+        _ => Ok(listener),
+    }
 }
 
 /// All there is.

@@ -12,6 +12,9 @@ use std::sync::Arc;
 const OTHER_FILES: u64 = 512;
 
 pub fn run(context: &Context) -> anyhow::Result<Exit> {
+    // What tests want to fail stands in FAILPOINTS.
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     let settings = context.settings()?;
     owner::become_owner_of(&settings.data_dir)?;
     limits::raise_open_files(settings.limits.open_files as u64 + OTHER_FILES).context("cannot raise the number of open files")?;

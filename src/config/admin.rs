@@ -14,8 +14,10 @@ const HOST_BYTES_MAX: usize = 253;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
-    /// A loopback address, unless there is TLS or the operator insists; `None` opens no TCP port.
+    /// A loopback address, unless `anywhere`; `None` opens no TCP port.
     pub listen: Option<SocketAddr>,
+    /// There is TLS, or the operator insists.
+    pub anywhere: bool,
     /// Absolute.
     pub socket: PathBuf,
     /// What members of the data directory's group are on the socket; `None`: nobody.
@@ -43,8 +45,8 @@ impl Check<'_> {
     pub(super) fn admin(&mut self, fragment: &Fragment, admin: &Admin, data_dir: &Path) -> AdminSettings {
         let tls = match (&admin.tls_certificate, &admin.tls_key) {
             (Some(certificate), Some(key)) => Some(TlsFiles {
-                certificate: self.path(certificate, &origin_of(fragment, "admin", "tls_certificate")),
-                key: self.path(key, &origin_of(fragment, "admin", "tls_key")),
+                certificate: self.file(certificate, &origin_of(fragment, "admin", "tls_certificate")),
+                key: self.file(key, &origin_of(fragment, "admin", "tls_key")),
             }),
             (None, None) => None,
             (one, _) => {
@@ -53,9 +55,10 @@ impl Check<'_> {
                 None
             }
         };
-        let is_private = admin.insecure_listen || admin.tls_certificate.is_some();
+        let anywhere = admin.insecure_listen || admin.tls_certificate.is_some();
         AdminSettings {
-            listen: self.listen(fragment, admin.listen.as_deref(), is_private),
+            listen: self.listen(fragment, admin.listen.as_deref(), anywhere),
+            anywhere,
             socket: self.socket(fragment, admin.socket.as_deref(), data_dir),
             group_role: admin.group_role.as_deref().and_then(|name| self.group_role(fragment, name)),
             anonymous: admin.anonymous,

@@ -131,7 +131,7 @@ impl Check<'_> {
         if table.region.is_empty() || table.region.len() > 64 || !table.region.chars().all(in_region) {
             self.complain(&given("region"), "`region` must be like \"eu-central-1\"".into());
         }
-        let mut path = |file: &Option<String>, key: &str| file.as_ref().map(|file| self.path(file, &given(key)));
+        let mut path = |file: &Option<String>, key: &str| file.as_ref().map(|file| self.file(file, &given(key)));
         let access_key_file = path(&table.access_key_file, "access_key_file");
         let secret_key_file = path(&table.secret_key_file, "secret_key_file");
         let ca_file = path(&table.ca_file, "ca_file");

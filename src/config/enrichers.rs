@@ -113,7 +113,7 @@ impl Check<'_> {
             name,
             service,
             url,
-            api_key_file: enricher.api_key_file.as_ref().map(|file| self.path(file, &given("api_key_file"))),
+            api_key_file: enricher.api_key_file.as_ref().map(|file| self.file(file, &given("api_key_file"))),
             kinds,
             ttl: Duration::from_secs(enricher.ttl_hours * HOUR),
             unknown_ttl: Duration::from_secs(enricher.unknown_ttl_hours * HOUR),
@@ -124,7 +124,7 @@ impl Check<'_> {
             timeout: Duration::from_secs(enricher.timeout_seconds),
             cooldown: Duration::from_secs(enricher.cooldown_seconds),
             allow_private,
-            ca_file: enricher.ca_file.as_ref().map(|file| self.path(file, &given("ca_file"))),
+            ca_file: enricher.ca_file.as_ref().map(|file| self.file(file, &given("ca_file"))),
         })
     }
 

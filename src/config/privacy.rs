@@ -44,7 +44,7 @@ impl Check<'_> {
         tables: &[(Place, Values)],
         sources: &[SourceSettings],
     ) -> PrivacySettings {
-        let key_file = table.key_file.as_ref().map(|file| self.path(file, &origin_of(fragment, "privacy", "key_file")));
+        let key_file = table.key_file.as_ref().map(|file| self.file(file, &origin_of(fragment, "privacy", "key_file")));
         let mut rules = Vec::new();
         let mut naming_sensors = Vec::new();
         for (place, values) in tables {

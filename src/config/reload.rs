@@ -137,7 +137,7 @@ mod tests {
 
     fn settings(text: &str) -> Settings {
         let fragment = file::parse(Path::new("/etc/h.toml"), text).expect("valid");
-        Settings::validate(fragment, None, &Surroundings { current_dir: "/".into(), runtime_dir: None }).expect("valid")
+        Settings::validate(fragment, None, &Surroundings { current_dir: "/".into(), ..Surroundings::default() }).expect("valid")
     }
 
     #[test]

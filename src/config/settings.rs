@@ -25,6 +25,13 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What stands before the name of a credential.
+const CREDENTIAL: &str = "credential:";
+/// Where systemd puts credentials of the shipped unit.
+const UNIT_CREDENTIALS_DIR: &str = "/run/credentials/honeyguide.service";
+/// Longest name of a credential, bytes: that of a file.
+const CREDENTIAL_BYTES_MAX: usize = 255;
+
 /// The validated configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -157,6 +164,8 @@ pub struct Surroundings {
     pub current_dir: PathBuf,
     /// `$RUNTIME_DIRECTORY`, set by systemd.
     pub runtime_dir: Option<PathBuf>,
+    /// `$CREDENTIALS_DIRECTORY`, set by systemd when the unit has credentials.
+    pub credentials_dir: Option<PathBuf>,
 }
 
 impl Surroundings {
@@ -168,7 +177,11 @@ impl Surroundings {
             let path = PathBuf::from(std::ffi::OsString::from_vec(first));
             path.is_absolute().then_some(path)
         };
-        Ok(Surroundings { current_dir: std::env::current_dir()?, runtime_dir: std::env::var_os("RUNTIME_DIRECTORY").and_then(first) })
+        Ok(Surroundings {
+            current_dir: std::env::current_dir()?,
+            runtime_dir: std::env::var_os("RUNTIME_DIRECTORY").and_then(first),
+            credentials_dir: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).filter(|dir| dir.is_absolute()),
+        })
     }
 }
 
@@ -299,6 +312,13 @@ pub(super) fn origin_of(fragment: &Fragment, group: &str, key: &str) -> Origin {
     fragment.get(group, key).map_or(Origin::Default, |given| given.origin.clone())
 }
 
+/// As systemd has it: the name of a file, without a colon.
+fn is_credential(name: &str) -> bool {
+    let fits =
+        (1..=CREDENTIAL_BYTES_MAX).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte));
+    fits && name != "." && name != ".."
+}
+
 pub(super) struct Check<'s> {
     pub(super) surroundings: &'s Surroundings,
     problems: Vec<Problem>,
@@ -321,6 +341,17 @@ impl Check<'_> {
             Origin::Default | Origin::CommandLine(_) => PathBuf::new(),
         };
         tidy(&self.surroundings.current_dir.join(base).join(text))
+    }
+
+    /// A file to be read, such as a key: a path, or `credential:NAME` for what the unit gives with `LoadCredential=NAME:…`.
+    pub(super) fn file(&mut self, text: &str, origin: &Origin) -> PathBuf {
+        let Some(name) = text.strip_prefix(CREDENTIAL) else { return self.path(text, origin) };
+        if !is_credential(name) {
+            let remedy = "write the name that LoadCredential= in the unit has before its colon, such as \"credential:siem.password\"";
+            self.complain(origin, format!("`{}` is no name of a credential: {remedy}", printable(text)));
+        }
+        // A shell has no `$CREDENTIALS_DIRECTORY`: what the running unit was given lies here, for root to see.
+        self.surroundings.credentials_dir.as_deref().unwrap_or(Path::new(UNIT_CREDENTIALS_DIR)).join(name)
     }
 
     /// Formats that could be made; what is wrong with the others is told.
@@ -590,7 +621,7 @@ fn fixed_directory(pattern: &str) -> PathBuf {
 pub(super) fn of_text(text: &str) -> Result<Settings, Vec<String>> {
     let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
     let fragment = super::file::parse(Path::new("/etc/h/h.toml"), text).map_err(texts)?;
-    Settings::validate(fragment, None, &Surroundings { current_dir: "/here".into(), runtime_dir: None }).map_err(texts)
+    Settings::validate(fragment, None, &Surroundings { current_dir: "/here".into(), ..Surroundings::default() }).map_err(texts)
 }
 
 #[cfg(test)]
@@ -600,7 +631,7 @@ mod tests {
     use super::*;
 
     fn surroundings() -> Surroundings {
-        Surroundings { current_dir: "/here".into(), runtime_dir: None }
+        Surroundings { current_dir: "/here".into(), ..Surroundings::default() }
     }
 
     #[test]
@@ -633,6 +664,25 @@ mod tests {
         assert_eq!(source.patterns.iter().map(glob::Pattern::as_str).collect::<Vec<_>>(), ["/etc/h/logs/*.json", "/var/log/x/y[12]/z"]);
         assert_eq!(source.roots, [Path::new("/etc/h/logs"), Path::new("/var/log/x")]);
         assert_eq!((source.start, source.format), (Start::Beginning, Format::COWRIE));
+    }
+
+    #[test]
+    fn credentials_are_found_where_systemd_put_them() {
+        let text = "[privacy]\nkey_file = \"credential:redaction.key\"";
+        let key_file = |surroundings: &Surroundings| {
+            let fragment = file::parse(Path::new("/etc/h.toml"), text).expect("valid");
+            Settings::validate(fragment, None, surroundings).expect("valid").privacy.key_file.expect("given")
+        };
+        assert_eq!(key_file(&surroundings()), Path::new("/run/credentials/honeyguide.service/redaction.key"));
+        let under_systemd = Surroundings { credentials_dir: Some("/run/credentials/other.service".into()), ..surroundings() };
+        assert_eq!(key_file(&under_systemd), Path::new("/run/credentials/other.service/redaction.key"));
+        for name in ["", ".", "..", "a/b", "../../etc/shadow", "a:b", "a b", "a\u{1b}", "\u{e9}", &"x".repeat(256)] {
+            let text = format!("[privacy]\nkey_file = {}", toml::Value::String(format!("credential:{name}")));
+            let problems = settings(&text).expect_err("refused");
+            assert!(problems[0].contains("is no name of a credential") || problems[0].contains("control"), "{name:?}: {problems:?}");
+        }
+        // Only files that are read can be credentials.
+        assert_eq!(settings("data_dir = \"credential:x\"").expect("valid").data_dir, Path::new("/etc/h/credential:x"));
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Check<'_> {
         let http = self.http(sink, given)?;
         Some(match sink.r#type.as_str() {
             "webhook" => {
-                let secret_file = sink.secret_file.as_ref().map(|file| self.path(file, &given("secret_file")));
+                let secret_file = sink.secret_file.as_ref().map(|file| self.file(file, &given("secret_file")));
                 Receiver::Webhook { http, secret_file }
             }
             "elasticsearch" => {
@@ -287,11 +287,11 @@ impl Check<'_> {
         };
         let credential = match (&sink.token_file, (&sink.user, &sink.password_file), &sink.api_key_file) {
             (None, (None, None), None) => None,
-            (Some(file), (None, None), None) => Some(Credential::Bearer(self.path(file, &given("token_file")))),
+            (Some(file), (None, None), None) => Some(Credential::Bearer(self.file(file, &given("token_file")))),
             (None, (Some(user), Some(file)), None) => {
-                Some(Credential::Basic { user: user.clone(), password_file: self.path(file, &given("password_file")) })
+                Some(Credential::Basic { user: user.clone(), password_file: self.file(file, &given("password_file")) })
             }
-            (None, (None, None), Some(file)) => Some(Credential::ApiKey(self.path(file, &given("api_key_file")))),
+            (None, (None, None), Some(file)) => Some(Credential::ApiKey(self.file(file, &given("api_key_file")))),
             (None, (Some(_), None), None) => {
                 self.complain(&given("user"), "`user` needs `password_file`: the file that holds the password".into());
                 return None;
@@ -331,7 +331,7 @@ impl Check<'_> {
             "zstd" => Compression::Zstd,
             _ => Compression::None,
         };
-        let ca_file = sink.ca_file.as_ref().map(|file| self.path(file, &given("ca_file")));
+        let ca_file = sink.ca_file.as_ref().map(|file| self.file(file, &given("ca_file")));
         Some(HttpReceiver { url, headers: sink.headers.clone(), compression, credential, ca_file, allow_private })
     }
 }

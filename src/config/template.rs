@@ -8,7 +8,8 @@ pub fn text() -> String {
     let mut out = String::from(
         "# Honeyguide's configuration. Everything is optional; what stands here behind a # is the default (below [[source]]: an example).\n\
          # Sizes are numbers of bytes or \"64 MiB\". `honeyguide check` says what would run; SIGHUP (systemctl reload honeyguide) reads\n\
-         # this file again, and changes nothing if it is wrong. Keys marked (restart) take effect when the daemon is started again.\n",
+         # this file again, and changes nothing if it is wrong. Keys marked (restart) take effect when the daemon is started again.\n\
+         # Where a key's name ends in _file, \"credential:NAME\" is what the systemd unit gives with LoadCredential=NAME:PATH (ops/SYSTEMD.md).\n",
     );
     for group in GROUPS {
         out.push('\n');

@@ -12,9 +12,11 @@ use super::printable::{is_hostile, prefix, printable};
 use crate::config::{LogFormat, LogSettings};
 use crate::events::time;
 use slog::{BorrowedKV, Drain, FnValue, KV, Key, Level, Logger, Never, OwnedKVList, PushFnValue, Record, Serializer, o};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -61,7 +63,8 @@ impl Log {
             LogFormat::Human => true,
             LogFormat::Json => false,
         };
-        Log::start_on(settings, metrics, io::stdout(), human, std::process::id())
+        let to_journal = !human && is_journal(std::env::var_os("JOURNAL_STREAM").as_deref(), io::stdout().as_fd());
+        Log::start_to(settings, metrics, Box::new(io::stdout()), Form { human, to_journal }, std::process::id())
     }
 
     /// The same on any writer.
@@ -72,6 +75,10 @@ impl Log {
         human: bool,
         pid: u32,
     ) -> Result<Log, Error> {
+        Log::start_to(settings, metrics, Box::new(out), Form { human, to_journal: false }, pid)
+    }
+
+    fn start_to(settings: &LogSettings, metrics: &Arc<Metrics>, out: Box<dyn Write + Send>, form: Form, pid: u32) -> Result<Log, Error> {
         let control = Arc::new(Control { level: AtomicUsize::new(settings.level.as_usize()), reopen: AtomicBool::new(false) });
         let file = match &settings.file {
             Some(path) => Some(
@@ -80,7 +87,7 @@ impl Log {
             ),
             None => None,
         };
-        let sinks = Sinks { out: Box::new(out), human, file };
+        let sinks = Sinks { out, form, file };
         let writer = Writer::new(sinks, pid, Arc::clone(&control), Arc::clone(metrics));
         let (queue, guard) = slog_async::AsyncCore::custom(writer).chan_size(QUEUE_RECORDS).thread_name("log".into()).build_with_guard();
         let tidy =
@@ -379,9 +386,35 @@ struct Writer {
     metrics: Arc<Metrics>,
 }
 
+/// How lines look on standard output.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    human: bool,
+    /// With the level before each line as sd-daemon(3) has it, so that `journalctl --priority` finds it.
+    to_journal: bool,
+}
+
+/// Whether the stream is the one that systemd connected to its journal: inode and device are in `$JOURNAL_STREAM`.
+fn is_journal(stream: Option<&OsStr>, out: BorrowedFd<'_>) -> bool {
+    let told = stream.and_then(OsStr::to_str).and_then(|told| told.split_once(':'));
+    let Some((Ok(device), Ok(inode))) = told.map(|(device, inode)| (device.parse::<u64>(), inode.parse::<u64>())) else { return false };
+    nix::sys::stat::fstat(out).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (device, inode))
+}
+
+/// The level as syslog counts, before a line for the journal.
+fn journal_prefix(level: Level) -> &'static [u8] {
+    match level {
+        Level::Critical => b"<2>",
+        Level::Error => b"<3>",
+        Level::Warning => b"<4>",
+        Level::Info => b"<6>",
+        Level::Debug | Level::Trace => b"<7>",
+    }
+}
+
 struct Sinks {
     out: Box<dyn Write + Send>,
-    human: bool,
+    form: Form,
     file: Option<RollingFile>,
 }
 
@@ -434,13 +467,16 @@ impl Drain for Writer {
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
-        let json = if !sinks.human || sinks.file.is_some() { self.json_line(record, values) } else { None };
+        let json = if !sinks.form.human || sinks.file.is_some() { self.json_line(record, values) } else { None };
         let mut written = true;
-        if sinks.human {
+        if sinks.form.human {
             let line = human_line(record);
             written &= sinks.out.write_all(line.as_bytes()).and_then(|()| sinks.out.flush()).is_ok();
         } else {
-            written &= json.as_ref().is_some_and(|line| sinks.out.write_all(line).and_then(|()| sinks.out.flush()).is_ok());
+            let prefix = if sinks.form.to_journal { journal_prefix(record.level()) } else { b"" };
+            // In one piece: lines of several writers may share the stream.
+            let line = json.as_ref().map(|line| [prefix, line.as_slice()].concat());
+            written &= line.is_some_and(|line| sinks.out.write_all(&line).and_then(|()| sinks.out.flush()).is_ok());
         }
         if let Some(file) = &mut sinks.file {
             if self.control.reopen.swap(false, Ordering::Relaxed) {
@@ -642,6 +678,33 @@ mod tests {
              path=\"/var/log/\\u{1b}[2Ja \\\"b\\\"\\u{a}\" offset=9 reason=too_deep count=1 detail=\"\"\n"
         );
         assert_eq!(lines.len(), 1);
+    }
+
+    #[test]
+    fn the_journal_is_told_the_level_of_each_line() {
+        let out = Written::default();
+        let form = Form { human: false, to_journal: true };
+        let log = Log::start_to(&settings(Level::Info), &Metrics::new(None), Box::new(out.clone()), form, 42).expect("started");
+        slog::info!(log.logger(), "one");
+        slog::warn!(log.logger(), "<0>two\n<0>");
+        slog::error!(log.logger(), "three");
+        slog::crit!(log.logger(), "four");
+        drop(log);
+        let lines = out.lines();
+        let starts: Vec<&str> = lines.iter().map(|line| &line[..4]).collect();
+        assert_eq!(starts, ["<6>{", "<4>{", "<3>{", "<2>{"]);
+        // What attackers wrote cannot be a prefix: it is inside one line of JSON.
+        assert_eq!(lines[1].matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn the_journal_is_known_by_its_inode() {
+        let file = tempfile::tempfile().expect("temporary file");
+        let stat = nix::sys::stat::fstat(&file).expect("open");
+        let stream = |text: String| is_journal(Some(OsStr::new(&text)), file.as_fd());
+        assert!(stream(format!("{}:{}", stat.st_dev, stat.st_ino)));
+        assert!(!stream(format!("{}:{}", stat.st_dev, stat.st_ino + 1)) && !stream("8".into()) && !stream("a:b".into()));
+        assert!(!is_journal(None, file.as_fd()));
     }
 
     #[test]
