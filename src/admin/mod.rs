@@ -10,15 +10,18 @@ pub(crate) mod archive;
 pub(crate) mod changes;
 pub(crate) mod enrich;
 mod erase;
+mod frames;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
+mod live;
 pub(crate) mod questions;
 pub(crate) mod sinks;
 mod status;
 mod stream;
 
 use crate::daemon::Engine;
+use crate::live::Hub;
 use crate::telemetry::printable::printable;
 use access::{DataGroup, Peer};
 use actix_web::dev::ServerHandle;
@@ -67,6 +70,7 @@ pub(crate) struct Admin {
     loads: Arc<Semaphore>,
     /// Changes of quarantine and sidecars go one after the other.
     upkeep: Arc<tokio::sync::Mutex<()>>,
+    live: Hub,
     stopping: watch::Receiver<bool>,
 }
 
@@ -110,6 +114,7 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
     let (stopping_sender, stopping) = watch::channel(false);
     let admin = web::Data::new(Admin {
         rate: status::Rate::default(),
+        live: Hub::new(engine.store().clone(), settings.admin.live),
         engine,
         slow: Arc::new(Semaphore::new(SLOW_MAX)),
         loads: Arc::new(Semaphore::new(LOADS_MAX)),
@@ -153,6 +158,8 @@ fn serve_tcp(listener: TcpListener, admin: web::Data<Admin>) -> io::Result<Serve
 }
 
 fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>) -> io::Result<ServerHandle> {
+    // Those who watch keep theirs, and must not keep the others out.
+    let connections_max = CONNECTIONS_MAX + admin.live.limits().clients;
     let server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(access::known_peers_only))
@@ -174,6 +181,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(geoip::routes)
                     .configure(archive::routes)
                     .configure(enrich::routes)
+                    .configure(live::routes)
                     .default_service(web::to(not_found)),
             )
             .default_service(web::to(not_found))
@@ -182,7 +190,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
         .workers(1)
         // Slow work, loads and changes, and what actix itself needs.
         .worker_max_blocking_threads(SLOW_MAX + LOADS_MAX + 8)
-        .max_connections(CONNECTIONS_MAX)
+        .max_connections(connections_max)
         .client_request_timeout(REQUEST_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(SHUTDOWN_SECONDS)

@@ -12,6 +12,8 @@ use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
 use crate::events::wrapping::Wrap;
 use crate::indicators::lists::{Entry, Lists};
+use crate::live::LiveLimits;
+use crate::live::queue::QueueLimits;
 use crate::network::{Network, NotANetwork};
 use crate::report::Rules;
 use crate::sources::Format;
@@ -63,6 +65,7 @@ pub struct AdminSettings {
     pub listen: Option<SocketAddr>,
     /// Absolute.
     pub socket: PathBuf,
+    pub live: LiveLimits,
 }
 
 /// What the daemon looks for in the days of sensors.
@@ -349,7 +352,8 @@ impl Check<'_> {
                 ),
             );
         }
-        AdminSettings { listen, socket }
+        let queue = QueueLimits { events: admin.live_queue_events, bytes: admin.live_queue_bytes };
+        AdminSettings { listen, socket, live: LiveLimits { clients: admin.live_clients, queue } }
     }
 
     /// Formats that could be made; what is wrong with the others is told.

@@ -65,10 +65,18 @@ pub enum ServerMessage {
         window: usize,
     },
     /// The subscription begins with the event `from`.
-    Subscribed { id: String, from: u64 },
+    Subscribed {
+        id: String,
+        from: u64,
+    },
     /// Events from `from` on are judged by the new query.
-    Changed { id: String, from: u64 },
-    Unsubscribed { id: String },
+    Changed {
+        id: String,
+        from: u64,
+    },
+    Unsubscribed {
+        id: String,
+    },
     /// See [`event_body`].
     Event {
         subscriptions: Vec<String>,
@@ -85,13 +93,29 @@ pub enum ServerMessage {
         line_bytes: Option<usize>,
     },
     /// So many events that match were left out here, because the client was too slow.
-    Dropped { count: u64, from: u64, to: u64, subscriptions: Vec<String> },
+    Dropped {
+        count: u64,
+        from: u64,
+        to: u64,
+        subscriptions: Vec<String>,
+    },
     /// Events that cannot be read any more; whether they match is not known.
-    Gap { from: u64, to: u64, why: String },
+    Gap {
+        from: u64,
+        to: u64,
+        why: String,
+    },
     /// How far the client is behind: events sent and not acknowledged, events that wait, and the next one to come.
-    Acked { seq: u64, unacknowledged: usize, waiting: usize, next: u64 },
+    Acked {
+        seq: u64,
+        unacknowledged: usize,
+        waiting: usize,
+        next: u64,
+    },
     /// All events before `next` were judged, and what matched was sent.
-    Position { next: u64 },
+    Position {
+        next: u64,
+    },
     Error(Refusal),
 }
 
@@ -178,7 +202,8 @@ mod tests {
     #[test]
     fn an_event_is_one_message_whatever_its_line_holds() {
         for line in [&b"{\"input\":\"\x1b[2J\\\\\"}"[..], b"", b"\"}]", "\u{2028}</script>".as_bytes()] {
-            let ServerMessage::Event { subscriptions, seq, time, line: told, line_base64, line_bytes } = read(&event_body(7, 0, line)) else {
+            let ServerMessage::Event { subscriptions, seq, time, line: told, line_base64, line_bytes } = read(&event_body(7, 0, line))
+            else {
                 panic!("an event")
             };
             assert_eq!((seq, time.as_str(), subscriptions), (7, "1970-01-01T00:00:00.000000Z", vec!["a".to_owned(), "\"b\\".to_owned()]));

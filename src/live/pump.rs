@@ -73,12 +73,26 @@ enum At {
     Past(u64),
 }
 
+/// What reading a batch came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looked {
+    /// There were events.
+    Some,
+    /// There was nothing to look at, or no room for it.
+    Nothing,
+    /// All that is durable has been looked at.
+    AtEnd,
+}
+
 /// Whom a batch is read for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum For {
     Now,
     /// One watcher, up to but without this event.
-    Past { watcher: usize, end: Option<u64> },
+    Past {
+        watcher: usize,
+        end: Option<u64>,
+    },
 }
 
 impl Pump {
@@ -256,7 +270,7 @@ impl Pump {
         self.now = reader;
         let position = Some(self.now.position());
         self.watchers.iter().filter(|watcher| watcher.at == At::Now).for_each(|watcher| watcher.outbox.set_position(position));
-        read
+        Ok(read? == Looked::Some)
     }
 
     fn look_at_past(&mut self) -> io::Result<bool> {
@@ -279,22 +293,20 @@ impl Pump {
         let position = self.past.position();
         let has_caught_up = match end {
             Some(end) => position >= end,
-            // Nobody is there to meet: whoever comes to the end first is.
-            None => matches!(read, Ok(_)) && position >= self.shared.store.view().next_seq(),
+            // There is nobody to meet: the first who comes to the end is who others meet.
+            None => matches!(read, Ok(Looked::AtEnd)),
         };
         if has_caught_up && end.is_none() {
             self.now.seek(position);
         }
-        // Those that the rules sent away are gone already.
-        if let Some(watcher) = self.watchers.get_mut(watcher) {
-            watcher.at = if has_caught_up { At::Now } else { At::Past(position) };
-            watcher.outbox.set_position(Some(position));
-        }
-        read.map(|_| true)
+        let watcher = &mut self.watchers[watcher];
+        watcher.at = if has_caught_up { At::Now } else { At::Past(position) };
+        watcher.outbox.set_position(Some(position));
+        Ok(has_caught_up || read? == Looked::Some)
     }
 
-    /// Reads a batch, and brings it to those it is read for. Answers whether there was anything.
-    fn read(&mut self, reader: &mut JournalReader, whom: For) -> io::Result<bool> {
+    /// Reads a batch, and brings it to those it is read for.
+    fn read(&mut self, reader: &mut JournalReader, whom: For) -> io::Result<Looked> {
         self.privacy.look(&self.shared.store.privacy().policy());
         self.send_away_those_with_other_rules();
         let is_meant = |at: usize, watcher: &Watcher| match whom {
@@ -303,7 +315,7 @@ impl Pump {
         };
         let watchers: Vec<usize> = (0..self.watchers.len()).filter(|&at| is_meant(at, &self.watchers[at])).collect();
         self.judge.want(watchers.iter().flat_map(|&at| &self.watchers[at].subscriptions).map(|subscription| subscription.query));
-        let (mut events, mut bytes) = (0, 0);
+        let (mut events, mut bytes, mut is_at_end) = (0, 0, false);
         while events < BATCH_EVENTS && bytes < BATCH_BYTES {
             if matches!(whom, For::Past { end: Some(end), .. } if reader.position() >= end) {
                 break;
@@ -311,10 +323,9 @@ impl Pump {
             match reader.load()? {
                 Found::Event => {}
                 Found::End => {
-                    if whom == For::Now {
-                        // A quiet stream holds no block.
-                        reader.rest();
-                    }
+                    // A quiet stream holds no block.
+                    reader.rest();
+                    is_at_end = true;
                     break;
                 }
                 Found::Gap(gap) => {
@@ -335,7 +346,11 @@ impl Pump {
         for &at in &watchers {
             self.watchers[at].subscriptions.iter_mut().for_each(|subscription| subscription.next = subscription.next.max(position));
         }
-        Ok(events > 0)
+        Ok(match (is_at_end, events) {
+            (true, 0) => Looked::AtEnd,
+            (_, 0) => Looked::Nothing,
+            _ => Looked::Some,
+        })
     }
 
     /// False: there is no room for it.
@@ -374,6 +389,7 @@ impl Pump {
         for watcher in self.watchers.iter_mut().filter(|watcher| is_other(watcher)) {
             watcher.outbox.end(Ended::OtherRules);
             watcher.subscriptions.drain(..).for_each(|subscription| self.judge.let_go(subscription.query));
+            watcher.at = At::Now;
         }
     }
 }
@@ -416,10 +432,12 @@ struct Judge {
 
 impl Judge {
     fn take_on(&mut self, query: Query) -> usize {
-        let same = self.queries.iter_mut().position(|known| known.as_ref().is_some_and(|(known, _)| *known == query));
-        if let Some((at, (_, count))) = same.and_then(|at| Some((at, self.queries[at].as_mut()?))) {
-            *count += 1;
-            return at;
+        let numbered = self.queries.iter_mut().enumerate().filter_map(|(at, known)| Some((at, known.as_mut()?)));
+        for (at, (known, count)) in numbered {
+            if *known == query {
+                *count += 1;
+                return at;
+            }
         }
         let free = self.queries.iter().position(Option::is_none).unwrap_or_else(|| {
             self.queries.push(None);
@@ -513,4 +531,399 @@ impl Bodies<'_> {
 fn body(event: &StoredEvent<'_>, time: Micros, line: &[u8], most: super::queue::QueueLimits) -> Arc<[u8]> {
     let body = message::event_body(event.seq, time, line);
     if most.can_hold(body.len()) { body.into() } else { message::long_event_body(event.seq, time, line.len()).into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::ServerMessage as Told;
+    use super::super::queue::QueueLimits;
+    use super::super::{Client, Hub, LiveLimits, Next};
+    use super::*;
+    use crate::index::ids::IdCache;
+    use crate::journal::simulated::SimulatedFs;
+    use crate::sources::{Chunk, Origin, Source};
+    use crate::store::{CommittedLen, Layout, Limits, Parts, Wait, open};
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+    use std::path::Path;
+
+    const USERS: [&str; 3] = ["root", "admin", "pi"];
+
+    fn line(n: u64) -> String {
+        let user = USERS[(n % 3) as usize];
+        format!(
+            r#"{{"eventid":"cowrie.login.failed","username":"{user}","password":"p{n}","session":"{n:012x}","src_ip":"192.0.2.1","timestamp":"2026-03-01T00:00:00.{n:06}Z"}}"#
+        )
+    }
+
+    /// A journal, a hub without its thread, and the thread's work to be done step by step.
+    struct Bench {
+        parts: Parts,
+        hub: Hub,
+        pump: Pump,
+        written: u64,
+    }
+
+    impl Bench {
+        fn new(queue: QueueLimits) -> Bench {
+            let fs = Arc::new(SimulatedFs::default());
+            let parts = open(fs, Layout::new(Path::new("/data")), Limits::default(), CommittedLen::default(), 1, &mut |_| {}).unwrap();
+            let hub = Hub::new(parts.store.clone(), LiveLimits { clients: 3, queue });
+            let pump = Pump::new(hub.0.clone());
+            Bench { parts, hub, pump, written: 0 }
+        }
+
+        /// So that an order starts no thread.
+        fn joined(&self) -> Client {
+            self.hub.0.inbox().is_followed = true;
+            self.hub.join(None).expect("there is room")
+        }
+
+        /// Event number `n` gets the sequence number `n`.
+        fn append(&mut self, events: u64) {
+            let origin = Origin {
+                source: Arc::new(Source { name: "test".into(), format: Format::COWRIE }),
+                stream: "test/1-1".into(),
+                run: 0,
+                ordinal: 0,
+                path: "/log".into(),
+                offset: self.written,
+                generation: 0,
+                first_seen: 0,
+                input_bytes: 0,
+                received_at: 1_774_138_242_000_000,
+                reflowed: false,
+                checkpoint: Vec::new(),
+                permit: None,
+            };
+            let data = (1..=events).flat_map(|n| (line(self.written + n) + "\n").into_bytes()).collect();
+            self.written += events;
+            let chunk = Chunk { origin, data, places: vec![], refused: vec![], stored: None };
+            let known = self.parts.store.known(IdCache::new());
+            let batch = self.parts.store.batcher().extract(chunk, &known);
+            self.parts.committer.commit(batch, known.generation(), 1).unwrap();
+            while self.parts.writer.step(Wait::Never).unwrap().is_some() {}
+            assert_eq!(self.parts.store.view().next_seq(), self.written + 1);
+        }
+
+        fn settle(&mut self) {
+            while self.step() == Step::Worked {}
+        }
+
+        fn step(&mut self) -> Step {
+            let step = self.pump.step();
+            if step == Step::Finished {
+                self.pump.has_finished = false;
+                self.hub.0.inbox().is_followed = true;
+            }
+            step
+        }
+    }
+
+    fn query(text: &str) -> Query {
+        Query::parse(text, 0).expect("a query")
+    }
+
+    fn next(client: &Client) -> Option<Told> {
+        match client.next().now_or_never()? {
+            Next::Message(text) => Some(serde_json::from_str(&text).expect("a message")),
+            Next::Ended(why) => panic!("ended: {why:?}"),
+        }
+    }
+
+    fn all(client: &Client) -> Vec<Told> {
+        std::iter::from_fn(|| next(client)).collect()
+    }
+
+    const WIDE: QueueLimits = QueueLimits { events: 1_000, bytes: 1 << 20 };
+
+    fn seqs(told: &[Told]) -> Vec<(u64, Vec<String>)> {
+        let event = |told: &Told| match told {
+            Told::Event { seq, subscriptions, .. } => Some((*seq, subscriptions.clone())),
+            _ => None,
+        };
+        told.iter().filter_map(event).collect()
+    }
+
+    fn named(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn what_happens_now_comes_once_with_all_subscriptions_it_matches() {
+        let mut bench = Bench::new(WIDE);
+        bench.append(3);
+        let client = bench.joined();
+        client.subscribe("all".into(), query(""), Begin::Now).unwrap();
+        client.subscribe("root".into(), query("username:root"), Begin::Now).unwrap();
+        bench.settle();
+        assert_eq!(all(&client), [Told::Subscribed { id: "all".into(), from: 4 }, Told::Subscribed { id: "root".into(), from: 4 }]);
+        assert_eq!(client.position(), Some(4));
+        bench.append(3);
+        bench.settle();
+        let told = all(&client);
+        assert_eq!(seqs(&told), [(4, named(&["all"])), (5, named(&["all"])), (6, named(&["all", "root"]))]);
+        let Told::Event { line: told, time, .. } = &told[0] else { panic!("an event") };
+        assert_eq!((told.as_deref(), time.as_str()), (Some(line(4).as_str()), "2026-03-01T00:00:00.000004Z"));
+        client.unsubscribe("all".into()).unwrap();
+        client.change("root".into(), query("username:pi")).unwrap();
+        bench.append(3);
+        bench.settle();
+        let told = all(&client);
+        assert_eq!(told[..2], [Told::Unsubscribed { id: "all".into() }, Told::Changed { id: "root".into(), from: 7 }]);
+        assert_eq!(seqs(&told), [(8, named(&["root"]))]);
+    }
+
+    #[test]
+    fn the_past_comes_whole_at_the_clients_pace_and_then_what_happens_now() {
+        let mut bench = Bench::new(QueueLimits { events: 4, bytes: 1 << 20 });
+        bench.append(50);
+        let client = bench.joined();
+        client.subscribe("a".into(), query(""), Begin::Seq(11)).unwrap();
+        let mut told = Vec::new();
+        for round in 0..200 {
+            bench.settle();
+            if round % 10 == 0 && round < 100 {
+                bench.append(1);
+            }
+            told.extend(next(&client));
+        }
+        bench.settle();
+        told.extend(all(&client));
+        assert_eq!(seqs(&told), (11..=60).map(|seq| (seq, named(&["a"]))).collect::<Vec<_>>());
+        assert_eq!(told.len(), 51, "nothing else was told");
+        // It is no longer behind: from now on the oldest go.
+        bench.append(10);
+        bench.settle();
+        let dropped = Told::Dropped { count: 6, from: 61, to: 66, subscriptions: named(&["a"]) };
+        let told = all(&client);
+        assert_eq!((&told[0], seqs(&told).len(), client.position()), (&dropped, 4, Some(71)));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_and_changes_nothing() {
+        let mut bench = Bench::new(WIDE);
+        bench.append(1);
+        let client = bench.joined();
+        let codes = |bench: &mut Bench| {
+            bench.settle();
+            let code = |told| if let Told::Error(refusal) = told { refusal.code.into_owned() } else { "done".into() };
+            all(&client).into_iter().map(code).collect::<Vec<String>>()
+        };
+        client.unsubscribe("a".into()).unwrap();
+        client.change("a".into(), query("")).unwrap();
+        client.subscribe("a".into(), query(""), Begin::Seq(3)).unwrap();
+        assert_eq!(codes(&mut bench), ["no_subscription", "no_subscription", "bad_from"]);
+        for n in 0..17 {
+            client.subscribe(format!("s{n}"), query(""), Begin::Seq(0)).unwrap();
+        }
+        client.subscribe("s3".into(), query(""), Begin::Now).unwrap();
+        bench.settle();
+        let told = codes(&mut bench);
+        assert_eq!(told.iter().filter(|code| *code == "done").count(), 17, "16 answers and an event");
+        assert!(told.contains(&"too_many_subscriptions".to_owned()) && told.contains(&"subscription_exists".to_owned()));
+        assert!(!client.is_busy());
+        for _ in 0..32 {
+            client.unsubscribe("gone".into()).unwrap();
+        }
+        assert!(client.is_busy(), "it has to take the answers first");
+        assert_eq!(codes(&mut bench).len(), 32);
+        assert!(!client.is_busy());
+    }
+
+    #[test]
+    fn nobody_is_let_in_beyond_the_limit_and_nothing_runs_for_nobody() {
+        let mut bench = Bench::new(WIDE);
+        let clients: Vec<Client> = (0..3).map(|_| bench.joined()).collect();
+        assert!(bench.hub.join(None).is_none());
+        assert_eq!(bench.pump.step(), Step::Finished);
+        assert!(!bench.hub.0.inbox().is_followed);
+        drop(clients);
+        assert!(bench.hub.0.inbox().orders.is_empty(), "nobody is told that they left who never knew of them");
+        assert_eq!((bench.hub.clients(), bench.hub.join(None).is_some()), (0, true));
+        let client = bench.joined();
+        client.subscribe("a".into(), query(""), Begin::Now).unwrap();
+        bench.settle();
+        drop(client);
+        bench.settle();
+        assert!(bench.pump.watchers.is_empty() && bench.pump.judge.queries.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn acknowledging_says_how_far_behind_and_opens_the_window() {
+        let mut bench = Bench::new(QueueLimits { events: 3, bytes: 1 << 20 });
+        let client = bench.joined();
+        client.subscribe("a".into(), query(""), Begin::Seq(1)).unwrap();
+        bench.settle();
+        client.acknowledge(0);
+        assert!(matches!(all(&client)[..], [Told::Acked { seq: 0, unacknowledged: 0, waiting: 0, next: 1 }, Told::Subscribed { .. }]));
+        for _ in 0..3 {
+            bench.append(2);
+            bench.settle();
+        }
+        let told = all(&client);
+        assert_eq!(seqs(&told).len(), 3, "the window is closed");
+        assert!(matches!(told[0], Told::Dropped { count: 3, from: 1, to: 3, .. }));
+        bench.append(2);
+        bench.settle();
+        assert_eq!(all(&client), []);
+        client.acknowledge(5);
+        let told = all(&client);
+        assert_eq!(told[0], Told::Acked { seq: 5, unacknowledged: 1, waiting: 2, next: 9 });
+        assert_eq!(seqs(&told).iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [7, 8]);
+        client.acknowledge(8);
+        assert_eq!(all(&client), [Told::Acked { seq: 8, unacknowledged: 0, waiting: 0, next: 9 }]);
+    }
+
+    #[test]
+    fn a_follower_that_breaks_down_takes_its_clients_with_it() {
+        let bench = Bench::new(WIDE);
+        let client = bench.joined();
+        client.subscribe("a".into(), query(""), Begin::Now).unwrap();
+        drop(bench.pump);
+        assert_eq!(client.next().now_or_never(), Some(Next::Ended(Ended::Failed)));
+        assert!(!bench.hub.0.inbox().is_followed);
+    }
+
+    #[test]
+    fn a_thread_follows_for_as_long_as_somebody_subscribes() {
+        let mut bench = Bench::new(WIDE);
+        let client = bench.hub.join(None).expect("there is room");
+        client.subscribe("a".into(), query(""), Begin::Now).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(matches!(runtime.block_on(client.next()), Next::Message(text) if text.contains("subscribed")));
+        bench.append(1);
+        assert!(matches!(runtime.block_on(client.next()), Next::Message(text) if text.contains("event")));
+        drop(client);
+        while bench.hub.0.inbox().is_followed {
+            std::thread::yield_now();
+        }
+    }
+
+    /// What one client does, or what happens to it.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Append(u64),
+        Step,
+        Take(usize, usize),
+        Subscribe(usize, usize, Option<u64>),
+        Unsubscribe(usize, usize),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            3 => (1u64..8).prop_map(Act::Append),
+            4 => Just(Act::Step),
+            3 => (0usize..3, 1usize..6).prop_map(|(client, count)| Act::Take(client, count)),
+            2 => (0usize..3, 0usize..4, prop::option::of(0u64..40)).prop_map(|(client, what, from)| Act::Subscribe(client, what, from)),
+            1 => (0usize..3, 0usize..4).prop_map(|(client, what)| Act::Unsubscribe(client, what)),
+        ]
+    }
+
+    /// What a client knows of one subscription.
+    #[derive(Clone, Copy, Debug)]
+    struct Followed {
+        /// Everything before this was told, or dropped and told so.
+        next: u64,
+    }
+
+    /// Whether the event number `n` matches: 3 asks for all.
+    fn wants(what: usize, n: u64) -> bool {
+        what == 3 || n % 3 == what as u64
+    }
+
+    struct Seen {
+        followed: [Option<Followed>; 4],
+        /// Of the dropped events that were told of, so many are not accounted for yet, up to this number.
+        events: u64,
+        dropped: u64,
+    }
+
+    impl Seen {
+        /// Checks a message against everything told before.
+        fn hear(&mut self, told: Told) {
+            let number = |id: &str| id.parse::<usize>().expect("ours");
+            match told {
+                Told::Subscribed { id, from } => {
+                    let before = self.followed[number(&id)].replace(Followed { next: from });
+                    assert!(before.is_none());
+                }
+                Told::Unsubscribed { id } => self.followed[number(&id)] = None,
+                Told::Event { subscriptions, seq, line: told, .. } => {
+                    assert_eq!(told.as_deref(), Some(line(seq).as_str()));
+                    self.events += 1;
+                    for id in subscriptions {
+                        let what = number(&id);
+                        let followed = self.followed[what].as_mut().expect("it is subscribed");
+                        assert!(wants(what, seq) && seq >= followed.next, "{what} {seq} {followed:?}: not again, and only what matches");
+                        let missing = (followed.next..seq).find(|&n| wants(what, n));
+                        assert_eq!(missing, None, "subscription {what} before {seq}");
+                        followed.next = seq + 1;
+                    }
+                }
+                Told::Dropped { count, from, to, subscriptions } => {
+                    self.dropped += count;
+                    let concerned: Vec<usize> = subscriptions.iter().map(|id| number(id)).collect();
+                    let dropped = (from..=to).filter(|&n| {
+                        let due = |what: &usize| wants(*what, n) && self.followed[*what].is_some_and(|followed| followed.next <= n);
+                        concerned.iter().any(due)
+                    });
+                    assert!(dropped.count() as u64 <= count, "what was dropped is counted");
+                    for what in concerned {
+                        let followed = self.followed[what].as_mut().expect("it is subscribed");
+                        followed.next = followed.next.max(to + 1);
+                    }
+                }
+                Told::Error(refusal) => assert!(["subscription_exists", "no_subscription", "bad_from"].contains(&&*refusal.code)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+        #[test]
+        fn everybody_gets_exactly_what_matches_or_is_told_what_was_dropped(
+            events in 2usize..12,
+            acts in prop::collection::vec(act(), 1..120),
+        ) {
+            let mut bench = Bench::new(QueueLimits { events, bytes: 1 << 20 });
+            let clients: Vec<Client> = (0..3).map(|_| bench.joined()).collect();
+            let mut seen: Vec<Seen> = (0..3).map(|_| Seen { followed: [None; 4], events: 0, dropped: 0 }).collect();
+            let asked = |what: usize| if what == 3 { query("") } else { query(&format!("username:{}", USERS[what])) };
+            for act in acts {
+                match act {
+                    Act::Append(events) => bench.append(events),
+                    Act::Step => {
+                        bench.step();
+                    }
+                    Act::Take(client, count) => {
+                        let told: Vec<Told> = (0..count).map_while(|_| next(&clients[client])).collect();
+                        told.into_iter().for_each(|told| seen[client].hear(told));
+                    }
+                    Act::Subscribe(client, what, from) => {
+                        clients[client].subscribe(what.to_string(), asked(what), from.map_or(Begin::Now, Begin::Seq)).unwrap();
+                    }
+                    Act::Unsubscribe(client, what) => clients[client].unsubscribe(what.to_string()).unwrap(),
+                }
+            }
+            // Everybody takes what there is until there is nothing more.
+            loop {
+                bench.settle();
+                let told: Vec<Vec<Told>> = clients.iter().map(all).collect();
+                if told.iter().all(Vec::is_empty) {
+                    break;
+                }
+                for (seen, told) in seen.iter_mut().zip(told) {
+                    told.into_iter().for_each(|told| seen.hear(told));
+                }
+            }
+            for seen in &seen {
+                for (what, followed) in seen.followed.iter().enumerate() {
+                    let missing = followed.and_then(|followed| (followed.next..=bench.written).find(|&n| wants(what, n)));
+                    prop_assert_eq!(missing, None, "subscription {} ends whole", what);
+                }
+            }
+        }
+    }
 }
