@@ -87,7 +87,9 @@ impl Pot {
     /// A watcher, or the answer that it is none.
     fn ask(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Watcher, (u16, Value)> {
         let mut request = format!("ws://localhost{path}").into_client_request().expect("a request");
-        headers.iter().for_each(|(name, value)| drop(request.headers_mut().append(*name, value.parse().expect("a value"))));
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().expect("a value"));
+        }
         match tungstenite::client(request, self.connect()) {
             Ok((socket, _)) => Ok(Watcher { socket }),
             Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
