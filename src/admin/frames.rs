@@ -1,7 +1,7 @@
 //! Keeps frames of a WebSocket that are too long from being gathered at all.
 //!
-//! The parser of actix looks at a frame's length only when it has all of it, so whoever announces a gigabyte could have the daemon hold one.
-//! This reads along, headers only, and ends the stream where a longer frame is announced.
+//! The parser of actix looks at a frame's length only when it has all of it, so whoever announces a gigabyte could have the daemon hold
+//! one. This reads along, headers only, and ends the stream where a longer frame is announced.
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::web::Bytes;

@@ -187,10 +187,13 @@ impl Connection {
         loop {
             let bytes = self.pending.as_ref().map(String::len);
             let is_blocked = bytes.is_some_and(|bytes| !self.in_flight.has_room(bytes));
-            let hears = !self.client.is_busy() && self.in_flight.messages.get() < IN_FLIGHT_MESSAGES;
+            let is_full = self.in_flight.messages.get() >= IN_FLIGHT_MESSAGES;
+            let hears = !is_full && !self.client.is_busy();
             tokio::select! {
                 // The sender lives as long as the server.
-                _ = stopping.wait_for(|stopping| *stopping) => return End::Close(CloseCode::Away, "the daemon is stopping: come back and go on"),
+                _ = stopping.wait_for(|stopping| *stopping) => {
+                    return End::Close(CloseCode::Away, "the daemon is stopping: come back and go on");
+                }
                 message = messages.recv(), if hears => {
                     self.heard = Instant::now();
                     if let Err(end) = self.hear(message).await {
@@ -206,7 +209,7 @@ impl Connection {
                         return End::Close(CloseCode::Error, "following the journal failed: the daemon's log says why");
                     }
                 },
-                () = self.in_flight.room(bytes.unwrap_or(0)), if bytes.is_some() => {
+                () = self.in_flight.room(bytes.unwrap_or(0)), if is_full || bytes.is_some() => {
                     if is_blocked {
                         // It reads, if slowly.
                         self.heard = Instant::now();

@@ -74,7 +74,8 @@ groups! {
         socket: Option<String> = "\"auto\"", Kind::Text { none: Some("auto") }, Restart;
         /// Clients that may watch the live stream at once (`honeyguide tap`, the page); further ones are refused.
         live_clients: usize = "64", Kind::Number { min: 1, max: 1_000, none: None }, Restart;
-        /// Events, and bytes of them, that wait for a client that reads slowly; beyond that the oldest are dropped, and it is told how many.
+        /// Events, and bytes of them, that wait for a client that reads slowly; beyond that the oldest are dropped, and it is told
+        /// how many.
         live_queue_events: usize = "1000", Kind::Number { min: 16, max: 100_000, none: None }, Restart;
         live_queue_bytes: usize = "\"256 KiB\"", Kind::Bytes { min: 16 * KIB, max: 16 * MIB, none: None }, Restart;
     }

@@ -265,6 +265,7 @@ impl Pump {
             self.now.rest();
             return Ok(false);
         }
+        // An empty one costs nothing.
         let mut reader = std::mem::replace(&mut self.now, JournalReader::new(self.shared.store.clone(), 1));
         let read = self.read(&mut reader, For::Now);
         self.now = reader;

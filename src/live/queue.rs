@@ -281,7 +281,8 @@ mod tests {
                     _ => queue.pop().into_iter().for_each(&mut out),
                 }
                 prop_assert!(queue.events <= limits.events && queue.bytes <= limits.bytes);
-                let waiting: usize = queue.entries.iter().map(|entry| if let Entry::Event(event) = entry { event.bytes() } else { 0 }).sum();
+                let bytes = |entry: &Entry<u64>| if let Entry::Event(event) = entry { event.bytes() } else { 0 };
+                let waiting: usize = queue.entries.iter().map(bytes).sum();
                 prop_assert_eq!(waiting, queue.bytes);
             }
             std::iter::from_fn(|| queue.pop()).for_each(&mut out);

@@ -99,8 +99,12 @@ fn watch(socket: &PathBuf, number: usize, told: &Told, ended: &AtomicBool) {
         let Ok(Message::Text(text)) = socket.read() else { continue };
         let message: Value = serde_json::from_str(&text).expect("JSON");
         match message["type"].as_str() {
-            Some("event") => drop(told.events.fetch_add(1, Ordering::Relaxed)),
-            Some("dropped") => drop(told.dropped.fetch_add(message["count"].as_u64().expect("a number"), Ordering::Relaxed)),
+            Some("event") => {
+                told.events.fetch_add(1, Ordering::Relaxed);
+            }
+            Some("dropped") => {
+                told.dropped.fetch_add(message["count"].as_u64().expect("a number"), Ordering::Relaxed);
+            }
             _ => {}
         }
     }
