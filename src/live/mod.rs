@@ -129,6 +129,11 @@ impl Hub {
 
     fn order(&self, order: Order) -> io::Result<()> {
         let mut inbox = self.0.inbox();
+        if let (false, What::Change { id, .. } | What::Unsubscribe { id }) = (inbox.is_followed, &order.what) {
+            // Nobody subscribes to anything: no thread is needed to say so.
+            order.outbox.reply(ServerMessage::Error(pump::unknown(id)));
+            return Ok(());
+        }
         inbox.orders.push(order);
         if !inbox.is_followed {
             let pump = Pump::new(self.0.clone());

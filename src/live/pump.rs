@@ -411,7 +411,7 @@ impl Drop for Pump {
     }
 }
 
-fn unknown(id: &str) -> Refusal {
+pub(super) fn unknown(id: &str) -> Refusal {
     Refusal::new("no_subscription", format!("there is no subscription {id:?}"), Some(id))
 }
 
