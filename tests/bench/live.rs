@@ -91,7 +91,7 @@ fn watch(socket: &PathBuf, number: usize, told: &Told, ended: &AtomicBool) {
     let stream = UnixStream::connect(socket).expect("connected");
     stream.set_read_timeout(Some(Duration::from_millis(200))).expect("set");
     let (mut socket, _) = tungstenite::client("ws://localhost/api/v1/live", stream).expect("a WebSocket");
-    let query = if number % 2 == 0 { String::new() } else { format!("NOT username:user{number}") };
+    let query = if number.is_multiple_of(2) { String::new() } else { format!("NOT username:user{number}") };
     let subscribe = serde_json::json!({ "type": "subscribe", "id": "a", "query": query });
     socket.send(Message::text(subscribe.to_string())).expect("sent");
     while !ended.load(Ordering::Relaxed) {
