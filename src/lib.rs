@@ -16,6 +16,7 @@ pub mod geoip;
 pub mod index;
 pub mod indicators;
 pub mod journal;
+pub mod live;
 pub mod load;
 pub mod network;
 pub mod os;

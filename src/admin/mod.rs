@@ -10,12 +10,14 @@ mod audit;
 pub(crate) mod changes;
 pub(crate) mod enrich;
 mod erase;
+mod frames;
 mod gate;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
 pub(crate) mod keys;
 mod limits;
+mod live;
 pub(crate) mod questions;
 mod route;
 pub(crate) mod sinks;
@@ -26,6 +28,7 @@ mod tls;
 use crate::access::Right;
 use crate::config::Settings;
 use crate::daemon::Engine;
+use crate::live::Hub;
 use crate::os::listen_fds;
 use crate::telemetry::printable::printable;
 use access::{DataGroup, Peer};
@@ -93,6 +96,7 @@ pub(crate) struct Admin {
     loads: Arc<Semaphore>,
     /// Changes of quarantine and sidecars go one after the other.
     upkeep: Arc<tokio::sync::Mutex<()>>,
+    live: Hub,
     stopping: watch::Receiver<bool>,
     limits: limits::Limits,
     refusals: audit::Refusals,
@@ -164,6 +168,7 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
     let (stopping_sender, stopping) = watch::channel(false);
     let admin = web::Data::new(Admin {
         rate: status::Rate::default(),
+        live: Hub::new(engine.store().clone(), settings.admin.live),
         engine,
         slow: Arc::new(Semaphore::new(SLOW_MAX)),
         loads: Arc::new(Semaphore::new(LOADS_MAX)),
@@ -208,6 +213,7 @@ fn routes() -> Vec<Route> {
     routes.extend(geoip::routes());
     routes.extend(archive::routes());
     routes.extend(enrich::routes());
+    routes.extend(live::routes());
     routes.push(Route::get("/openapi.json", Right::Status, "This description", described));
     routes
 }
@@ -237,6 +243,8 @@ fn services(services: &mut web::ServiceConfig, admin: &web::Data<Admin>, descrip
 macro_rules! run {
     ($admin:expr, $description:expr, $listener:expr, $peer:expr, |$server:ident| $listen:expr) => {{
         let (admin, description, peer) = ($admin, $description, $peer);
+        // Those who watch keep theirs, and must not keep the others out.
+        let connections_max = CONNECTIONS_MAX + admin.live.limits().clients;
         let open = admin.engine.observed.telemetry.metrics.connections.with_label_values(&[$listener.name()]);
         let $server = HttpServer::new(move || {
             App::new().wrap(from_fn(gate::gate)).wrap(headers()).configure(|app| services(app, &admin, &description, $listener))
@@ -244,7 +252,7 @@ macro_rules! run {
         .workers(1)
         // Slow work, loads and changes, and what actix itself needs.
         .worker_max_blocking_threads(SLOW_MAX + LOADS_MAX + 8)
-        .max_connections(CONNECTIONS_MAX)
+        .max_connections(connections_max)
         .client_request_timeout(REQUEST_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(SHUTDOWN_SECONDS)

@@ -99,6 +99,8 @@ Examples:
     Load(Load),
     /// Find events
     Search(Search),
+    /// Watch events as they happen
+    Tap(Tap),
     /// Count the values of a field, most frequent first
     Top(Top),
     /// Report on a day, a week, a month or a range of days
@@ -314,6 +316,39 @@ impl Search {
     pub fn limit(&self) -> u64 {
         self.limit.unwrap_or(if self.format.is_some() { u64::MAX } else { 50 })
     }
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Shows every event that the daemon stores from now on and that meets the conditions, which are written as for `honeyguide search`; with \
+--from or --since first those that are stored already. Events come in the order in which they were stored, each once. When the daemon is \
+restarted it waits, and goes on behind the last event shown.
+
+Whoever reads more slowly than events happen loses the oldest that wait, and is told on standard error how many; what was asked for \
+with --from or --since waits for its reader. Needs a running daemon. With --json the original lines are printed, one each.
+
+Examples:
+  honeyguide tap
+  honeyguide tap eventid:cowrie.login.success
+  honeyguide tap 'command:\"wget *\"' --since 1h
+  honeyguide tap src_ip:203.0.113.0/24 --json | jq -r .eventid
+  honeyguide tap --limit 10 --redact")]
+pub struct Tap {
+    /// Conditions; an event must meet them all [default: every event]
+    #[arg(value_name = "QUERY")]
+    pub query: Vec<String>,
+    /// End after this many events [default: at Ctrl-C]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Begin with the event of this number (`seq` in the API)
+    #[arg(long, value_name = "SEQ", conflicts_with = "since")]
+    pub from: Option<u64>,
+    /// Begin with stored events of this time: 2026-03-22, 2026-03-22T10:00:00Z, or the last 24h (30m, 7d, …)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Redact what is printed by [[redact]] of the configuration, as for a sink
+    #[arg(long)]
+    pub redact: bool,
 }
 
 #[derive(Args, Debug)]

@@ -129,6 +129,11 @@ impl Client {
         Ok(Client { http, runtime, socket: socket.to_owned(), redacted: None })
     }
 
+    /// Where it answers.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Takes no answer but one that says that it is redacted by the rules of this digest: a daemon of a version that does not know of
     /// redacting would answer in clear.
     pub fn redacted(self, digest: Option<String>) -> Client {

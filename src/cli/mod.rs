@@ -44,6 +44,7 @@ pub mod simulate;
 pub mod sinks;
 pub mod status;
 pub mod support;
+pub mod tap;
 pub mod terminal;
 pub mod top;
 pub mod transcript;
@@ -81,6 +82,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Check => check::run(context),
         Command::Load(args) => load::run(args, context),
         Command::Search(args) => search::run(args, context),
+        Command::Tap(args) => tap::run(args, context),
         Command::Top(args) => top::run(args, context),
         Command::Report(args) => report::run(args, context),
         Command::Alerts(args) => alerts::run(args, context),

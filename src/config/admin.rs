@@ -3,6 +3,8 @@ use super::file::Fragment;
 use super::groups::Admin;
 use super::settings::{Check, origin_of};
 use crate::access::Role;
+use crate::live::LiveLimits;
+use crate::live::queue::QueueLimits;
 use crate::telemetry::printable::printable;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,7 @@ pub struct AdminSettings {
     /// Requests a second, from an address and with a key.
     pub address_rate: u32,
     pub key_rate: u32,
+    pub live: LiveLimits,
 }
 
 /// PEM files.
@@ -66,6 +69,10 @@ impl Check<'_> {
             origins: self.origins(fragment, &admin.origins),
             tls,
             address_rate: u32::try_from(admin.address_rate).unwrap_or(u32::MAX),
+            live: LiveLimits {
+                clients: admin.live_clients,
+                queue: QueueLimits { events: admin.live_queue_events, bytes: admin.live_queue_bytes },
+            },
             key_rate: u32::try_from(admin.key_rate).unwrap_or(u32::MAX),
         }
     }

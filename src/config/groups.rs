@@ -90,6 +90,12 @@ groups! {
         /// Requests a second, on average over ten seconds: from an address, before anything of it is looked at, and with one key.
         address_rate: u64 = "500", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
         key_rate: u64 = "200", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
+        /// Clients that may watch the live stream at once (`honeyguide tap`, the page); further ones are refused.
+        live_clients: usize = "64", Kind::Number { min: 1, max: 1_000, none: None }, Restart;
+        /// Events, and bytes of them, that wait for a client that reads slowly; beyond that the oldest are dropped, and it is told
+        /// how many.
+        live_queue_events: usize = "1000", Kind::Number { min: 16, max: 100_000, none: None }, Restart;
+        live_queue_bytes: usize = "\"256 KiB\"", Kind::Bytes { min: 16 * KIB, max: 16 * MIB, none: None }, Restart;
     }
 
     /// Whose tokens (JWT) are taken besides keys and tokens of our own: an OpenID Connect provider; one such table for each. What its

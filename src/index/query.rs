@@ -214,6 +214,11 @@ impl Query {
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 
+    /// Whether an event of that time, whose terms fulfil just these clauses, is asked for.
+    pub fn accepts(&self, clauses: u32, time: Micros) -> bool {
+        self.condition.holds(clauses) && self.covers(time)
+    }
+
     /// Whether any time from `min` to `max` is.
     pub fn overlaps(&self, min: Micros, max: Micros) -> bool {
         self.since.is_none_or(|since| max >= since) && self.until.is_none_or(|until| min < until)

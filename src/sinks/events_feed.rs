@@ -46,7 +46,7 @@ fn judge(batcher: &mut Batcher, filter: Option<&Query>, event: &crate::store::St
     });
     // A line that its decoder does not read any more has no terms: it is delivered when nothing is asked of it.
     let time = time.unwrap_or(event.received_at);
-    filter.is_none_or(|filter| filter.condition.holds(found) && filter.covers(time)).then_some(time)
+    filter.is_none_or(|filter| filter.accepts(found, time)).then_some(time)
 }
 
 impl Feed for EventsFeed {
