@@ -183,6 +183,8 @@ pub struct Engine {
     pub supervisor: Addr<SupervisorActor>,
     pub observed: Observed,
     pub state: Arc<State>,
+    /// Takes what is pushed.
+    pub push: crate::service::push::Entrance,
     /// Asks other services about values.
     pub enrichment: Arc<Desk>,
     pub settings: watch::Sender<Settings>,
@@ -231,8 +233,9 @@ impl Engine {
             notifier,
         };
         let supervisor = SupervisorActor::new(config);
+        let push = crate::service::push::Entrance::new(supervisor.push());
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
-        Engine { supervisor, observed, state, enrichment, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
+        Engine { supervisor, observed, state, push, enrichment, settings: settings_sender, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {

@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod intake;
 pub mod journal;
 pub mod metrics;
+pub mod push;
 pub mod supervised;
 pub mod supervisor;
 

@@ -8,6 +8,7 @@ use super::extraction::ExtractionActor;
 use super::ingest::{self, IngestActor, IngestConfig, IngestSnapshot};
 use super::journal::{self, JournalActor, JournalConfig, Reconfigure};
 use super::metrics::{Heartbeat, Heartbeats, MetricsActor, Observed};
+use super::push::{self, PushActor};
 use super::supervised::{Budget, start};
 use super::{Ping, answers_ping};
 use crate::config::{self, Settings, SinkSettings, SourceName, SourceSettings};
@@ -96,6 +97,7 @@ pub struct SupervisorActor {
     journal: Addr<JournalActor>,
     extraction: Addr<ExtractionActor>,
     anomalies: Addr<AnomalyActor>,
+    push: Addr<PushActor>,
     /// `None` behind [`Release`].
     arbiters: Option<Arbiters>,
     children: Vec<Child>,
@@ -152,6 +154,8 @@ impl SupervisorActor {
         let (looked_at, unusual) = (observed.clone(), settings.anomalies);
         let anomalies =
             start(&arbiters.intake.handle(), &budget, Kind::Anomalies, "anomalies", move |_| AnomalyActor::new(looked_at, unusual));
+        let (intake, to_journal, to_extraction) = (observed.intake.clone(), journal.clone(), extraction.clone());
+        let push = start(&arbiters.intake.handle(), &budget, Kind::Push, "push", move |_| PushActor::new(intake, to_journal, to_extraction));
         let mut supervisor = SupervisorActor {
             settings,
             state,
@@ -162,6 +166,7 @@ impl SupervisorActor {
             journal: journal.clone(),
             extraction: extraction.clone(),
             anomalies: anomalies.clone(),
+            push: push.clone(),
             arbiters: Some(arbiters),
             children: Vec::new(),
             followers: Vec::new(),
@@ -180,7 +185,13 @@ impl SupervisorActor {
         supervisor.watch(Kind::Extraction, "extraction", extraction.recipient());
         supervisor.watch(Kind::Metrics, "metrics", metrics.recipient());
         supervisor.watch(Kind::Anomalies, "anomalies", anomalies.recipient());
+        supervisor.watch(Kind::Push, "push", push.recipient());
         supervisor
+    }
+
+    /// Takes what is pushed.
+    pub fn push(&self) -> Addr<PushActor> {
+        self.push.clone()
     }
 
     fn watch(&mut self, kind: Kind, name: &str, ping: Recipient<Ping>) {
@@ -523,16 +534,16 @@ impl Handler<Drain> for SupervisorActor {
     fn handle(&mut self, Drain(deadline): Drain, _: &mut Self::Context) -> Self::Result {
         let ingests: Vec<Addr<IngestActor>> = self.followers.iter().map(|follower| follower.address.clone()).collect();
         let exporters: Vec<Addr<ExporterActor>> = self.exporters.iter().map(|exporter| exporter.address.clone()).collect();
-        let journal = self.journal.clone();
+        let (journal, push) = (self.journal.clone(), self.push.clone());
         self.anomalies.do_send(anomalies::Stop);
         let drained = async move {
             let half = deadline / 2;
             // Beside the rest: a receiver that hangs must not cost the others their time. What is not delivered is sent at the next start.
             let delivered =
                 actix::spawn(futures_util::future::join_all(exporters.into_iter().map(|exporter| exporter.send(exporter::Drain(half)))));
-            let reading_stopped =
-                tokio::time::timeout(half, futures_util::future::join_all(ingests.iter().map(|ingest| ingest.send(ingest::Drain))));
-            let all_sent = reading_stopped.await.is_ok();
+            let reading_stopped = futures_util::future::join_all(ingests.iter().map(|ingest| ingest.send(ingest::Drain)));
+            let stopped = futures_util::future::join(reading_stopped, push.send(push::Drain));
+            let all_sent = tokio::time::timeout(half, stopped).await.is_ok();
             // Their cursors are in the state before the journal's last save of it.
             let _ = tokio::time::timeout(half, delivered).await;
             let durable = tokio::time::timeout(deadline - half, journal.send(journal::Drain)).await;

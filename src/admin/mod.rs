@@ -13,6 +13,7 @@ mod erase;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
+pub(crate) mod push;
 pub(crate) mod questions;
 pub(crate) mod sinks;
 mod status;
@@ -174,6 +175,7 @@ fn serve_unix(listener: UnixListener, group: DataGroup, admin: web::Data<Admin>)
                     .configure(geoip::routes)
                     .configure(archive::routes)
                     .configure(enrich::routes)
+                    .configure(push::routes)
                     .default_service(web::to(not_found)),
             )
             .default_service(web::to(not_found))

@@ -2,7 +2,7 @@
 use crate::service::ServiceError;
 use crate::service::geoip::GeoipError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{ContentType, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -21,6 +21,9 @@ pub struct Problem {
     /// Of a query: where it stopped making sense, in characters from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<usize>,
+    /// Seconds; goes into `Retry-After`.
+    #[serde(skip)]
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl Problem {
@@ -32,6 +35,7 @@ impl Problem {
             title: title.into(),
             detail: detail.into(),
             column: None,
+            retry_after_seconds: None,
         }
     }
 
@@ -56,6 +60,43 @@ impl Problem {
 
     pub fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "not allowed", detail)
+    }
+
+    /// No credential, or none that is known.
+    pub fn unauthorized(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "a credential is needed", detail)
+    }
+
+    /// The body did not come in time.
+    pub fn timeout(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request came too slowly", detail)
+    }
+
+    /// A body over its limit.
+    pub fn too_large(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large", detail)
+    }
+
+    /// A content type or an encoding that is not read.
+    pub fn unsupported(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "the body is of a kind that is not read", detail)
+    }
+
+    /// Too often; so many seconds later it will do.
+    pub fn too_many(retry_after_seconds: u64) -> Problem {
+        let problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "too many requests",
+            format!("more requests than are allowed: try again in {retry_after_seconds} s"),
+        );
+        Problem { retry_after_seconds: Some(retry_after_seconds), ..problem }
+    }
+
+    /// Cannot be done now.
+    pub fn unavailable(error: &dyn std::fmt::Display, retry_after_seconds: u64) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not now", error.to_string());
+        Problem { retry_after_seconds: Some(retry_after_seconds), ..problem }
     }
 
     pub fn busy() -> Problem {
@@ -109,9 +150,13 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(seconds) = self.retry_after_seconds {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
         match serde_json::to_vec(self) {
-            Ok(body) => HttpResponse::build(self.status_code()).content_type(CONTENT_TYPE).body(body),
-            Err(_) => HttpResponse::build(self.status_code()).content_type(ContentType::plaintext()).finish(),
+            Ok(body) => response.content_type(CONTENT_TYPE).body(body),
+            Err(_) => response.content_type(ContentType::plaintext()).finish(),
         }
     }
 }
