@@ -43,6 +43,8 @@ pub enum StartError {
     Store(#[from] store::OpenError),
     #[error("cannot serve: {0}")]
     Admin(#[from] crate::admin::Error),
+    #[error(transparent)]
+    Receiver(#[from] crate::receiver::ReceiverError),
     #[error("{0}")]
     Privacy(String),
     #[error("cannot listen for signals: {0}")]
@@ -323,6 +325,7 @@ pub fn serve(settings: Settings, telemetry: Telemetry, work: impl AsyncFnOnce(Da
 pub struct Daemon {
     pub engine: Arc<Engine>,
     admin: crate::admin::Serving,
+    receivers: crate::receiver::Receivers,
     signals: Signals,
     notifier: Arc<Notifier>,
 }
@@ -338,6 +341,7 @@ impl Daemon {
         let engine = Arc::new(Engine::start(data_dir, settings.clone(), telemetry.clone(), notifier.clone()));
         engine.available().await;
         let admin = crate::admin::serve(engine.clone())?;
+        let receivers = crate::receiver::serve(&engine)?;
         let view = engine.store().view();
         telemetry.emit(&DaemonStarted {
             version: env!("CARGO_PKG_VERSION"),
@@ -350,7 +354,7 @@ impl Daemon {
             startup: startup.elapsed(),
         });
         notifier.ready(&format!("{} events", view.events()));
-        Ok(Daemon { engine, admin, signals, notifier })
+        Ok(Daemon { engine, admin, receivers, signals, notifier })
     }
 
     /// Answers signals until one asks to stop, and says which. May be dropped and called again.
@@ -371,7 +375,7 @@ impl Daemon {
 
     /// Makes durable what has been read, and ends. True: all of it is durable.
     pub async fn stop(self, cause: &'static str) -> bool {
-        let Daemon { engine, admin, mut signals, notifier } = self;
+        let Daemon { engine, admin, receivers, mut signals, notifier } = self;
         let telemetry = &engine.observed.telemetry;
         telemetry.emit(&DaemonStopping { cause });
         notifier.stopping("making durable what has been read");
@@ -381,7 +385,7 @@ impl Daemon {
             // A second signal: the operator does not want to wait. What is not durable is read again at the next start.
             () = next_drain(&mut signals) => false,
         };
-        admin.stop().await;
+        futures_util::future::join(admin.stop(), receivers.stop()).await;
         telemetry.emit(&DaemonStopped { drained, duration: draining.elapsed() });
         drained
     }

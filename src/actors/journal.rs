@@ -14,8 +14,8 @@ use crate::events::id::hex;
 use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
 use crate::service::retention::Pass;
-use crate::sources::{Reason, Refused};
 use crate::sinks::policy::Backoff;
+use crate::sources::{Reason, Refused};
 use crate::state::{HeadRecord, SegmentRecord, State};
 use crate::store::{
     Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SEAL_AGAIN, SealError, SealedReport, Sealer, SensorAges,
@@ -710,7 +710,16 @@ impl Handler<OpenRun> for JournalActor {
         let Some(committer) = &self.committer else { return MessageResult(None) };
         let run = self.next_run;
         self.next_run += 1;
-        self.runs.insert(run, Run { prefix: message.prefix.clone(), owner: message.owner, tells_refused: message.tells_refused, next: 0, waiting: BTreeMap::new() });
+        self.runs.insert(
+            run,
+            Run {
+                prefix: message.prefix.clone(),
+                owner: message.owner,
+                tells_refused: message.tells_refused,
+                next: 0,
+                waiting: BTreeMap::new(),
+            },
+        );
         let mut checkpoints = committer.checkpoints();
         checkpoints.retain(|name, _| !message.prefix.is_empty() && name.starts_with(&message.prefix));
         MessageResult(Some(OpenedRun { run, checkpoints }))

@@ -155,7 +155,8 @@ impl SupervisorActor {
         let anomalies =
             start(&arbiters.intake.handle(), &budget, Kind::Anomalies, "anomalies", move |_| AnomalyActor::new(looked_at, unusual));
         let (intake, to_journal, to_extraction) = (observed.intake.clone(), journal.clone(), extraction.clone());
-        let push = start(&arbiters.intake.handle(), &budget, Kind::Push, "push", move |_| PushActor::new(intake, to_journal, to_extraction));
+        let push =
+            start(&arbiters.intake.handle(), &budget, Kind::Push, "push", move |_| PushActor::new(intake, to_journal, to_extraction));
         let mut supervisor = SupervisorActor {
             settings,
             state,

@@ -81,7 +81,12 @@ pub(crate) async fn take(
 }
 
 /// Reads a body of bounded length, within bounded time, when there is room for it.
-pub(crate) async fn body(engine: &Engine, request: &HttpRequest, mut payload: web::Payload, bytes_max: usize) -> Result<(Bytes, Room), Problem> {
+pub(crate) async fn body(
+    engine: &Engine,
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    bytes_max: usize,
+) -> Result<(Bytes, Room), Problem> {
     let too_large = || Problem::too_large(format!("a body may have {bytes_max} bytes: send it in parts"));
     if request.headers().contains_key(CONTENT_ENCODING) {
         return Err(Problem::unsupported("send the body as it is, without Content-Encoding"));

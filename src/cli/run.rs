@@ -20,7 +20,10 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     let log = Arc::new(Log::start(&settings.log, &metrics)?);
     log.serve_process();
     let telemetry = Telemetry::new(log.logger().clone(), metrics);
-    if settings.sources.is_empty() {
+    for receiver in &settings.receivers {
+        telemetry.metrics.register_source(&receiver.name);
+    }
+    if settings.sources.is_empty() && settings.receivers.is_empty() {
         slog::warn!(telemetry.logger, "no source is configured: nothing is followed, only what `honeyguide load` brings is stored");
     }
     Ok(Exit::Code(daemon::run(settings, log, telemetry)?))

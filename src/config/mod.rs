@@ -9,6 +9,7 @@ pub mod file;
 pub mod groups;
 pub mod key;
 pub mod privacy;
+pub mod receivers;
 pub mod reload;
 pub mod settings;
 pub mod sinks;
@@ -20,6 +21,7 @@ pub use file::{Fragment, Problem};
 pub use groups::{GROUPS, Journal, Limits, Supervision};
 pub use key::{Origin, Place};
 pub use privacy::PrivacySettings;
+pub use receivers::{ReceiverSettings, ReplySettings};
 pub use reload::{Change, Changes};
 pub use settings::{
     AdminSettings, AnomalySettings, LogFormat, LogSettings, ModelEndpoint, Settings, SourceName, SourceSettings, Start, Surroundings,

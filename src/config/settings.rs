@@ -8,6 +8,7 @@ use super::groups::{
 };
 use super::key::{Group, Key, Origin, Place, Value};
 use super::privacy::PrivacySettings;
+use super::receivers::ReceiverSettings;
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
 use crate::events::wrapping::Wrap;
@@ -37,6 +38,8 @@ pub struct Settings {
     /// Those that the file describes.
     pub formats: Vec<Format>,
     pub sources: Vec<SourceSettings>,
+    /// Listeners for what is pushed.
+    pub receivers: Vec<ReceiverSettings>,
     pub sinks: Vec<SinkSettings>,
     /// What must not be stored, or must not leave.
     pub privacy: PrivacySettings,
@@ -193,9 +196,10 @@ impl Settings {
         let admin = check.admin(&fragment, &admin, &data_dir);
         let formats = check.formats(fragment.tables("format"));
         let sources = check.sources(fragment.tables("source"), &formats);
+        let receivers = check.receivers(fragment.tables("receiver"), &formats, &sources);
         let sinks = check.sinks(fragment.tables("sink"));
         let table = Privacy::from_values(|key| value_of(&fragment, &Privacy::GROUP, key));
-        let privacy = check.privacy(&fragment, &table, fragment.tables("redact"), &sources);
+        let privacy = check.privacy(&fragment, &table, fragment.tables("redact"), &sources, &receivers);
         let enrichers = check.enrichers(fragment.tables("enricher"));
         let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
         let model = check.model(&fragment, &table);
@@ -215,6 +219,7 @@ impl Settings {
                 admin,
                 formats,
                 sources,
+                receivers,
                 sinks,
                 privacy,
                 enrichers,
