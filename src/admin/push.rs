@@ -46,7 +46,7 @@ fn cowrie() -> String {
 }
 
 fn pushed() -> String {
-    "push".to_owned()
+    SourceName::push().to_string()
 }
 
 async fn events(

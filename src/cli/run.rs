@@ -17,6 +17,7 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     limits::raise_open_files(settings.limits.open_files as u64 + OTHER_FILES).context("cannot raise the number of open files")?;
     let metrics = Metrics::new(Some(&settings.data_dir));
     metrics.register_source(&SourceName::load());
+    metrics.register_source(&SourceName::push());
     let log = Arc::new(Log::start(&settings.log, &metrics)?);
     log.serve_process();
     let telemetry = Telemetry::new(log.logger().clone(), metrics);

@@ -133,6 +133,11 @@ impl SourceName {
         SourceName("load".into())
     }
 
+    /// What is pushed to the admin's socket counts under this name, unless it says another.
+    pub fn push() -> SourceName {
+        SourceName("push".into())
+    }
+
     /// For the name of a source that an operator chose; says what is wrong with it.
     pub fn parse(name: &str) -> Result<SourceName, String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

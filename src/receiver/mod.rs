@@ -156,6 +156,13 @@ pub fn serve(engine: &Arc<Engine>) -> Result<Receivers, ReceiverError> {
     Ok(Receivers { servers, _stopping: stopping })
 }
 
+/// Whether a receiver could listen now, with keys and replies that can be used.
+pub fn check(settings: &ReceiverSettings) -> Result<(), ReceiverError> {
+    Files::read(settings)?;
+    let tcp = |source| ReceiverError::Tcp { name: settings.name.clone(), address: settings.listen, source };
+    TcpListener::bind(settings.listen).map(drop).map_err(tcp)
+}
+
 fn serve_one(listener: TcpListener, receiver: Arc<Receiver>) -> io::Result<ServerHandle> {
     let connections_max = receiver.settings.connections_max;
     let receiver = web::Data::from(receiver);
