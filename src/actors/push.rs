@@ -3,11 +3,12 @@
 //! Owns: the requests under way. Talks to: journal (a run for each request), extraction (gets the chunks).
 //! Lost on restart: who was waiting; they are told that nobody knows, and push again.
 //! Invariants: no answer counts an event that is not durable. Of a request that was told to be not taken nothing was sent on. Nothing
-//! is sent without a permit.
+//! is sent without a permit, and what waits for one has room as a body.
 use super::answers_ping;
 use super::extraction::{Extract, ExtractionActor};
 use super::intake::Intake;
 use super::journal::{CloseRun, JournalActor, OpenRun, REFUSED_TOLD_MAX, RunEvent};
+use crate::service::push::Room;
 use crate::sources::push::Pushed;
 use crate::sources::{Chunk, Reason};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture, Supervised, WrapFuture};
@@ -55,7 +56,11 @@ pub enum NoOutcome {
 /// Takes the chunks of one request; answers when they are durable.
 #[derive(Message)]
 #[rtype(result = "Result<PushOutcome, NoOutcome>")]
-pub struct Push(pub Pushed);
+pub struct Push {
+    pub pushed: Pushed,
+    /// Of the body; given back when all chunks have permits of their own.
+    pub room: Room,
+}
 
 /// Takes nothing more; answers when what was taken is durable, or had to be given up.
 #[derive(Message)]
@@ -117,7 +122,7 @@ impl PushActor {
     }
 
     /// Begins a request whose first chunk has its permit.
-    fn begin(&mut self, run: u64, chunks: Vec<Chunk>, first: OwnedSemaphorePermit, ctx: &mut Context<Self>) -> Waiting {
+    fn begin(&mut self, run: u64, chunks: Vec<Chunk>, first: OwnedSemaphorePermit, room: Room, ctx: &mut Context<Self>) -> Waiting {
         let (answer, answered) = oneshot::channel();
         let outcome = PushOutcome::default();
         let request = Request { chunks: chunks.len() as u64, acknowledged: 0, outcome, refused_at: Vec::new(), answer };
@@ -135,6 +140,7 @@ impl PushActor {
                 chunk.origin.ordinal = ordinal;
                 extraction.do_send(Extract(chunk));
             }
+            drop(room);
         };
         ctx.spawn(sent.into_actor(self));
         answered
@@ -161,7 +167,7 @@ impl Supervised for PushActor {
 impl Handler<Push> for PushActor {
     type Result = ResponseActFuture<Self, Result<PushOutcome, NoOutcome>>;
 
-    fn handle(&mut self, Push(Pushed { chunks, numbers }): Push, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Push { pushed: Pushed { chunks, numbers }, room }: Push, ctx: &mut Self::Context) -> Self::Result {
         fail::fail_point!("push::handle");
         let refused = |why| Box::pin(std::future::ready(Err(NoOutcome::NotTaken(why))).into_actor(self)) as Self::Result;
         if self.stopping {
@@ -184,7 +190,7 @@ impl Handler<Push> for PushActor {
         let answered = opened.into_actor(self).then(move |opened, actor, ctx| {
             actor.opening = actor.opening.saturating_sub(1);
             let (run, waiting) = match opened {
-                Ok((permit, run)) => (run, Ok(actor.begin(run, chunks, permit, ctx))),
+                Ok((permit, run)) => (run, Ok(actor.begin(run, chunks, permit, room, ctx))),
                 Err(error) => {
                     actor.tell_drained();
                     (0, Err(error))

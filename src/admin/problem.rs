@@ -23,7 +23,7 @@ pub struct Problem {
     pub column: Option<usize>,
     /// Seconds; goes into `Retry-After`.
     #[serde(skip)]
-    pub retry_after_seconds: Option<u64>,
+    pub retry_after_seconds: Option<u16>,
 }
 
 impl Problem {
@@ -83,7 +83,7 @@ impl Problem {
     }
 
     /// Too often; so many seconds later it will do.
-    pub fn too_many(retry_after_seconds: u64) -> Problem {
+    pub fn too_many(retry_after_seconds: u16) -> Problem {
         let problem = Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_requests",
@@ -94,7 +94,7 @@ impl Problem {
     }
 
     /// Cannot be done now.
-    pub fn unavailable(error: &dyn std::fmt::Display, retry_after_seconds: u64) -> Problem {
+    pub fn unavailable(error: &dyn std::fmt::Display, retry_after_seconds: u16) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not now", error.to_string());
         Problem { retry_after_seconds: Some(retry_after_seconds), ..problem }
     }

@@ -26,7 +26,7 @@ use std::time::Duration;
 /// How long a body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
 /// What is asked of those that nothing was taken from.
-const RETRY_AFTER_SECONDS: u64 = 2;
+const RETRY_AFTER_SECONDS: u16 = 2;
 
 pub fn routes(routes: &mut web::ServiceConfig) {
     routes.route("/events", web::post().to(events));
@@ -76,8 +76,8 @@ pub(crate) async fn take(
         return Err(Problem::unsupported(format!("set Content-Type to {CONTENT_TYPES}, in UTF-8")));
     };
     push::taking(engine)?;
-    let (body, _room) = body(engine, request, payload, BODY_BYTES_MAX).await?;
-    Ok(push::push(engine, PushRequest { source, form, body }).await?)
+    let (body, room) = body(engine, request, payload, BODY_BYTES_MAX).await?;
+    Ok(push::push(engine, PushRequest { source, form, body, room }).await?)
 }
 
 /// Reads a body of bounded length, within bounded time, when there is room for it.

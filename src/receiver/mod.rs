@@ -236,11 +236,10 @@ async fn message(receiver: web::Data<Receiver>, request: HttpRequest, payload: w
     let (body, room) = push::body(&receiver.engine, &request, payload, MESSAGE_BYTES_MAX).await?;
     let (text, said) = read(&body)?;
     let (source, form) = (receiver.messages.clone(), Form::Json);
-    let outcome = store(&receiver.engine, PushRequest { source, form, body: body.clone() }).await?;
+    let outcome = store(&receiver.engine, PushRequest { source, form, body: body.clone(), room }).await?;
     if let Some(refusal) = outcome.refusals.first() {
         return Err(Problem::bad_request(&format!("the message is in quarantine: {}", refusal.detail)));
     }
-    drop(room);
     let name = receiver.settings.name.as_str();
     let (reply, trouble) = files.replies.reply(name, &said, text).await;
     if let Some(error) = trouble {

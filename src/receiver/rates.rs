@@ -28,7 +28,7 @@ impl Rates {
     }
 
     /// A request of this address. An error is after how many seconds the next one may come.
-    pub fn address(&self, address: Option<IpAddr>) -> Result<(), u64> {
+    pub fn address(&self, address: Option<IpAddr>) -> Result<(), u16> {
         self.check(&self.addresses, &self.bucket(address))
     }
 
@@ -42,12 +42,14 @@ impl Rates {
     }
 
     /// A request with the key of this number.
-    pub fn key(&self, number: usize) -> Result<(), u64> {
+    pub fn key(&self, number: usize) -> Result<(), u16> {
         self.check(&self.keys, &number)
     }
 
-    fn check<K: Hash + Eq + Clone>(&self, limiter: &Limiter<K>, key: &K) -> Result<(), u64> {
-        limiter.check_key(key).map_err(|not_until| not_until.wait_time_from(self.clock.now()).as_secs() + 1)
+    fn check<K: Hash + Eq + Clone>(&self, limiter: &Limiter<K>, key: &K) -> Result<(), u16> {
+        limiter
+            .check_key(key)
+            .map_err(|not_until| u16::try_from(not_until.wait_time_from(self.clock.now()).as_secs() + 1).unwrap_or(u16::MAX))
     }
 }
 

@@ -17,9 +17,12 @@ use crate::telemetry::printable::{prefix, printable};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 /// Longest reply, bytes.
 const REPLY_BYTES_MAX: usize = 4 << 10;
+/// Of all messages that a hook is being asked about, KiB: a hook that is slow must not gather them in memory.
+const ASKED_KIB: usize = 4 << 10;
 /// Longest answer of a hook.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -28,7 +31,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 pub enum Replies {
     Nobody,
     Persona(Persona),
-    Hook { http: Box<Http>, otherwise: Persona },
+    Hook { http: Box<Http>, otherwise: Persona, room: Semaphore },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +51,7 @@ impl Replies {
             ReplySettings::Persona(_) => Replies::Persona(persona()?),
             ReplySettings::Hook { url, timeout, allow_private, .. } => {
                 let http = HttpSettings { timeout: *timeout, allow_private: allow_private.clone(), ..HttpSettings::new(url.clone()) };
-                Replies::Hook { http: Box::new(Http::new(http)?), otherwise: persona()? }
+                Replies::Hook { http: Box::new(Http::new(http)?), otherwise: persona()?, room: Semaphore::new(ASKED_KIB) }
             }
         })
     }
@@ -58,10 +61,16 @@ impl Replies {
         match self {
             Replies::Nobody => (String::new(), None),
             Replies::Persona(persona) => (persona.reply(message, turn(message)).to_owned(), None),
-            Replies::Hook { http, otherwise } => match ask(http, receiver, message, received).await {
-                Ok(reply) => (reply, None),
-                Err(why) => (otherwise.reply(message, turn(message)).to_owned(), Some(why)),
-            },
+            Replies::Hook { http, otherwise, room } => {
+                let asked = match room.try_acquire_many((received.len() >> 10) as u32 + 1) {
+                    Ok(_room) => ask(http, receiver, message, received).await,
+                    Err(_) => Err("it is being asked about as much as may be".into()),
+                };
+                match asked {
+                    Ok(reply) => (reply, None),
+                    Err(why) => (otherwise.reply(message, turn(message)).to_owned(), Some(why)),
+                }
+            }
         }
     }
 }

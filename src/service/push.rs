@@ -53,12 +53,13 @@ pub struct PushRequest {
     pub source: Arc<Source>,
     pub form: Form,
     pub body: actix_web::web::Bytes,
+    pub room: Room,
 }
 
 /// Stores the events of a body; answers when all of them are durable.
 pub async fn push(engine: &Engine, request: PushRequest) -> Result<PushOutcome, PushError> {
     taking(engine)?;
-    let PushRequest { source, form, body } = request;
+    let PushRequest { source, form, body, room } = request;
     let chunk_bytes = (engine.settings.borrow().limits.in_flight_bytes / 8).clamp(64 << 10, CHUNK_BYTES);
     let cutting = Cutting { source, chunk_bytes, received_at: time::now(), request: rand::random() };
     let pushed = if body.len() <= CUT_AT_ONCE_BYTES {
@@ -67,7 +68,7 @@ pub async fn push(engine: &Engine, request: PushRequest) -> Result<PushOutcome, 
         let cut = tokio::task::spawn_blocking(move || cutting.cut(&body, form)).await;
         cut.map_err(|_| NoOutcome::NotTaken("the body could not be looked through"))??
     };
-    let outcome = engine.push.actor.send(Push(pushed)).await;
+    let outcome = engine.push.actor.send(Push { pushed, room }).await;
     Ok(outcome.map_err(|_| NoOutcome::Unknown("the part of the daemon that takes it was restarted"))??)
 }
 
