@@ -152,7 +152,7 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         if let Some(seconds) = self.retry_after_seconds {
-            response.insert_header((RETRY_AFTER, seconds));
+            response.insert_header((RETRY_AFTER, u64::from(seconds)));
         }
         match serde_json::to_vec(self) {
             Ok(body) => response.content_type(CONTENT_TYPE).body(body),
