@@ -48,6 +48,8 @@ pub enum StartError {
     Keys(#[from] KeysError),
     #[error("cannot serve: {0}")]
     Admin(#[from] crate::admin::Error),
+    #[error(transparent)]
+    Receiver(#[from] crate::receiver::ReceiverError),
     #[error("{0}")]
     Privacy(String),
     #[error("cannot listen for signals: {0}")]
@@ -192,6 +194,8 @@ pub struct Engine {
     pub supervisor: Addr<SupervisorActor>,
     pub observed: Observed,
     pub state: Arc<State>,
+    /// Takes what is pushed.
+    pub push: crate::service::push::Entrance,
     /// Asks other services about values.
     pub enrichment: Arc<Desk>,
     /// Who asks, by their keys and tokens.
@@ -248,9 +252,10 @@ impl Engine {
             notifier,
         };
         let supervisor = SupervisorActor::new(config);
+        let push = crate::service::push::Entrance::new(supervisor.push());
         let supervisor = start(&Arbiter::current(), &budget, Kind::Supervisor, "supervisor", move |_| supervisor);
         let settings = settings_sender;
-        Engine { supervisor, observed, state, enrichment, access, alerts, settings, started: Instant::now(), budget, _lock: lock }
+        Engine { supervisor, observed, state, push, enrichment, access, alerts, settings, started: Instant::now(), budget, _lock: lock }
     }
 
     pub fn store(&self) -> &Store {
@@ -339,6 +344,7 @@ pub fn serve(settings: Settings, telemetry: Telemetry, work: impl AsyncFnOnce(Da
 pub struct Daemon {
     pub engine: Arc<Engine>,
     admin: crate::admin::Serving,
+    receivers: crate::receiver::Receivers,
     signals: Signals,
     notifier: Arc<Notifier>,
 }
@@ -354,6 +360,7 @@ impl Daemon {
         let engine = Arc::new(Engine::start(data_dir, settings.clone(), telemetry.clone(), notifier.clone()));
         engine.available().await;
         let admin = crate::admin::serve(engine.clone())?;
+        let receivers = crate::receiver::serve(&engine)?;
         crate::os::listen_fds::leftover().map_err(crate::admin::Error::from)?;
         let view = engine.store().view();
         telemetry.emit(&DaemonStarted {
@@ -367,7 +374,7 @@ impl Daemon {
             startup: startup.elapsed(),
         });
         notifier.ready(&format!("{} events", view.events()));
-        Ok(Daemon { engine, admin, signals, notifier })
+        Ok(Daemon { engine, admin, receivers, signals, notifier })
     }
 
     /// Answers signals until one asks to stop, and says which. May be dropped and called again.
@@ -391,7 +398,7 @@ impl Daemon {
 
     /// Makes durable what has been read, and ends. True: all of it is durable.
     pub async fn stop(self, cause: &'static str) -> bool {
-        let Daemon { engine, admin, mut signals, notifier } = self;
+        let Daemon { engine, admin, receivers, mut signals, notifier } = self;
         let telemetry = &engine.observed.telemetry;
         telemetry.emit(&DaemonStopping { cause });
         notifier.stopping("making durable what has been read");
@@ -401,7 +408,7 @@ impl Daemon {
             // A second signal: the operator does not want to wait. What is not durable is read again at the next start.
             () = next_drain(&mut signals) => false,
         };
-        admin.stop().await;
+        futures_util::future::join(admin.stop(), receivers.stop()).await;
         telemetry.emit(&DaemonStopped { drained, duration: draining.elapsed() });
         drained
     }

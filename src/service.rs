@@ -33,6 +33,7 @@ pub mod geoip;
 pub mod indicators;
 pub mod leaving;
 pub mod marks;
+pub mod push;
 pub mod report;
 pub mod retention;
 pub mod sinks;

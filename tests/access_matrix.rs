@@ -188,7 +188,7 @@ fn floods_are_told_when_to_come_again() {
     let key = key(&daemon, "laptop", &[Role::Analyst], &[]);
     let mut answers: Vec<Answer> = (0..15).map(|_| daemon.tcp(&request("GET", "/api/v1/count", &bearer(&key), ""))).collect();
     let limited = answers.pop().expect("the last");
-    assert_eq!((limited.status, code(&limited).as_str()), (429, "too_many"));
+    assert_eq!((limited.status, code(&limited).as_str()), (429, "too_many_requests"));
     assert!(limited.head.contains("retry-after: "), "{limited:?}");
     assert_eq!(answers[0].status, 200);
     let strangers: Vec<u16> = (0..40).map(|_| daemon.tcp(&get("/health", "localhost")).status).collect();

@@ -38,7 +38,9 @@ impl Provider {
         form.append_pair("grant_type", "client_credentials").append_pair("client_id", "feeder");
         form.append_pair("client_secret", "a secret of a test, and of nothing else");
         form.append_pair("resource", &format!("https://honeyguide.example/{algorithm}"));
-        more.iter().for_each(|(name, value)| drop(form.append_pair(name, value)));
+        for (name, value) in more {
+            form.append_pair(name, value);
+        }
         let request = self.http.post(format!("{}/token", self.issuer));
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.finish());
         let answer: serde_json::Value = request.send().await.expect("asked").json().await.expect("JSON");

@@ -106,7 +106,7 @@ impl IngestActor {
         self.outbox.clear();
         (self.next_ordinal, self.sent, self.acknowledged, self.ended) = (0, 0, 0, false);
         self.count_anew();
-        let ask = OpenRun { prefix: self.config.prefix.clone(), owner: ctx.address().recipient(), replaces };
+        let ask = OpenRun { prefix: self.config.prefix.clone(), owner: ctx.address().recipient(), replaces, tells_refused: false };
         let journal = self.config.journal.clone();
         ctx.spawn(async move { journal.send(ask).await }.into_actor(self).map(move |opened, actor, ctx| match opened {
             Ok(Some(opened)) => actor.begin(opened, ctx),
@@ -279,7 +279,7 @@ impl Handler<RunEvent> for IngestActor {
                     None => self.open_run(Some(run), ctx),
                 }
             }
-            RunEvent::Durable { .. } | RunEvent::Void { .. } => {}
+            RunEvent::Durable { .. } | RunEvent::Void { .. } | RunEvent::Refused { .. } => {}
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::events::{Micros, time};
 use crate::journal::block::Checkpoints;
 use crate::service::retention::Pass;
 use crate::sinks::policy::Backoff;
+use crate::sources::{Reason, Refused};
 use crate::state::{HeadRecord, SegmentRecord, State};
 use crate::store::{
     Committed, CommittedLen, Committer, Durable, Fault, Parts, RetentionPlan, SEAL_AGAIN, SealError, SealedReport, Sealer, SensorAges,
@@ -47,6 +48,8 @@ pub struct OpenRun {
     pub owner: Recipient<RunEvent>,
     /// The owner's run before this one.
     pub replaces: Option<u64>,
+    /// The owner wants to know what is refused, and why.
+    pub tells_refused: bool,
 }
 
 /// A run, and where its streams stand. `None` instead: the journal is not available now, ask again.
@@ -66,9 +69,24 @@ pub struct CloseRun(pub u64);
 pub enum RunEvent {
     /// Chunks are durable.
     Durable { run: u64, chunks: u64, input_bytes: u64, committed: Committed },
+    /// Of a chunk that is not durable yet: lines which go to quarantine; the first of them, at most [`REFUSED_TOLD_MAX`], one by one.
+    Refused { run: u64, lines: u32, first: Vec<RefusedLine> },
     /// Chunks were lost on their way: open a new run and go on from the committed checkpoints.
     Void { run: u64 },
 }
+
+/// A line that goes to quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedLine {
+    /// Where it stood in its input.
+    pub offset: u64,
+    pub reason: Reason,
+    /// What was wrong, with nothing of the line in it.
+    pub detail: String,
+}
+
+/// Refused lines of one chunk of which a run's owner is told one by one.
+pub const REFUSED_TOLD_MAX: usize = 100;
 
 /// A batch to be committed; `generation` is that of the view it was checked against.
 #[derive(Message)]
@@ -160,6 +178,7 @@ pub struct JournalConfig {
 struct Run {
     prefix: String,
     owner: Recipient<RunEvent>,
+    tells_refused: bool,
     next: u64,
     waiting: BTreeMap<u64, Commit>,
 }
@@ -382,6 +401,9 @@ impl JournalActor {
         {
             let Commit { batch, generation } = entry.remove();
             report_refused(&self.config.telemetry, &batch);
+            if run.tells_refused && batch.refused_lines > 0 {
+                run.owner.do_send(refused_of(number, &batch));
+            }
             run.next += 1;
             if let Err(error) = committer.commit(batch, generation, now) {
                 let segment = error.segment();
@@ -638,9 +660,14 @@ impl JournalActor {
     }
 }
 
+fn refused_of(run: u64, batch: &Batch) -> RunEvent {
+    let line = |refused: &Refused| RefusedLine { offset: refused.offset, reason: refused.reason, detail: refused.detail.clone() };
+    RunEvent::Refused { run, lines: batch.refused_lines, first: batch.refused.iter().take(REFUSED_TOLD_MAX).map(line).collect() }
+}
+
 /// One line per kind of refusal in the batch.
 fn report_refused(telemetry: &Telemetry, batch: &Batch) {
-    let mut by_reason: BTreeMap<_, (u64, &crate::sources::Refused)> = BTreeMap::new();
+    let mut by_reason: BTreeMap<_, (u64, &Refused)> = BTreeMap::new();
     for refused in &batch.refused {
         by_reason.entry(refused.reason).or_insert((0, refused)).0 += 1;
     }
@@ -683,7 +710,16 @@ impl Handler<OpenRun> for JournalActor {
         let Some(committer) = &self.committer else { return MessageResult(None) };
         let run = self.next_run;
         self.next_run += 1;
-        self.runs.insert(run, Run { prefix: message.prefix.clone(), owner: message.owner, next: 0, waiting: BTreeMap::new() });
+        self.runs.insert(
+            run,
+            Run {
+                prefix: message.prefix.clone(),
+                owner: message.owner,
+                tells_refused: message.tells_refused,
+                next: 0,
+                waiting: BTreeMap::new(),
+            },
+        );
         let mut checkpoints = committer.checkpoints();
         checkpoints.retain(|name, _| !message.prefix.is_empty() && name.starts_with(&message.prefix));
         MessageResult(Some(OpenedRun { run, checkpoints }))

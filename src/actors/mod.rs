@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod intake;
 pub mod journal;
 pub mod metrics;
+pub mod push;
 pub mod supervised;
 pub mod supervisor;
 

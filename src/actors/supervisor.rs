@@ -9,6 +9,7 @@ use super::extraction::ExtractionActor;
 use super::ingest::{self, IngestActor, IngestConfig, IngestSnapshot};
 use super::journal::{self, JournalActor, JournalConfig, Reconfigure};
 use super::metrics::{Heartbeat, Heartbeats, MetricsActor, Observed};
+use super::push::{self, PushActor};
 use super::supervised::{Budget, start};
 use super::{Ping, answers_ping};
 use crate::config::{self, Settings, SinkSettings, SourceName, SourceSettings};
@@ -107,6 +108,7 @@ pub struct SupervisorActor {
     anomalies: Addr<AnomalyActor>,
     /// What it is made of, until the supervisor runs; then its address.
     watchful: Watchful,
+    push: Addr<PushActor>,
     /// `None` behind [`Release`].
     arbiters: Option<Arbiters>,
     children: Vec<Child>,
@@ -165,6 +167,9 @@ impl SupervisorActor {
         let (looked_at, unusual) = (observed.clone(), settings.anomalies);
         let anomalies =
             start(&arbiters.intake.handle(), &budget, Kind::Anomalies, "anomalies", move |_| AnomalyActor::new(looked_at, unusual));
+        let (intake, to_journal, to_extraction) = (observed.intake.clone(), journal.clone(), extraction.clone());
+        let push =
+            start(&arbiters.intake.handle(), &budget, Kind::Push, "push", move |_| PushActor::new(intake, to_journal, to_extraction));
         let mut supervisor = SupervisorActor {
             settings,
             state,
@@ -176,6 +181,7 @@ impl SupervisorActor {
             extraction: extraction.clone(),
             anomalies: anomalies.clone(),
             watchful: Watchful::ToBegin(alerts, enrichment),
+            push: push.clone(),
             arbiters: Some(arbiters),
             children: Vec::new(),
             followers: Vec::new(),
@@ -194,6 +200,7 @@ impl SupervisorActor {
         supervisor.watch(Kind::Extraction, "extraction", extraction.recipient());
         supervisor.watch(Kind::Metrics, "metrics", metrics.recipient());
         supervisor.watch(Kind::Anomalies, "anomalies", anomalies.recipient());
+        supervisor.watch(Kind::Push, "push", push.recipient());
         supervisor
     }
 
@@ -203,6 +210,11 @@ impl SupervisorActor {
         let address = start(&arbiters.delivery.handle(), &self.budget, Kind::Alerts, "alerts", move |_| actor);
         self.watch(Kind::Alerts, "alerts", address.clone().recipient());
         self.watchful = Watchful::Runs(address);
+    }
+
+    /// Takes what is pushed.
+    pub fn push(&self) -> Addr<PushActor> {
+        self.push.clone()
     }
 
     fn watch(&mut self, kind: Kind, name: &str, ping: Recipient<Ping>) {
@@ -549,7 +561,7 @@ impl Handler<Drain> for SupervisorActor {
     fn handle(&mut self, Drain(deadline): Drain, _: &mut Self::Context) -> Self::Result {
         let ingests: Vec<Addr<IngestActor>> = self.followers.iter().map(|follower| follower.address.clone()).collect();
         let exporters: Vec<Addr<ExporterActor>> = self.exporters.iter().map(|exporter| exporter.address.clone()).collect();
-        let journal = self.journal.clone();
+        let (journal, push) = (self.journal.clone(), self.push.clone());
         self.anomalies.do_send(anomalies::Stop);
         if let Watchful::Runs(alerts) = &self.watchful {
             alerts.do_send(alerts::Stop);
@@ -559,9 +571,9 @@ impl Handler<Drain> for SupervisorActor {
             // Beside the rest: a receiver that hangs must not cost the others their time. What is not delivered is sent at the next start.
             let delivered =
                 actix::spawn(futures_util::future::join_all(exporters.into_iter().map(|exporter| exporter.send(exporter::Drain(half)))));
-            let reading_stopped =
-                tokio::time::timeout(half, futures_util::future::join_all(ingests.iter().map(|ingest| ingest.send(ingest::Drain))));
-            let all_sent = reading_stopped.await.is_ok();
+            let reading_stopped = futures_util::future::join_all(ingests.iter().map(|ingest| ingest.send(ingest::Drain)));
+            let stopped = futures_util::future::join(reading_stopped, push.send(push::Drain));
+            let all_sent = tokio::time::timeout(half, stopped).await.is_ok();
             // Their cursors are in the state before the journal's last save of it.
             let _ = tokio::time::timeout(half, delivered).await;
             let durable = tokio::time::timeout(deadline - half, journal.send(journal::Drain)).await;

@@ -101,7 +101,7 @@ fn problem(status: StatusCode, code: &'static str, title: &'static str, error: &
         title,
         detail: error.to_string(),
         column: None,
-        retry_after: None,
+        retry_after_seconds: None,
     }
 }
 

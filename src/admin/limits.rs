@@ -58,7 +58,10 @@ fn admit<K: Hash + Eq + Clone>(limit: &RwLock<(u32, Buckets<K>)>, whose: &K, per
             return Err(Problem::too_many(1));
         }
     }
-    buckets.check_key(whose).map_err(|until| Problem::too_many(until.wait_time_from(DefaultClock::default().now()).as_secs() + 1))
+    buckets.check_key(whose).map_err(|until| {
+        let seconds = until.wait_time_from(DefaultClock::default().now()).as_secs() + 1;
+        Problem::too_many(u16::try_from(seconds).unwrap_or(u16::MAX))
+    })
 }
 
 #[cfg(test)]
@@ -71,7 +74,7 @@ mod tests {
         let one: IpAddr = "192.0.2.1".parse().expect("an address");
         assert_eq!((0..100).filter(|_| limits.address(one, 2).is_ok()).count(), 20);
         let refused = limits.address(one, 2).expect_err("too many");
-        assert_eq!((refused.status, refused.retry_after), (429, Some(1)));
+        assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
         assert!(limits.address("::ffff:192.0.2.1".parse().expect("mapped"), 2).is_err());
         assert!(limits.address("192.0.2.2".parse().expect("another"), 2).is_ok());
         let network = (0..100u16).filter(|host| limits.address(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, *host)), 2).is_ok());

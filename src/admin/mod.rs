@@ -18,6 +18,7 @@ mod indicators;
 pub(crate) mod keys;
 mod limits;
 mod live;
+pub(crate) mod push;
 pub(crate) mod questions;
 mod route;
 pub(crate) mod sinks;
@@ -214,6 +215,7 @@ fn routes() -> Vec<Route> {
     routes.extend(archive::routes());
     routes.extend(enrich::routes());
     routes.extend(live::routes());
+    routes.extend(push::routes());
     routes.push(Route::get("/openapi.json", Right::Status, "This description", described));
     routes
 }

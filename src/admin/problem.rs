@@ -21,9 +21,9 @@ pub struct Problem {
     /// Of a query: where it stopped making sense, in characters from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<usize>,
-    /// When to try again, seconds: also the header `Retry-After`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub retry_after: Option<u64>,
+    /// Seconds; goes into `Retry-After`.
+    #[serde(skip)]
+    pub retry_after_seconds: Option<u16>,
 }
 
 impl Problem {
@@ -35,7 +35,7 @@ impl Problem {
             title: title.into(),
             detail: detail.into(),
             column: None,
-            retry_after: None,
+            retry_after_seconds: None,
         }
     }
 
@@ -64,17 +64,43 @@ impl Problem {
 
     /// No credential, or one that is none.
     pub fn unauthorized(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "who are you", detail)
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "a credential is needed", detail)
     }
 
     pub fn method_not_allowed(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method", detail)
     }
 
-    /// Try again in so many seconds.
-    pub fn too_many(seconds: u64) -> Problem {
-        let detail = "more requests than are allowed: `address_rate` and `key_rate` in [admin] say how many";
-        Problem { retry_after: Some(seconds), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many", "too many requests", detail) }
+    /// The body did not come in time.
+    pub fn timeout(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request came too slowly", detail)
+    }
+
+    /// A body over its limit.
+    pub fn too_large(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large", detail)
+    }
+
+    /// A content type or an encoding that is not read.
+    pub fn unsupported(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "the body is of a kind that is not read", detail)
+    }
+
+    /// Too often; so many seconds later it will do.
+    pub fn too_many(retry_after_seconds: u16) -> Problem {
+        let problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "too many requests",
+            format!("more requests than are allowed: try again in {retry_after_seconds} s"),
+        );
+        Problem { retry_after_seconds: Some(retry_after_seconds), ..problem }
+    }
+
+    /// Cannot be done now.
+    pub fn unavailable(error: &dyn std::fmt::Display, retry_after_seconds: u16) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not now", error.to_string());
+        Problem { retry_after_seconds: Some(retry_after_seconds), ..problem }
     }
 
     pub fn busy() -> Problem {
@@ -130,8 +156,8 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let mut answer = HttpResponse::build(self.status_code());
-        if let Some(seconds) = self.retry_after {
-            answer.insert_header((RETRY_AFTER, seconds));
+        if let Some(seconds) = self.retry_after_seconds {
+            answer.insert_header((RETRY_AFTER, u64::from(seconds)));
         }
         if self.status_code() == StatusCode::UNAUTHORIZED {
             answer.insert_header((WWW_AUTHENTICATE, "Bearer"));

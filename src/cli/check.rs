@@ -62,6 +62,8 @@ struct Report {
     enrichers: Vec<EnricherReport>,
     issuers: Vec<IssuerReport>,
     alerts: Vec<AlertReport>,
+    /// Listeners for what is pushed, and what comes there.
+    receivers: Vec<String>,
     /// What would keep `run` from starting.
     obstacles: Vec<String>,
 }
@@ -220,6 +222,7 @@ impl Report {
             enrichers: enrichers.map(|(enricher, place)| EnricherReport::of(enricher, place.to_string())).collect(),
             issuers: issuers.map(|(issuer, place)| IssuerReport::of(issuer, place.to_string())).collect(),
             alerts: settings.alerts.rules.iter().zip(settings.alert_places()).map(AlertReport::of).collect(),
+            receivers: settings.receivers.iter().map(receiver_line).collect(),
             obstacles,
         }
     }
@@ -241,6 +244,9 @@ impl Report {
         row("journal", &shown(&self.journal));
         row("socket", &shown(&self.socket));
         row("listen", self.listen.as_deref().unwrap_or("no TCP port"));
+        for receiver in &self.receivers {
+            row("receives", receiver);
+        }
         if let Some(file) = &self.log_file {
             row("log", &shown(file));
         }
@@ -530,6 +536,10 @@ impl SourceReport {
 const PROBLEMS_SHOWN_MAX: usize = 10;
 
 /// What `run` needs beside a valid configuration, tried without changing anything.
+fn receiver_line(receiver: &config::ReceiverSettings) -> String {
+    format!("{} on {}: {} events, and messages", receiver.name, receiver.listen, receiver.format.name())
+}
+
 fn find_obstacles(settings: &Settings, obstacles: &mut Vec<String>) {
     obstacles.extend(settings.privacy.policy().err());
     directory(&settings.data_dir, "the data directory", obstacles);
@@ -538,6 +548,9 @@ fn find_obstacles(settings: &Settings, obstacles: &mut Vec<String>) {
     }
     if let Some(parent) = settings.log.file.as_deref().and_then(Path::parent).filter(|parent| *parent != settings.data_dir) {
         existing_directory(parent, "the directory of the log file", obstacles);
+    }
+    for receiver in &settings.receivers {
+        obstacles.extend(crate::receiver::check(receiver).err().map(|error| error.to_string()));
     }
     if let Some(listen) = settings.admin.listen
         && let Err(error) = std::net::TcpListener::bind(listen)

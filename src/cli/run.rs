@@ -20,10 +20,14 @@ pub fn run(context: &Context) -> anyhow::Result<Exit> {
     limits::raise_open_files(settings.limits.open_files as u64 + OTHER_FILES).context("cannot raise the number of open files")?;
     let metrics = Metrics::new(Some(&settings.data_dir));
     metrics.register_source(&SourceName::load());
+    metrics.register_source(&SourceName::push());
     let log = Arc::new(Log::start(&settings.log, &metrics)?);
     log.serve_process();
     let telemetry = Telemetry::new(log.logger().clone(), metrics);
-    if settings.sources.is_empty() {
+    for receiver in &settings.receivers {
+        telemetry.metrics.register_source(&receiver.name);
+    }
+    if settings.sources.is_empty() && settings.receivers.is_empty() {
         slog::warn!(telemetry.logger, "no source is configured: nothing is followed, only what `honeyguide load` brings is stored");
     }
     Ok(Exit::Code(daemon::run(settings, log, telemetry)?))

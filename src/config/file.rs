@@ -395,7 +395,7 @@ mod tests {
             ("[sources]", "h.toml:1:2: unknown table `sources`; did you mean [[source]]?"),
             (
                 "[kafka]",
-                "h.toml:1:2: unknown table `kafka`; there are [admin], [[source]], [[format]], [[redact]], [privacy], [[sink]], [[enricher]], [model], [indicators], [anomalies], [alerts], [[alert]], [journal], [archive], [[retention]], [limits], [supervision], [log]",
+                "h.toml:1:2: unknown table `kafka`; there are [admin], [[issuer]], [[receiver]], [[source]], [[format]], [[redact]], [privacy], [[sink]], [[enricher]], [model], [indicators], [anomalies], [alerts], [[alert]], [journal], [archive], [[retention]], [limits], [supervision], [log]",
             ),
             ("[source]\nname = \"a\"", "h.toml:1:2: `source` can occur more than once: write [[source]]"),
             ("journal = 3", "h.toml:1:1: `journal` is a table: write [journal] on a line of its own and its keys below it"),

@@ -131,6 +131,36 @@ groups! {
         ca_file: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Reload;
     }
 
+    /// A listener of its own for what honeypots push: POST /api/v1/events, and POST /api/v1/messages of chat-scam honeypots; nothing
+    /// else is on it. One such table for each; its events have its name as their source. How to set it up: ops/PUSH.md.
+    Receiver "receiver" required {
+        /// Short name, as of a source: do not change it later.
+        name: String = "\"chat\"" required, Kind::Text { none: None }, Restart;
+        /// TCP address. Without TLS keys and events cross the network as they are, so loopback only, behind a proxy or a tunnel…
+        listen: String = "\"127.0.0.1:8788\"" required, Kind::Text { none: None }, Restart;
+        /// …unless this insists, on a network that is the honeypots' own.
+        insecure_listen: bool = "false", Kind::Flag, Restart;
+        /// File with one key a line, of 16 characters or more (`openssl rand -hex 32`), which no other user can read; # begins a
+        /// comment. Requests show one as x-api-key. Under systemd: a credential, /run/credentials/honeyguide.service/NAME.
+        /// A reload reads it again.
+        keys_file: String = "\"/etc/honeyguide/receiver.keys\"" required, Kind::Text { none: None }, Restart;
+        /// Of what comes to /api/v1/events; messages are always "chat".
+        format: String = "\"cowrie\"", Kind::Text { none: None }, Restart;
+        /// What a message is answered with: an empty text, a phrase of a table, or what a service of your own says ("hook").
+        reply: String = "\"none\"", Kind::Choice(&["none", "persona", "hook"]), Restart;
+        /// Table of phrases (TOML), also for when the hook has no answer.
+        persona_file: Option<String> = "\"built-in\"", Kind::Text { none: Some("built-in") }, Restart;
+        /// Where the hook is asked, and how long it may take.
+        hook_url: Option<String> = "\"none\"", Kind::Text { none: Some("none") }, Restart;
+        hook_timeout_ms: u64 = "2000", Kind::Number { min: 10, max: 60_000, none: None }, Restart;
+        /// Private addresses that the hook's URL may lead to, as for sinks.
+        allow_private: Vec<String> = "[]", Kind::List { most: 64 }, Restart;
+        /// Requests that one address, and one key, may make in a second; more get 429.
+        rate_per_second: usize = "100", Kind::Number { min: 1, max: 1_000_000, none: None }, Restart;
+        /// Connections at once; more wait.
+        connections_max: usize = "256", Kind::Number { min: 1, max: 4096, none: None }, Restart;
+    }
+
     /// What to read; one such table for each group of logs.
     Source "source" required {
         /// Short name of letters, digits, "-", "_" and ".": it labels metrics and checkpoints, so do not change it later.

@@ -2,6 +2,7 @@
 use super::file::{Fragment, Given, Values};
 use super::groups::{Privacy, Redact};
 use super::key::{Origin, Place};
+use super::receivers::ReceiverSettings;
 use super::settings::{Check, SourceName, SourceSettings, default_of, origin_of};
 use crate::events::Field;
 use crate::redact::{Action, Key, Kind, Policy, Rule, Stage};
@@ -43,6 +44,7 @@ impl Check<'_> {
         table: &Privacy,
         tables: &[(Place, Values)],
         sources: &[SourceSettings],
+        receivers: &[ReceiverSettings],
     ) -> PrivacySettings {
         let key_file = table.key_file.as_ref().map(|file| self.file(file, &origin_of(fragment, "privacy", "key_file")));
         let mut rules = Vec::new();
@@ -78,8 +80,9 @@ impl Check<'_> {
             }
             let loaded = SourceName::load();
             for name in &table.sources {
-                if !sources.iter().map(|source| &source.name).chain([&loaded]).any(|known| known.as_str() == name) {
-                    let remedy = "name a [[source]], or \"load\" for what `honeyguide load` reads";
+                let known = sources.iter().map(|source| &source.name).chain(receivers.iter().map(|receiver| &receiver.name));
+                if !known.chain([&loaded]).any(|known| known.as_str() == name) {
+                    let remedy = "name a [[source]] or a [[receiver]], or \"load\" for what `honeyguide load` reads";
                     self.complain(&given("sources"), format!("there is no source called `{}`: {remedy}", printable(name)));
                 }
             }

@@ -64,6 +64,13 @@ impl Settings {
                 Apply::Restart => changes.needs_restart.push(change),
             }
         }
+        if self.receivers != new.receivers {
+            let names = |settings: &Settings| {
+                let names: Vec<&str> = settings.receivers.iter().map(|receiver| receiver.name.as_str()).collect();
+                format!("[{}]", names.join(", "))
+            };
+            changes.needs_restart.push(Change { key: "receiver".into(), old: names(self), new: names(new) });
+        }
         changes.retention_changed = self.retention != new.retention;
         for source in &new.sources {
             match self.sources.iter().find(|old| old.name == source.name) {

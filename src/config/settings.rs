@@ -11,6 +11,7 @@ use super::groups::{
 use super::issuers::IssuerSettings;
 use super::key::{Group, Key, Origin, Place, Value};
 use super::privacy::PrivacySettings;
+use super::receivers::ReceiverSettings;
 use super::sinks::SinkSettings;
 use crate::events::mapping::Description;
 use crate::events::wrapping::Wrap;
@@ -45,6 +46,8 @@ pub struct Settings {
     /// Those that the file describes.
     pub formats: Vec<Format>,
     pub sources: Vec<SourceSettings>,
+    /// Listeners for what is pushed.
+    pub receivers: Vec<ReceiverSettings>,
     pub sinks: Vec<SinkSettings>,
     /// What must not be stored, or must not leave.
     pub privacy: PrivacySettings,
@@ -131,6 +134,11 @@ impl SourceName {
         SourceName("load".into())
     }
 
+    /// What is pushed to the admin's socket counts under this name, unless it says another.
+    pub fn push() -> SourceName {
+        SourceName("push".into())
+    }
+
     /// For the name of a source that an operator chose; says what is wrong with it.
     pub fn parse(name: &str) -> Result<SourceName, String> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -201,9 +209,10 @@ impl Settings {
         let issuers = check.issuers(fragment.tables("issuer"));
         let formats = check.formats(fragment.tables("format"));
         let sources = check.sources(fragment.tables("source"), &formats);
+        let receivers = check.receivers(fragment.tables("receiver"), &formats, &sources);
         let sinks = check.sinks(fragment.tables("sink"));
         let table = Privacy::from_values(|key| value_of(&fragment, &Privacy::GROUP, key));
-        let privacy = check.privacy(&fragment, &table, fragment.tables("redact"), &sources);
+        let privacy = check.privacy(&fragment, &table, fragment.tables("redact"), &sources, &receivers);
         let enrichers = check.enrichers(fragment.tables("enricher"));
         let table = Model::from_values(|key| value_of(&fragment, &Model::GROUP, key));
         let model = check.model(&fragment, &table);
@@ -226,6 +235,7 @@ impl Settings {
                 issuers,
                 formats,
                 sources,
+                receivers,
                 sinks,
                 privacy,
                 enrichers,

@@ -54,6 +54,8 @@ pub struct Batch {
     pub origin: Origin,
     /// Stretches of the chunk that are no events, by offset.
     pub refused: Vec<Refused>,
+    /// Lines in these: many may share a record.
+    pub refused_lines: u32,
     /// The lines of the events, each with its newline.
     pub lines: Vec<u8>,
     /// Per event: where its line ends in `lines`, just behind the newline.
@@ -448,6 +450,7 @@ impl Batcher {
         Batch {
             events: ids.len() as u32,
             frame: self.compress(&lines),
+            refused_lines: refusals.lines(),
             refused: refusals.finish(),
             origin,
             lines,

@@ -14,6 +14,8 @@ pub(super) struct Refusals {
     records: Vec<Refused>,
     /// Records that came with the chunk.
     given: usize,
+    /// Lines that were refused, whatever records they are gathered in.
+    lines: u32,
     /// Lines in the last record, while it may take more.
     gathering: Option<(u64, String)>,
     /// Nothing of the text is kept, under this key if there is one.
@@ -22,7 +24,7 @@ pub(super) struct Refusals {
 
 impl Refusals {
     pub fn new(given: Vec<Refused>) -> Refusals {
-        Refusals { given: given.len(), records: given, gathering: None, withheld: None }
+        Refusals { given: given.len(), lines: given.len() as u32, records: given, gathering: None, withheld: None }
     }
 
     /// Keeps nothing of what was refused but its length, and its hash under the key: a redaction policy cannot look into what is no
@@ -33,6 +35,7 @@ impl Refusals {
 
     /// Refuses `bytes`, which lie at `offset` of the input.
     pub fn add(&mut self, reason: Reason, offset: u64, bytes: &[u8], detail: String) {
+        self.lines += 1;
         let full = self.records.len() - self.given >= SINGLE_RECORDS_MAX;
         if full && let Some((lines, _)) = &mut self.gathering {
             let record = self.records.last_mut().expect("a record is being gathered");
@@ -55,6 +58,11 @@ impl Refusals {
             bytes: bytes[..bytes.len().min(REFUSED_BYTES_MAX)].to_vec(),
             detail,
         });
+    }
+
+    /// How many lines were refused so far.
+    pub fn lines(&self) -> u32 {
+        self.lines
     }
 
     /// Ends the record being gathered.

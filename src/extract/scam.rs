@@ -122,6 +122,11 @@ impl Assessment {
     }
 }
 
+/// What a talk can be about: the names that [`Assessment::kind`] takes by the rules.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.iter().map(|kind| kind.name())
+}
+
 /// Assesses a talk by the rules, from its messages in their order.
 pub fn assess(messages: &[Message]) -> Assessment {
     let mut fired: HashMap<Rule, Vec<&'static str>> = HashMap::new();

@@ -6,6 +6,7 @@ pub mod finder;
 pub mod followed;
 pub mod framing;
 pub mod notice;
+pub mod push;
 pub mod reader;
 pub mod segment;
 pub mod tail;

@@ -342,6 +342,15 @@ events! {
     AlertGivenUp<'e> "alert_given_up" "alerts" Error throttled, "an alert will not reach a sink" {
         alert: &'e str, sink: &'e str, number: u64,
     } |_, _| ();
+    ReceiverListening<'e> "receiver_listening" "push" Info, "a receiver listens" { receiver: &'e str, listen: &'e str } |_, _| ();
+    /// A reload found keys or phrases that cannot be used.
+    ReceiverKeptFiles<'e> "receiver_kept_files" "push" Error, "files of a receiver cannot be used: what it had holds" {
+        receiver: &'e str, error: &'e str,
+    } |_, _| ();
+    /// The service that replies to messages had no answer: the table of phrases had.
+    ReplyHookFailed<'e> "reply_hook_failed" "push" Warning throttled, "a message was replied to by the table, not by the hook" {
+        receiver: &'e str, error: &'e str,
+    } |_, _| ();
 
     DiskLow "disk_low" "journal" Warning throttled, "disk nearly full: reading pauses until there is room" {
         free_bytes: u64, min_free_bytes: u64,

@@ -37,7 +37,7 @@ macro_rules! labels {
 
 labels! {
     /// The kinds of actors.
-    Actor { Supervisor "supervisor", Ingest "ingest", Extraction "extraction", Journal "journal", Exporter "exporter", Metrics "metrics", Anomalies "anomalies", Alerts "alerts" }
+    Actor { Supervisor "supervisor", Ingest "ingest", Extraction "extraction", Journal "journal", Exporter "exporter", Metrics "metrics", Anomalies "anomalies", Alerts "alerts", Push "push" }
     /// Places where work waits.
     Queue {
         /// Bytes read and not yet durable, against `limits.in_flight_bytes`.
