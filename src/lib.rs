@@ -18,6 +18,7 @@ pub mod journal;
 pub mod load;
 pub mod network;
 pub mod os;
+pub mod page;
 pub mod redact;
 pub mod report;
 pub mod service;

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 pub mod aggregate;
 pub mod anomalies;
+pub mod audit;
 pub mod clusters;
 pub mod cursor;
 pub mod dossier;
