@@ -1,6 +1,7 @@
 //! What every request passes before its route: is the name it asks for ours, are there too many, who is it. And what every answer gets:
 //! the request's id, a count and its latency by route.
 use super::problem::Problem;
+use super::login::{self, Standing};
 use super::{Admin, access, audit};
 use crate::access::Principal;
 use actix_web::body::{BoxBody, MessageBody};
@@ -76,13 +77,14 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
     let pattern = request.match_pattern();
     let answered = match enter(&admin, listener, &request).await {
         Ok(principal) => {
-            if let Some(principal) = principal {
+            if let Some((principal, standing)) = principal {
                 request.extensions_mut().insert(principal);
+                request.extensions_mut().insert(standing);
             }
             next.call(request).await.map(ServiceResponse::map_into_boxed_body)
         }
         Err(problem) => {
-            audit::refused(&admin, audit::Told::of(&request, None), &problem);
+            audit::refused(&admin, audit::Told::of(request.request(), None), &problem);
             Ok(request.into_response(problem.error_response()))
         }
     };
@@ -107,16 +109,20 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// Who asks; `None`: somebody without a credential.
-async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> Result<Option<Principal>, Problem> {
+async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> Result<Option<(Principal, Standing)>, Problem> {
+    let standing = |principal: Principal| {
+        let csrf = admin.sessions.token(&principal.name);
+        (principal, Standing { csrf, by_cookie: false })
+    };
     if listener == Listener::Unix {
-        return access::peer(request, admin.engine.settings.borrow().admin.group_role).map(Some);
+        return access::peer(request, admin.engine.settings.borrow().admin.group_role).map(|peer| Some(standing(peer)));
     }
     access::our_name(request, &admin.engine.settings.borrow().admin.hosts)?;
     if let Some(address) = request.peer_addr() {
         admin.limits.address(address.ip(), admin.engine.settings.borrow().admin.address_rate)?;
     }
     let mut given = request.headers().get_all(AUTHORIZATION).chain(request.headers().get_all(API_KEY));
-    let Some(credential) = given.next() else { return Ok(None) };
+    let Some(credential) = given.next() else { return login::by_cookie(admin, request) };
     if given.next().is_some() {
         return Err(Problem::bad_request(&"one credential is enough: `Authorization` or `x-api-key`, once"));
     }

@@ -14,6 +14,8 @@ pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
 mod limits;
+mod login;
+mod pages;
 pub(crate) mod questions;
 mod route;
 pub(crate) mod sinks;
@@ -82,6 +84,8 @@ pub(crate) struct Admin {
     stopping: watch::Receiver<bool>,
     limits: limits::Limits,
     refusals: audit::Refusals,
+    sessions: login::Sessions,
+    overview: pages::Kept,
 }
 
 /// The running listeners.
@@ -140,6 +144,8 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
         stopping,
         limits: limits::Limits::default(),
         refusals: audit::Refusals::default(),
+        sessions: login::Sessions::default(),
+        overview: pages::Kept::default(),
     });
     actix::spawn(status::measure(admin.clone()));
     let description = serde_json::to_vec(&route::openapi(&routes())).expect("names and numbers only");
@@ -169,6 +175,8 @@ fn routes() -> Vec<Route> {
     routes.extend(geoip::routes());
     routes.extend(archive::routes());
     routes.extend(enrich::routes());
+    routes.extend(audit::routes());
+    routes.extend(pages::routes());
     routes.push(Route::get("/openapi.json", Right::Status, "This description", described));
     routes
 }

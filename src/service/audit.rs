@@ -10,6 +10,9 @@ pub const LIMIT_MAX: usize = 1_000;
 /// Bytes of one page's records: the rest is for the next.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 
+/// The kind of those that tell of a request that changed something, or was refused.
+pub const REQUEST: &str = "request";
+
 /// Which are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
 pub struct Asked {

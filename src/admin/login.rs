@@ -1,0 +1,288 @@
+//! Who is logged in at the page: a browser shows an API key once and is given a random id in a cookie, which is worth that key until the
+//! session ends. Ids live in memory, as hashes: a restart ends all sessions.
+//!
+//! A cookie comes along whoever made the browser ask. So nothing is changed for a cookie without a token that only our own pages know:
+//! a field of every form, the header [`CSRF`] under `/api/v1`; and browsers that say where a request comes from must say: from here.
+use super::Admin;
+use super::problem::Problem;
+use crate::access::Principal;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::http::Method;
+use actix_web::http::header::{HOST, HeaderName, ORIGIN};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::future::LocalBoxFuture;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub const COOKIE: &str = "honeyguide_session";
+pub const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The form's field with the token.
+pub const CSRF_FIELD: &str = "csrf";
+/// Sessions at once; of more the one goes that was unused for longest.
+const SESSIONS_MAX: usize = 256;
+const IDLE_MAX: Duration = Duration::from_secs(12 * 3_600);
+const AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// No key is so long, bytes; and the longest path that is taken from the form.
+pub const TOO_LONG: usize = 1_024;
+const NEXT_BYTES_MAX: usize = 2_048;
+
+/// Whose key it is.
+pub(super) async fn verify(_admin: &Admin, _key: &str) -> Result<Principal, Problem> {
+    Err(Problem::unauthorized("no such key is in force: `honeyguide keys list` shows which are, `honeyguide keys create` makes one"))
+}
+
+/// What pages know of a request beside who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// The token that forms must carry.
+    pub csrf: String,
+    /// It came with a session's cookie, which logging out ends.
+    pub by_cookie: bool,
+}
+
+struct Session {
+    principal: Principal,
+    made: Instant,
+    used: Instant,
+}
+
+impl Session {
+    fn holds(&self, now: Instant) -> bool {
+        now.duration_since(self.made) < AGE_MAX && now.duration_since(self.used) < IDLE_MAX
+    }
+}
+
+/// The sessions, and the secret of this process that tokens are made with.
+pub(super) struct Sessions {
+    secret: [u8; 32],
+    open: Mutex<HashMap<[u8; 32], Session>>,
+}
+
+impl Default for Sessions {
+    fn default() -> Sessions {
+        Sessions { secret: rand::random(), open: Mutex::default() }
+    }
+}
+
+impl Sessions {
+    /// Begins a session and answers its id.
+    pub fn begin(&self, principal: Principal, now: Instant) -> String {
+        let id = crate::events::id::hex(&rand::random::<[u8; 32]>());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, session| session.holds(now));
+        if open.len() >= SESSIONS_MAX
+            && let Some(oldest) = open.iter().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash)
+        {
+            open.remove(&oldest);
+        }
+        open.insert(*blake3::hash(id.as_bytes()).as_bytes(), Session { principal, made: now, used: now });
+        id
+    }
+
+    /// Whose session it is, if it is one and not over. It is looked up by its hash, so how long that takes tells nothing.
+    pub fn whose(&self, id: &str, now: Instant) -> Option<Principal> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = *blake3::hash(id.as_bytes()).as_bytes();
+        let session = open.get_mut(&hash)?;
+        if !session.holds(now) {
+            open.remove(&hash);
+            return None;
+        }
+        session.used = now;
+        Some(session.principal.clone())
+    }
+
+    pub fn end(&self, id: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(blake3::hash(id.as_bytes()).as_bytes());
+    }
+
+    /// The token of a session, or of whoever proves in another way who they are.
+    pub fn token(&self, whose: &str) -> String {
+        blake3::keyed_hash(&self.secret, whose.as_bytes()).to_hex().to_string()
+    }
+}
+
+/// The token of the form that logs in, which nobody's session stands behind.
+pub(super) const ANYBODY: &str = "log in";
+
+/// Compares in a time that does not tell how much is right.
+fn is_token(expected: &str, given: &str) -> bool {
+    match (blake3::Hash::from_hex(expected), blake3::Hash::from_hex(given)) {
+        (Ok(expected), Ok(given)) => expected == given,
+        _ => false,
+    }
+}
+
+/// Whose session the request's cookie names. What changes anything under `/api/v1` needs the token besides it.
+pub(super) fn by_cookie(admin: &Admin, request: &ServiceRequest) -> Result<Option<(Principal, Standing)>, Problem> {
+    let Some(cookie) = request.cookie(COOKIE) else { return Ok(None) };
+    let Some(principal) = admin.sessions.whose(cookie.value(), Instant::now()) else { return Ok(None) };
+    let csrf = admin.sessions.token(cookie.value());
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        same_origin(request.request())?;
+        let given = request.headers().get(CSRF).and_then(|token| token.to_str().ok());
+        if request.path().starts_with(super::route::API) && !given.is_some_and(|given| is_token(&csrf, given)) {
+            return Err(Problem::forbidden("a session's cookie changes nothing alone: send its token in `x-csrf-token`, or use a key"));
+        }
+    }
+    Ok(Some((principal, Standing { csrf, by_cookie: true })))
+}
+
+/// The cookie that holds a session's id; of none, the one that removes it.
+pub(super) fn cookie(id: Option<String>, is_tls: bool) -> Cookie<'static> {
+    let mut cookie =
+        Cookie::build(COOKIE, id.clone().unwrap_or_default()).path("/").http_only(true).same_site(SameSite::Strict).secure(is_tls).finish();
+    if id.is_none() {
+        cookie.make_removal();
+    }
+    cookie
+}
+
+/// Browsers say where a request comes from; others need not.
+fn same_origin(request: &HttpRequest) -> Result<(), Problem> {
+    let said = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = said(&HOST).unwrap_or_default();
+    let is_site = said(&FETCH_SITE).is_none_or(|site| site == "same-origin");
+    let is_origin = said(&ORIGIN).is_none_or(|origin| {
+        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host))
+    });
+    match is_site && is_origin {
+        true => Ok(()),
+        false => Err(Problem::forbidden("this was sent from another site's page")),
+    }
+}
+
+/// A form that one of our own pages has sent.
+pub(super) struct Filled(BTreeMap<String, String>);
+
+impl Filled {
+    pub fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+}
+
+impl FromRequest for Filled {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Filled, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, form) = (request.clone(), web::Form::<BTreeMap<String, String>>::from_request(request, payload));
+        Box::pin(async move {
+            same_origin(&request)?;
+            let filled = Filled(form.await.map_err(|error| Problem::bad_request(&error))?.into_inner());
+            let standing = request.extensions().get::<Standing>().cloned();
+            let expected = standing.map(|standing| standing.csrf).or_else(|| {
+                let admin = request.app_data::<web::Data<Admin>>()?;
+                Some(admin.sessions.token(ANYBODY))
+            });
+            match expected.is_some_and(|expected| is_token(&expected, filled.get(CSRF_FIELD))) {
+                true => Ok(filled),
+                false => Err(Problem::forbidden("this form is too old, or none of ours: load the page again and send it once more")),
+            }
+        })
+    }
+}
+
+/// Where to go on after logging in: a path of ours, whatever was asked for.
+pub(super) fn local(next: &str) -> &str {
+    let is_ours = next.starts_with('/')
+        && !next.starts_with("//")
+        && next.len() <= NEXT_BYTES_MAX
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_ours { next } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Role;
+    use actix_web::test::TestRequest;
+
+    fn principal() -> Principal {
+        Principal::peer(7, Role::Analyst)
+    }
+
+    #[test]
+    fn a_session_ends_when_it_is_idle_old_or_ended() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let id = sessions.begin(principal(), start);
+        assert_eq!(id.len(), 64);
+        assert_eq!(sessions.whose(&id, start), Some(principal()));
+        assert_eq!(sessions.whose(&id[..63], start), None);
+        assert_eq!(sessions.whose("", start), None);
+        assert!(sessions.open.lock().unwrap().keys().all(|hash| crate::events::id::hex(hash) != id), "only its hash is kept");
+        let mut now = start;
+        while now.duration_since(start) + Duration::from_secs(11 * 3_600) < AGE_MAX {
+            now += Duration::from_secs(11 * 3_600);
+            assert!(sessions.whose(&id, now).is_some(), "used now and then");
+        }
+        assert_eq!(sessions.whose(&id, start + AGE_MAX), None, "however much it is used");
+        let id = sessions.begin(principal(), start);
+        assert_eq!(sessions.whose(&id, start + IDLE_MAX), None);
+        assert_eq!(sessions.whose(&id, start), None, "gone for good");
+        let id = sessions.begin(principal(), start);
+        sessions.end(&id);
+        assert_eq!(sessions.whose(&id, start), None);
+    }
+
+    #[test]
+    fn there_are_so_many_sessions_and_the_one_unused_for_longest_goes_first() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let ids: Vec<String> = (0..SESSIONS_MAX as u64).map(|at| sessions.begin(principal(), start + Duration::from_secs(at))).collect();
+        let later = start + Duration::from_secs(1_000);
+        assert!(sessions.whose(&ids[0], later).is_some());
+        sessions.begin(principal(), later);
+        assert!(sessions.whose(&ids[0], later).is_some() && sessions.whose(&ids[1], later).is_none());
+        assert_eq!(sessions.open.lock().unwrap().len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn a_token_is_of_one_session_of_one_process() {
+        let (sessions, others) = (Sessions::default(), Sessions::default());
+        let token = sessions.token("a");
+        assert!(is_token(&token, &sessions.token("a")));
+        assert!(!is_token(&token, &sessions.token("b")) && !is_token(&token, &others.token("a")));
+        assert!(!is_token(&token, "") && !is_token(&token, &token[1..]) && !is_token(&token, "é"));
+    }
+
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        for next in ["/", "/search?query=a%20b&x=1", "/sessions/c0ffee"] {
+            assert_eq!(local(next), next);
+        }
+        let long = format!("/{}", "x".repeat(NEXT_BYTES_MAX));
+        for next in ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:x", "/a\r\nb", "/a b", "\\/evil", "/\t/x", &long] {
+            assert_eq!(local(next), "/", "{next}");
+        }
+    }
+
+    #[test]
+    fn what_another_site_sends_is_refused() {
+        let sent = |headers: &[(&'static str, &'static str)]| {
+            let request = headers.iter().fold(TestRequest::post(), |request, header| request.insert_header(*header));
+            same_origin(&request.to_http_request()).is_ok()
+        };
+        let host = ("host", "127.0.0.1:8787");
+        assert!(sent(&[host]), "no browser");
+        assert!(sent(&[host, ("origin", "http://127.0.0.1:8787"), ("sec-fetch-site", "same-origin")]));
+        for origin in ["null", "http://evil.example", "http://127.0.0.1:8788", "http://127.0.0.1:8787.evil.example", "127.0.0.1:8787", ""] {
+            assert!(!sent(&[host, ("origin", origin)]), "{origin}");
+        }
+        for site in ["cross-site", "same-site", "none", ""] {
+            assert!(!sent(&[host, ("sec-fetch-site", site)]), "{site}");
+        }
+        assert!(!sent(&[("origin", "http://")]));
+    }
+
+    #[test]
+    fn the_cookie_is_for_us_alone() {
+        let set = cookie(Some("x".into()), true).to_string();
+        assert_eq!(set, "honeyguide_session=x; HttpOnly; SameSite=Strict; Secure; Path=/");
+        assert!(!cookie(Some("x".into()), false).to_string().contains("Secure"));
+        assert!(cookie(None, false).to_string().contains("Max-Age=0"));
+    }
+}

@@ -1,0 +1,25 @@
+//! The form that logs in.
+use super::layout::token;
+use maud::{Markup, html};
+
+/// `wrong`: why the last try was refused.
+pub fn form(next: &str, csrf: &str, wrong: Option<&str>) -> Markup {
+    html! {
+        section .login {
+            h1 { "Log in" }
+            form method="post" action="/login" {
+                (token(csrf))
+                input type="hidden" name="next" value=(next);
+                label for="key" { "API key" }
+                input type="password" id="key" name="key" required autocomplete="current-password" autocapitalize="off" spellcheck="false"
+                    maxlength="1024" autofocus aria-describedby="key-help" aria-invalid=[wrong.map(|_| "true")];
+                @if let Some(wrong) = wrong { p .wrong role="alert" { (wrong) } }
+                p .quiet id="key-help" {
+                    "On the daemon's machine " code { "honeyguide keys create" } " makes one. It is shown once, and kept by this browser for "
+                    "the session only."
+                }
+                button .primary { "Log in" }
+            }
+        }
+    }
+}
