@@ -271,7 +271,7 @@ fn flow(status: &Status, data: &Overview) -> Markup {
             section {
                 h2 { "Sources" }
                 @if status.sources.is_empty() {
-                    p .quiet { "None is configured: " code { "[sources]" } " in the configuration names logs to follow." }
+                    p .quiet { "None is configured: " code { "[[source]]" } " in the configuration names logs to follow." }
                 } @else { (sources(&status.sources)) }
             }
             section {

@@ -27,7 +27,7 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
     html! {
         h1 { "Sinks" }
         section {
-            @if sinks.is_empty() { p { "None is configured: events stay here. " code { "[[sinks]]" } " in the configuration sends them on." } }
+            @if sinks.is_empty() { p { "None is configured: events stay here. " code { "[[sink]]" } " in the configuration sends them on." } }
             @else {
                 div .scroll tabindex="0" role="region" aria-label="Sinks" {
                     table {
