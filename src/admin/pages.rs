@@ -39,8 +39,8 @@ const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const STREAM: &str = "/api/v1/live";
 /// Events of a page of a search, and of the overview.
 const SEARCH_EVENTS: u64 = 50;
-const NEWEST_EVENTS: u64 = 15;
-/// Bytes of a line that a row of events is made of: longer ones are told as they begin.
+const NEWEST_EVENTS: u64 = 10;
+/// What of a session is told, bytes of its lines and events.
 const SESSION_BYTES_MAX: usize = 4 << 20;
 const SESSION_EVENTS_MAX: usize = 2_000;
 /// Rows of a list of the overview.

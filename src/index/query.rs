@@ -193,17 +193,20 @@ pub fn quote(value: &str) -> String {
 }
 
 /// The query, held to what `scope` matches. Times hold for the whole of a query and cannot stand inside parentheses: they come first. What
-/// is no query becomes none.
+/// is no query becomes one that no reader takes.
 pub fn within(scope: &str, text: &str) -> String {
     let query = Query { clauses: Vec::new(), condition: Condition::All(Vec::new()), since: None, until: None };
     let mut reader = Reader { text, at: 0, now: time::now(), groups: 0, depth: 0, query, times: Vec::new() };
-    let is_query = reader.any().is_ok();
+    if reader.any().is_err() {
+        // Never the text itself: its parentheses could end the group around it, and what is no query now may be one a moment later.
+        return "(".to_owned();
+    }
     let (mut rest, mut times) = (text.to_owned(), String::new());
-    for time in reader.times.iter().filter(|_| is_query) {
+    for time in &reader.times {
         times.push_str(&text[time.clone()]);
         times.push(' ');
     }
-    for time in reader.times.into_iter().rev().filter(|_| is_query) {
+    for time in reader.times.into_iter().rev() {
         // With the `AND` that joined it to what was before, or else behind.
         let (before, behind) = (rest[..time.start].trim_end(), rest[time.end..].trim_start());
         let joined = before.strip_suffix("AND").filter(|before| before.is_empty() || before.ends_with([' ', '\t', '\n', ')']));
@@ -579,7 +582,7 @@ mod tests {
             let (whole, held) = (Query::parse(text, 0).unwrap(), Query::parse(&held, 0).unwrap());
             assert_eq!((held.since, held.until, held.clauses.len()), (whole.since, whole.until, whole.clauses.len() + 1), "{text}");
         }
-        for text in ["a) OR (b", "(", "\"", "a OR"] {
+        for text in ["a) OR (b", "(", "\"", "a OR", "since:2026-03-22 until:2026-03-21", "a) OR (b since:7d"] {
             assert!(Query::parse(&within(scope, text), 0).is_err(), "{text}");
         }
     }

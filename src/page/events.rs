@@ -28,7 +28,8 @@ impl EventRow {
             Some((_, eventid)) => eventid.strip_prefix("cowrie.").unwrap_or(eventid),
         };
         let (kind, what) = (kind.to_owned(), entry.map(|entry| salient(&told, entry)).unwrap_or_default());
-        EventRow { time, kind, what, sensor: told.sensor, src_ip: told.src_ip, session: told.session }
+        let named = |name: Option<String>| name.filter(|name| !name.is_empty());
+        EventRow { time, kind, what, sensor: named(told.sensor), src_ip: named(told.src_ip), session: told.session }
     }
 }
 
@@ -52,11 +53,11 @@ pub fn table(rows: &[EventRow], caption: &str, live: bool) -> Markup {
                     @for row in rows {
                         tr {
                             td .nowrap { (moment(&row.time)) }
-                            td { (plain(row.sensor.as_deref().unwrap_or("–"))) }
-                            td { @match &row.src_ip { Some(address) => { (value_of(Field::SrcIp, address)) }, None => { "–" } } }
+                            td .name { (plain(row.sensor.as_deref().unwrap_or("–"))) }
+                            td .nowrap { @match &row.src_ip { Some(address) => { (value_of(Field::SrcIp, address)) }, None => { "–" } } }
                             td { (plain(&row.kind)) }
                             td .what { @if !row.what.is_empty() { (long_value(&row.what)) } }
-                            td { @if !row.session.is_empty() { (session_link(&row.session)) } }
+                            td .id { @if !row.session.is_empty() { (session_link(&row.session)) } }
                         }
                     }
                 }

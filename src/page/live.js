@@ -45,11 +45,12 @@
     const row = rows.insertRow(0);
     row.className = "new";
     cell(row, String(message.time ?? event.timestamp ?? "").slice(0, 19).replace("T", " ")).className = "nowrap";
-    cell(row, event.sensor ?? "–");
-    cell(row, String(event.src_ip ?? "–").replaceAll(":", "[:]").replaceAll(".", "[.]"), true);
+    cell(row, event.sensor ?? "–").className = "name";
+    cell(row, String(event.src_ip ?? "–").replaceAll(":", "[:]").replaceAll(".", "[.]"), true).className = "nowrap";
     cell(row, String(event.eventid ?? "(no eventid)").replace(/^cowrie\./, ""));
     cell(row, what(event), true).className = "what";
     const session = row.insertCell();
+    session.className = "id";
     if (event.session !== undefined && event.session !== "") {
       const link = session.appendChild(document.createElement("a"));
       link.href = `/sessions/${encodeURIComponent(event.session)}`;

@@ -2,13 +2,12 @@
 use super::charts::{self, Bar};
 use super::events::{self, EventRow};
 use super::layout::search_form;
-use super::shown::{age, count, counted, encoded, plain, seconds, value_of};
+use super::shown::{age, count, counted, defanged, encoded, plain, prose, seconds, value_of};
 use crate::cli::format::{SourceStatus, Status, TopRow};
 use crate::cli::terminal;
 use crate::events::{Field, Micros};
 use crate::index::query::quote;
 use crate::indicators::Indicator;
-use crate::indicators::defang::defang;
 use crate::service::sinks::SinkRow;
 use maud::{Markup, html};
 use std::time::Duration;
@@ -212,7 +211,7 @@ fn verdict(status: &Status, data: &Overview) -> Markup {
                     @for alarm in &alarms {
                         li class=(alarm.level.class()) {
                             span .symbol aria-hidden="true" { (alarm.level.symbol()) }
-                            @match &alarm.path { Some(path) => { a href=(path) { (alarm.text) } }, None => { (alarm.text) } }
+                            @match &alarm.path { Some(path) => { a href=(path) { (prose(&alarm.text)) } }, None => { (prose(&alarm.text)) } }
                         }
                     }
                 }
@@ -358,7 +357,7 @@ fn lists(evidence: &Evidence, data: &Overview) -> Markup {
 
 /// The value as text, and a link to what is known of it here.
 pub fn indicator_link(kind: Field, value: &str) -> Markup {
-    html! { a href=(format!("/indicators/{}", encoded(value))) { bdi { code { (plain(&defang(kind, value))) } } } }
+    html! { a href=(format!("/indicators/{}", encoded(value))) { bdi .clamp { code { (plain(&defanged(kind, value))) } } } }
 }
 
 /// Values with their figures, each a search.
@@ -373,7 +372,7 @@ pub fn top(list: &List, span_query: &str) -> Markup {
                     tr {
                         td .value {
                             @if row.value.is_empty() { span .quiet { "(empty)" } }
-                            @else { a href=(format!("/search?query={}", encoded(&query(&row.value)))) { bdi { code { (plain(&defang(list.field, &row.value))) } } } }
+                            @else { a href=(format!("/search?query={}", encoded(&query(&row.value)))) { bdi .clamp { code { (plain(&defanged(list.field, &row.value))) } } } }
                         }
                         td .number .share { (charts::share(row.count, most)) (count(row.count)) }
                     }

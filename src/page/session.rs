@@ -1,9 +1,9 @@
 //! One session, read like a transcript; a chat, read like a conversation.
 use super::overview::indicator_link;
-use super::shown::{counted, encoded, long_value, moment, plain, seconds, value};
+use super::shown::{counted, defanged, encoded, long_value, moment, plain, seconds, value};
 use crate::cli::conversation::Conversation;
 use crate::cli::terminal::Colour;
-use crate::cli::transcript::{Entry, Transcript, offset};
+use crate::cli::transcript::{Action, Entry, Transcript, offset};
 use crate::events::Field;
 use crate::extract::scam;
 use crate::index::query::quote;
@@ -41,7 +41,7 @@ fn transcript(shell: &Transcript, links: bool) -> Markup {
         section {
             dl .facts {
                 @if let Some(sensor) = &shell.sensor { div { dt { "sensor" } dd { (plain(sensor)) } } }
-                @if let Some(address) = &shell.src_ip {
+                @if let Some(address) = shell.src_ip.as_ref().filter(|address| !address.is_empty()) {
                     div {
                         dt { "from" }
                         dd {
@@ -69,7 +69,10 @@ fn transcript(shell: &Transcript, links: bool) -> Markup {
 }
 
 fn step(entry: &Entry, first: Option<i64>) -> Markup {
-    let (label, colour, text) = entry.action.describe(&entry.eventid);
+    let (label, colour, mut text) = entry.action.describe(&entry.eventid);
+    if let Action::Download { url: Some(url), .. } = &entry.action {
+        text = text.replacen(url.as_str(), &defanged(Field::Url, url), 1);
+    }
     let at = entry.micros.zip(first).map(|(at, first)| offset(at - first));
     let class = match colour {
         Colour::Quiet => "faint",

@@ -22,7 +22,22 @@ pub fn long_value(value: &str) -> Markup {
 
 /// A value of a field: what leads somewhere is written so that it does not.
 pub fn value_of(field: Field, value: &str) -> Markup {
-    self::value(&defang(field, value))
+    self::value(&defanged(field, value))
+}
+
+/// The same as text. Values that are joined of several are written so that no part of them leads anywhere.
+pub fn defanged(field: Field, value: &str) -> String {
+    match (field, value.split_once(' ')) {
+        (Field::Download, Some((url, hash))) => format!("{} {hash}", defang(Field::Url, url)),
+        (Field::Download, None) if value.contains("://") => defang(Field::Url, value),
+        (Field::Tunnel | Field::DstIp, _) => defang(Field::Domain, value),
+        _ => defang(field, value),
+    }
+}
+
+/// Text of ours, with what stands between backticks as code.
+pub fn prose(text: &str) -> Markup {
+    html! { @for (number, part) in text.split('`').enumerate() { @if number % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 
 fn cut(value: &str, chars: usize) -> Markup {
@@ -130,6 +145,14 @@ mod tests {
     fn nothing_of_a_value_gets_out_of_its_place_in_a_url() {
         assert_eq!(encoded("a/b?c&d=e#f%\"<é"), "a%2Fb%3Fc%26d%3De%23f%25%22%3C%C3%A9");
         assert_eq!((encoded(".."), encoded("1.2"), encoded(".")), ("%2E%2E".to_owned(), "1.2".to_owned(), "%2E".to_owned()));
+    }
+
+    #[test]
+    fn no_part_of_a_joined_value_leads_anywhere() {
+        assert_eq!(defanged(Field::Download, "http://evil.top/a 00ff"), "hxxp://evil[.]top/a 00ff");
+        assert_eq!(defanged(Field::Download, "00ff"), "00ff");
+        assert_eq!(defanged(Field::Tunnel, "evil.top:25"), "evil[.]top:25");
+        assert_eq!(prose("see `a <b>` there").into_string(), "see <code>a &lt;b&gt;</code> there");
     }
 
     #[test]
