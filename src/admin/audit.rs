@@ -3,10 +3,10 @@
 //! Handlers say more of a change by putting [`Change`] into their answer's extensions. Refusals are what a stranger can cause, so no more
 //! than so many a minute become records; the next one says how many were left out.
 use super::Admin;
-use super::route::Route;
-use super::stream;
 use super::gate::RequestId;
 use super::problem::Problem;
+use super::route::Route;
+use super::stream;
 use crate::access::{Principal, Right};
 use crate::events::time::{self, Micros};
 use crate::service::audit::{Asked, REQUEST, Records};
@@ -45,7 +45,9 @@ impl Told {
 }
 
 pub fn routes() -> Vec<Route> {
-    vec![Route::get("/audit", Right::Audit, "Who did what: records of the ledger, newest first", list).query::<Asked>().answers::<Records>()]
+    vec![
+        Route::get("/audit", Right::Audit, "Who did what: records of the ledger, newest first", list).query::<Asked>().answers::<Records>(),
+    ]
 }
 
 async fn list(admin: web::Data<Admin>, asked: web::Query<Asked>) -> Result<HttpResponse, Problem> {

@@ -1,7 +1,7 @@
 //! What every request passes before its route: is the name it asks for ours, are there too many, who is it. And what every answer gets:
 //! the request's id, a count and its latency by route.
-use super::problem::Problem;
 use super::login::{self, Standing};
+use super::problem::Problem;
 use super::{Admin, access, audit};
 use crate::access::Principal;
 use actix_web::body::{BoxBody, MessageBody};

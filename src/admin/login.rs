@@ -255,7 +255,9 @@ mod tests {
             assert_eq!(local(next), next);
         }
         let long = format!("/{}", "x".repeat(NEXT_BYTES_MAX));
-        for next in ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:x", "/a\r\nb", "/a b", "\\/evil", "/\t/x", &long] {
+        for next in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:x", "/a\r\nb", "/a b", "\\/evil", "/\t/x", &long]
+        {
             assert_eq!(local(next), "/", "{next}");
         }
     }

@@ -294,12 +294,7 @@ struct Search {
     order: Option<String>,
 }
 
-async fn search(
-    admin: web::Data<Admin>,
-    asked: web::Query<Search>,
-    who: Principal,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
+async fn search(admin: web::Data<Admin>, asked: web::Query<Search>, who: Principal, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let Search { query, cursor, order } = asked.into_inner();
     let Some(query) = query.filter(|query| !query.trim().is_empty()) else {
         return Ok(drawn(&request, Part::Search, "Search", &page::search::search("", None)));
@@ -571,7 +566,8 @@ impl Asset {
     /// Asked for again each time, and sent again only when another version of the daemon has another one.
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let has = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|tags| tags.to_str().ok());
-        let is_known = has.flat_map(|tags| tags.split(',')).any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == self.etag);
+        let is_known =
+            has.flat_map(|tags| tags.split(',')).any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == self.etag);
         let mut answer = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
         answer.insert_header((header::ETAG, self.etag.as_str())).insert_header((header::CACHE_CONTROL, "no-cache"));
         if is_known { answer.finish() } else { answer.content_type(self.content_type).body(self.text.clone()) }
@@ -585,6 +581,7 @@ async fn style(request: HttpRequest) -> HttpResponse {
 }
 
 async fn script(request: HttpRequest) -> HttpResponse {
-    static SCRIPT: LazyLock<Asset> = LazyLock::new(|| Asset::new("text/javascript; charset=utf-8", include_str!("../page/live.js").to_owned()));
+    static SCRIPT: LazyLock<Asset> =
+        LazyLock::new(|| Asset::new("text/javascript; charset=utf-8", include_str!("../page/live.js").to_owned()));
     SCRIPT.answer(&request)
 }

@@ -2,8 +2,8 @@
 //!
 //! Nothing is served that is not in it: the listeners, the OpenAPI description and the test that tries every route with every role are
 //! made from it. A route is refused to whoever lacks its right, and to keys of some sensors unless it says that it holds to them.
-use super::{Admin, audit, pages};
 use super::problem::Problem;
+use super::{Admin, audit, pages};
 use crate::access::{Principal, Right};
 use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};

@@ -212,7 +212,9 @@ pub fn within(scope: &str, text: &str) -> String {
         let joined = before.strip_suffix("AND").filter(|before| before.is_empty() || before.ends_with([' ', '\t', '\n', ')']));
         rest = match joined {
             Some(before) => format!("{before} {behind}"),
-            None => format!("{before} {}", behind.strip_prefix("AND").filter(|rest| rest.starts_with(char::is_whitespace)).unwrap_or(behind)),
+            None => {
+                format!("{before} {}", behind.strip_prefix("AND").filter(|rest| rest.starts_with(char::is_whitespace)).unwrap_or(behind))
+            }
         };
     }
     match rest.trim() {
@@ -571,7 +573,7 @@ mod tests {
             ("root", "sensor:\"hive\" (root)"),
             ("a OR b", "sensor:\"hive\" (a OR b)"),
             ("since:7d", "since:7d sensor:\"hive\""),
-            ("a since:7d OR b until:2026-03-22", "since:7d until:2026-03-22 sensor:\"hive\" (a OR b)"),
+            ("a since:7d OR b until:1h", "since:7d until:1h sensor:\"hive\" (a OR b)"),
             ("a AND since:7d", "since:7d sensor:\"hive\" (a)"),
             ("since:7d AND until:1d AND a", "since:7d until:1d sensor:\"hive\" (a)"),
             ("(a OR b) AND since:7d AND c", "since:7d sensor:\"hive\" ((a OR b)  c)"),

@@ -76,9 +76,7 @@ fn what(record: &Recorded) -> Markup {
 /// What the other columns do not say.
 fn details(record: &Recorded) -> String {
     let Value::Object(members) = &record.details else { return record.details.to_string() };
-    let told = |name: &&String| {
-        name.as_str() == "by" || record.kind == REQUEST && ["method", "path", "status"].contains(&name.as_str())
-    };
+    let told = |name: &&String| name.as_str() == "by" || record.kind == REQUEST && ["method", "path", "status"].contains(&name.as_str());
     let rest = members.iter().filter(|(name, value)| !told(name) && !value.is_null());
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let rest: Vec<String> = rest.map(|(name, value)| format!("{name}: {}", text(value))).collect();

@@ -170,8 +170,7 @@ mod tests {
     use crate::access::Role;
 
     fn drawn(who: &Principal) -> String {
-        let frame =
-            Frame { title: "x", part: Part::Search, who: Some(who), logs_out: true, nonce: "n", csrf: "c", refresh_seconds: None };
+        let frame = Frame { title: "x", part: Part::Search, who: Some(who), logs_out: true, nonce: "n", csrf: "c", refresh_seconds: None };
         page(&frame, &html! { "body" }).into_string()
     }
 

@@ -414,7 +414,12 @@ mod tests {
         let status = Status {
             paused: Some("the disk is nearly full".into()),
             actors: vec![ActorStatus { name: "journal".into(), state: "stalled".into(), restarts: 0 }],
-            sources: vec![SourceStatus { name: "a<b".into(), state: "degraded".into(), problem: Some("gone".into()), ..Default::default() }],
+            sources: vec![SourceStatus {
+                name: "a<b".into(),
+                state: "degraded".into(),
+                problem: Some("gone".into()),
+                ..Default::default()
+            }],
             sinks: vec![
                 SinkRow { dead_letters: 3, lost: 1, ..sink("siem", "paused") },
                 sink("webhook", "open"),

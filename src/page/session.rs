@@ -136,7 +136,9 @@ mod tests {
         ];
         let told = Told { id: "c0".into(), shells: transcripts(&lines), links_indicators: true, ..Told::default() };
         let page = session(&told).into_string();
-        for part in ["192[.]0[.]2[.]7", "port 4711", "root / &lt;b&gt;", "uname -a", "+0:03.500", "LOGGED IN", "1 command", r#"<li class="typed">"#] {
+        for part in
+            ["192[.]0[.]2[.]7", "port 4711", "root / &lt;b&gt;", "uname -a", "+0:03.500", "LOGGED IN", "1 command", r#"<li class="typed">"#]
+        {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(page.contains(r#"href="/indicators/192.0.2.7""#));

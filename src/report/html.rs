@@ -229,15 +229,17 @@ fn anomalies(report: &Report) -> Markup {
         @if report.anomalies.found > 0 {
             section {
                 h2 { "Out of the ordinary " span .quiet { (count(report.anomalies.found)) " found" } }
-                table .wide {
-                    thead { tr { th { "day" } th { "sensor" } th { "" } th .number { "deviation" } } }
-                    tbody {
-                        @for row in &report.anomalies.rows {
-                            tr {
-                                td .quiet { (row.day) }
-                                td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
-                                td { (row.told()) }
-                                td .number { (format!("{:+}", row.deviation)) }
+                div .scroll tabindex="0" role="region" aria-label="Out of the ordinary" {
+                    table .wide {
+                        thead { tr { th { "day" } th { "sensor" } th { "" } th .number { "deviation" } } }
+                        tbody {
+                            @for row in &report.anomalies.rows {
+                                tr {
+                                    td .quiet { (row.day) }
+                                    td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
+                                    td { (row.told()) }
+                                    td .number { (format!("{:+}", row.deviation)) }
+                                }
                             }
                         }
                     }
@@ -282,14 +284,16 @@ fn sensors(report: &Report) -> Markup {
         @if !report.sensors.is_empty() {
             section {
                 h2 { "Sensors" }
-                table .wide {
-                    thead { tr { th { "sensor" } @for head in ["events", "sessions", "login attempts", "commands", "downloads"] { th .number { (head) } } } }
-                    tbody {
-                        @for row in &report.sensors {
-                            tr {
-                                td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
-                                @for figure in [row.events, row.sessions, row.login_attempts, row.commands, row.downloads] {
-                                    td .number { (count(figure)) }
+                div .scroll tabindex="0" role="region" aria-label="Sensors" {
+                    table .wide {
+                        thead { tr { th { "sensor" } @for head in ["events", "sessions", "login attempts", "commands", "downloads"] { th .number { (head) } } } }
+                        tbody {
+                            @for row in &report.sensors {
+                                tr {
+                                    td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
+                                    @for figure in [row.events, row.sessions, row.login_attempts, row.commands, row.downloads] {
+                                        td .number { (count(figure)) }
+                                    }
                                 }
                             }
                         }
