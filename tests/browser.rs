@@ -62,7 +62,8 @@ fn people_find_their_way_in_a_browser() {
     assert_eq!(loaded.status, 200, "{loaded:?}");
     let found = daemon.get("/api/v1/events?query=eventid:cowrie.command.input%20exists:url&limit=1").lines();
     let event: serde_json::Value = serde_json::from_str(found.first().expect("somebody fetches something")).expect("JSON");
-    let seen = serde_json::json!({ "session": event["session"], "indicator": event["src_ip"] });
+    let seen =
+        serde_json::json!({ "session": event["session"], "indicator": event["src_ip"], "stranger": format!("http://{}", daemon.listen) });
     let screenshots = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     browser.run(include_str!("chromium/look.mjs"), &relay(&daemon.socket), &screenshots, &seen.to_string());
 }

@@ -29,6 +29,11 @@ pub fn audit(asked: &Asked, page: &Records) -> Markup {
                 }
                 button .primary { "Show" }
             }
+            p .kinds {
+                @for (about, kind) in [("Everything", ""), ("Requests and refusals", REQUEST), ("Orders to sinks", "sink_ordered")] {
+                    a href=(format!("/audit?kind={kind}")) { (about) }
+                }
+            }
         }
         section {
             @if page.records.is_empty() { p { "No such record." } } @else {

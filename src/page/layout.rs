@@ -157,7 +157,7 @@ pub fn problem(status: u16, title: &str, detail: &str, request_id: &str) -> Mark
         section .problem role="alert" {
             p .kind { (status) }
             h1 { (title) }
-            p { (shown::plain(detail)) }
+            p { (shown::prose(detail)) }
             @if !request_id.is_empty() { p .quiet { "request " code { (request_id) } } }
             p { a href="/" { "To the overview" } }
         }

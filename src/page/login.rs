@@ -1,5 +1,6 @@
 //! The form that logs in.
 use super::layout::token;
+use super::shown::prose;
 use maud::{Markup, html};
 
 /// `wrong`: why the last try was refused.
@@ -13,7 +14,7 @@ pub fn form(next: &str, csrf: &str, wrong: Option<&str>) -> Markup {
                 label for="key" { "API key" }
                 input type="password" id="key" name="key" required autocomplete="current-password" autocapitalize="off" spellcheck="false"
                     maxlength="1024" autofocus aria-describedby="key-help" aria-invalid=[wrong.map(|_| "true")];
-                @if let Some(wrong) = wrong { p .wrong role="alert" { (wrong) } }
+                @if let Some(wrong) = wrong { p .wrong role="alert" { (prose(wrong)) } }
                 p .quiet id="key-help" {
                     "On the daemon's machine " code { "honeyguide keys create" } " makes one. It is shown once, and kept by this browser for "
                     "the session only."

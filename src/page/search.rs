@@ -1,7 +1,7 @@
 //! Searching: what matches, a page at a time, and where a query went wrong.
 use super::events::{self, EventRow};
 use super::layout::search_form;
-use super::shown::{counted, encoded};
+use super::shown::{counted, encoded, prose};
 use maud::{Markup, html};
 
 /// What a search found.
@@ -64,7 +64,7 @@ fn mistake(query: &str, wrong: &Wrong) -> Markup {
     html! {
         section .problem role="alert" {
             h2 { "This is no query" }
-            p { (super::shown::plain(&wrong.detail)) }
+            p { (prose(&wrong.detail)) }
             @if let Some(column) = wrong.column {
                 @let at = column.saturating_sub(1);
                 @let before: String = line.chars().take(at).collect();

@@ -35,8 +35,10 @@ pub fn defanged(field: Field, value: &str) -> String {
     }
 }
 
-/// Text of ours, with what stands between backticks as code.
+/// What we say, in whole: with what stands between backticks as code, and what attackers wrote in it made visible.
 pub fn prose(text: &str) -> Markup {
+    let bounded: String = text.chars().take(CHARS_MAX / 10).collect();
+    let text = printable(&bounded);
     html! { @for (number, part) in text.split('`').enumerate() { @if number % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 const [base, screenshots, executablePath, seen] = process.argv.slice(2);
-const { session, indicator } = JSON.parse(seen);
+// `stranger`: the daemon as somebody finds it who is not known to it.
+const { session, indicator, stranger } = JSON.parse(seen);
 
 const ARGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -37,7 +38,7 @@ const open = async (options) => {
   const complaints = [];
   page.on("console", (message) => {
     // A page that says 404 or 400 is loaded with that status, which Chromium calls an error.
-    const expected = /^Failed to load resource: the server responded with a status of 40[04]/.test(message.text());
+    const expected = /^Failed to load resource: the server responded with a status of 40[014]/.test(message.text());
     if (message.type() === "error" && !expected) complaints.push(message.text());
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
@@ -47,7 +48,7 @@ const open = async (options) => {
   });
   page.on("requestfailed", (request) => complaints.push(`${request.url()}: ${request.failure()?.errorText}`));
   page.on("request", (request) => {
-    if (!request.url().startsWith(base) && !request.url().startsWith("data:")) complaints.push(`asked elsewhere: ${request.url()}`);
+    if (!request.url().startsWith(base) && !request.url().startsWith(stranger) && !request.url().startsWith("data:")) complaints.push(`asked elsewhere: ${request.url()}`);
   });
   if (options?.javaScriptEnabled !== false) {
     await page.addInitScript(() => {
@@ -78,6 +79,25 @@ const checks = {
         }
         await context.close();
       }
+    }
+  },
+
+  async "strangers find the form that logs in"() {
+    for (const width of WIDTHS) {
+      const { context, page, complaints } = await open({ viewport: { width, height: 800 }, colorScheme: width === 768 ? "dark" : "light" });
+      await page.goto(`${stranger}/audit?kind=request`);
+      assert.equal(new URL(page.url()).pathname, "/login");
+      assert.equal(await page.evaluate(() => document.activeElement.id), "key");
+      await page.keyboard.type("no such key <b>");
+      await page.keyboard.press("Enter");
+      await page.getByRole("alert").waitFor();
+      assert.equal(await page.locator("input[name=next]").inputValue(), "/audit?kind=request");
+      assert.equal(await page.inputValue("#key"), "");
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width);
+      assert.deepEqual(await page.evaluate(() => window.violations), []);
+      await page.screenshot({ path: `${screenshots}/login-${width}.png` });
+      assert.deepEqual(complaints, []);
+      await context.close();
     }
   },
 
