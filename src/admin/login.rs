@@ -287,4 +287,78 @@ mod tests {
         assert!(!cookie(Some("x".into()), false).to_string().contains("Secure"));
         assert!(cookie(None, false).to_string().contains("Max-Age=0"));
     }
+
+    /// What a browser with a session is answered, over all of the listener on TCP.
+    #[actix_web::test]
+    async fn a_session_is_worth_its_key_and_no_more() {
+        use crate::daemon::{DataDir, Engine};
+        use actix_web::body::to_bytes;
+        use actix_web::middleware::from_fn;
+        use actix_web::test::{call_service, init_service};
+        use std::sync::Arc;
+
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("honeyguide.toml");
+        std::fs::write(&config, "data_dir = \"data\"\n").unwrap();
+        let settings = crate::config::load(Some(&config), None).unwrap();
+        let telemetry = crate::telemetry::Telemetry::unlogged();
+        let data_dir = DataDir::open(&settings, &telemetry, &mut |_| {}).unwrap();
+        let notifier = Arc::new(crate::os::notify::Notifier::new(None, None, None, 0).unwrap());
+        let engine = Arc::new(Engine::start(data_dir, settings, telemetry, notifier));
+        engine.available().await;
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let admin = web::Data::new(Admin::new(engine.clone(), stopping));
+        let description = web::Data::new(super::super::Description(web::Bytes::new()));
+        let listener = super::super::gate::Listener::Tcp;
+        let app = actix_web::App::new().wrap(from_fn(super::super::gate::gate));
+        let service = init_service(app.configure(|app| super::super::services(app, &admin, &description, listener))).await;
+
+        let id = admin.sessions.begin(Principal::peer(7, Role::Admin), Instant::now());
+        let asked = |request: TestRequest, id: &str| {
+            let request = request.insert_header(("host", "localhost")).insert_header(("cookie", format!("{COOKIE}={id}")));
+            call_service(&service, request.to_request())
+        };
+        let page = asked(TestRequest::get().uri("/"), &id).await;
+        assert_eq!(page.status(), 200);
+        let text = String::from_utf8(to_bytes(page.into_body()).await.unwrap().to_vec()).unwrap();
+        let csrf = admin.sessions.token(&id);
+        assert!(text.contains("action=\"/logout\"") && text.contains(&csrf) && !text.contains(&id), "{text}");
+
+        let order = || TestRequest::post().uri("/api/v1/sinks/nosuch/order").set_json("pause");
+        assert_eq!(asked(order(), &id).await.status(), 403, "a cookie alone changes nothing");
+        assert_eq!(asked(order().insert_header((CSRF, admin.sessions.token("other"))), &id).await.status(), 403);
+        assert_eq!(asked(order().insert_header((CSRF, csrf.as_str())), &id).await.status(), 404, "there is no such sink");
+        let foreign = order().insert_header((CSRF, csrf.as_str())).insert_header(("origin", "http://evil.example"));
+        assert_eq!(asked(foreign, &id).await.status(), 403);
+
+        let held = Principal { sensors: Some(["hive".to_owned()].into()), ..Principal::peer(8, Role::Analyst) };
+        let theirs = admin.sessions.begin(held, Instant::now());
+        for (path, status) in [
+            ("/", 200),
+            ("/search?query=since:7d%20root%20OR%20x", 200),
+            ("/reports", 200),
+            ("/reports?kind=daily&period=last", 403),
+            ("/reports?kind=daily&period=last&sensor=hive", 200),
+            ("/reports?kind=daily&period=last&sensor=other", 403),
+            ("/indicators", 403),
+            ("/sinks", 403),
+            ("/audit", 403),
+        ] {
+            assert_eq!(asked(TestRequest::get().uri(path), &theirs).await.status(), status, "{path}");
+        }
+        let page = asked(TestRequest::get().uri("/"), &theirs).await;
+        let text = String::from_utf8(to_bytes(page.into_body()).await.unwrap().to_vec()).unwrap();
+        assert!(!text.contains("events a second") && text.contains("The last 24 hours"), "the state is about all sensors: {text}");
+
+        let form = |fields: String| TestRequest::post().uri("/logout").set_form([(CSRF_FIELD.to_owned(), fields)]);
+        assert_eq!(asked(form(admin.sessions.token(&theirs)), &id).await.status(), 403, "another session's token");
+        let out = asked(form(csrf), &id).await;
+        let header = |name: &str| out.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!((out.status().as_u16(), header("location")), (303, "/login"));
+        assert!(header("set-cookie").contains("Max-Age=0"));
+        assert_eq!(asked(TestRequest::get().uri("/"), &id).await.status(), 303, "the session has ended");
+        assert_eq!(asked(TestRequest::get().uri("/api/v1/status"), &id).await.status(), 401);
+        assert!(engine.drain().await);
+        engine.release().await;
+    }
 }

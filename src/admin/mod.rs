@@ -88,6 +88,23 @@ pub(crate) struct Admin {
     overview: pages::Kept,
 }
 
+impl Admin {
+    fn new(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Admin {
+        Admin {
+            rate: status::Rate::default(),
+            engine,
+            slow: Arc::new(Semaphore::new(SLOW_MAX)),
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            upkeep: Arc::default(),
+            stopping,
+            limits: limits::Limits::default(),
+            refusals: audit::Refusals::default(),
+            sessions: login::Sessions::default(),
+            overview: pages::Kept::default(),
+        }
+    }
+}
+
 /// The running listeners.
 pub struct Serving {
     servers: Vec<ServerHandle>,
@@ -135,18 +152,7 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
     let group = DataGroup::of(&settings.data_dir);
     let unix = bind(&settings.admin.socket, &settings.data_dir, &group)?;
     let (stopping_sender, stopping) = watch::channel(false);
-    let admin = web::Data::new(Admin {
-        rate: status::Rate::default(),
-        engine,
-        slow: Arc::new(Semaphore::new(SLOW_MAX)),
-        loads: Arc::new(Semaphore::new(LOADS_MAX)),
-        upkeep: Arc::default(),
-        stopping,
-        limits: limits::Limits::default(),
-        refusals: audit::Refusals::default(),
-        sessions: login::Sessions::default(),
-        overview: pages::Kept::default(),
-    });
+    let admin = web::Data::new(Admin::new(engine, stopping));
     actix::spawn(status::measure(admin.clone()));
     let description = serde_json::to_vec(&route::openapi(&routes())).expect("names and numbers only");
     let description = web::Data::new(Description(description.into()));

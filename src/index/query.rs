@@ -576,7 +576,7 @@ mod tests {
             ("a since:7d OR b until:1h", "since:7d until:1h sensor:\"hive\" (a OR b)"),
             ("a AND since:7d", "since:7d sensor:\"hive\" (a)"),
             ("since:7d AND until:1d AND a", "since:7d until:1d sensor:\"hive\" (a)"),
-            ("(a OR b) AND since:7d AND c", "since:7d sensor:\"hive\" ((a OR b)  c)"),
+            ("(a OR b) AND since:7d AND c", "since:7d sensor:\"hive\" ((a OR b)  AND c)"),
             ("command:\"since:7d\"", "sensor:\"hive\" (command:\"since:7d\")"),
         ] {
             let held = within(scope, text);

@@ -7,7 +7,7 @@
   const rows = document.getElementById("live-rows");
   const state = document.getElementById("live-state");
   const pause = document.getElementById("live-pause");
-  const ROWS_MAX = 50;
+  const ROWS_MAX = 20;
   const STATUS_MILLIS = 5_000;
   const RETRY_MILLIS = [1_000, 30_000];
   let paused = false;

@@ -16,8 +16,8 @@ pub fn form(next: &str, csrf: &str, wrong: Option<&str>) -> Markup {
                     maxlength="1024" autofocus aria-describedby="key-help" aria-invalid=[wrong.map(|_| "true")];
                 @if let Some(wrong) = wrong { p .wrong role="alert" { (prose(wrong)) } }
                 p .quiet id="key-help" {
-                    "On the daemon's machine " code { "honeyguide keys create" } " makes one. It is shown once, and kept by this browser for "
-                    "the session only."
+                    "On the daemon's machine " code { "honeyguide keys create" } " makes one. The browser keeps a session that ends after 12 "
+                    "hours without use, and not the key."
                 }
                 button .primary { "Log in" }
             }

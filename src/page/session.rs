@@ -40,7 +40,7 @@ fn transcript(shell: &Transcript, links: bool) -> Markup {
     html! {
         section {
             dl .facts {
-                @if let Some(sensor) = &shell.sensor { div { dt { "sensor" } dd { (plain(sensor)) } } }
+                @if let Some(sensor) = shell.sensor.as_ref().filter(|sensor| !sensor.is_empty()) { div { dt { "sensor" } dd { (plain(sensor)) } } }
                 @if let Some(address) = shell.src_ip.as_ref().filter(|address| !address.is_empty()) {
                     div {
                         dt { "from" }
