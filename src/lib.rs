@@ -20,6 +20,7 @@ pub mod live;
 pub mod load;
 pub mod network;
 pub mod os;
+pub mod page;
 pub mod receiver;
 pub mod redact;
 pub mod report;

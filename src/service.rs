@@ -25,6 +25,7 @@ use std::sync::Arc;
 pub mod aggregate;
 pub mod alerts;
 pub mod anomalies;
+pub mod audit;
 pub mod clusters;
 pub mod cursor;
 pub mod dossier;

@@ -202,6 +202,13 @@ pub struct KeyRow {
     pub last_used_at: Option<String>,
 }
 
+/// That somebody had a key's secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    pub(crate) id: String,
+    pub(crate) generation: u32,
+}
+
 /// A key in memory.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -331,6 +338,20 @@ impl Keys {
     /// Who sends this key.
     pub fn verify(&self, key: &str, now: Micros) -> Result<Principal, Denied> {
         Ok(self.prove(key, now)?.0.principal.clone())
+    }
+
+    /// Who sends this key, and what proves it later on without its text: for as long as the secret is good.
+    pub fn prove_once(&self, key: &str, now: Micros) -> Result<(Principal, Proof), Denied> {
+        let (key, generation) = self.prove(key, now)?;
+        Ok((key.principal.clone(), Proof { id: key.id.clone(), generation }))
+    }
+
+    /// Who proved to have a key, if its secret still is good.
+    pub fn proved(&self, proof: &Proof, now: Micros) -> Result<Principal, Denied> {
+        let key = self.find(&proof.id).ok_or(Denied::KeyUnknown)?;
+        key.good_until(proof.generation, now)?;
+        self.used(&key, now);
+        Ok(key.principal.clone())
     }
 
     /// The key whose text this is, and the generation of its secret.

@@ -129,7 +129,7 @@ impl Principal {
         let Some(sensors) = &self.sensors else { return query.to_owned() };
         let sensors = sensors.iter().map(|sensor| format!("sensor:{}", quote(sensor))).collect::<Vec<_>>().join(" OR ");
         let theirs = if sensors.is_empty() { "sensor:\"\"".to_owned() } else { format!("({sensors})") };
-        if query.trim().is_empty() { theirs } else { format!("{theirs} ({query})") }
+        crate::index::query::within(&theirs, query)
     }
 
     /// Whether the principal may see what this honeypot caught.

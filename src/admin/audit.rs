@@ -5,17 +5,18 @@
 use super::Admin;
 use super::gate::RequestId;
 use super::problem::Problem;
-use crate::access::Principal;
+use super::route::Route;
+use super::stream;
+use crate::access::{Principal, Right};
 use crate::events::time::{self, Micros};
-use actix_web::HttpMessage;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use crate::service::audit::{Asked, REQUEST, Records};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::StatusCode;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 
-/// The ledger's name of these records.
-pub const RECORD: &str = "request";
 /// Records of refusals in a minute.
 const REFUSALS_PER_MINUTE: u32 = 60;
 /// Longest path that is kept, characters.
@@ -32,7 +33,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub fn of(request: &ServiceRequest, principal: Option<&Principal>) -> Told {
+    pub fn of(request: &HttpRequest, principal: Option<&Principal>) -> Told {
         Told {
             by: principal.map_or_else(|| "nobody".to_owned(), |principal| principal.name.to_string()),
             from: request.peer_addr().map_or_else(|| "socket".to_owned(), |address| address.ip().to_string()),
@@ -41,6 +42,30 @@ impl Told {
             request_id: request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
         }
     }
+}
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/audit", Right::Audit, "Who did what: records of the ledger, newest first", list).query::<Asked>().answers::<Records>(),
+    ]
+}
+
+async fn list(admin: web::Data<Admin>, asked: web::Query<Asked>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(records(&admin, asked.into_inner()).await?))
+}
+
+/// A page of the ledger's records.
+pub(super) async fn records(admin: &Admin, asked: Asked) -> Result<Records, Problem> {
+    let store = admin.engine.store().clone();
+    stream::one(admin, move || Ok(crate::service::audit::records(&store, &asked)?)).await
+}
+
+/// Records that somebody logged in or out at the page, before the answer is sent.
+pub(super) async fn logged(admin: &Admin, told: Told, what: &'static str, who: &Principal) {
+    let mut details = json!(told);
+    details["after"] = json!({ what: who.to_string() });
+    details["status"] = StatusCode::SEE_OTHER.as_u16().into();
+    let _ = record(admin, details, time::now()).await;
 }
 
 /// What was before and after; either may be null.
@@ -104,7 +129,7 @@ pub(super) async fn changed<B>(admin: &Admin, told: Told, answered: &Result<Serv
 fn record(admin: &Admin, details: Value, now: Micros) -> tokio::task::JoinHandle<()> {
     let (store, telemetry) = (admin.engine.store().clone(), admin.engine.observed.telemetry.clone());
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = store.record(RECORD, details, now) {
+        if let Err(error) = store.record(REQUEST, details, now) {
             slog::error!(telemetry.logger, "the ledger cannot be written"; "error" => error.to_string());
         }
     })

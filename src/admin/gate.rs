@@ -1,5 +1,6 @@
 //! What every request passes before its route: is the name it asks for ours, are there too many, who is it. And what every answer gets:
 //! the request's id, a count and its latency by route.
+use super::login::{self, Standing};
 use super::problem::Problem;
 use super::{Admin, access, audit};
 use crate::access::{Denied, Principal};
@@ -82,8 +83,9 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
     let is_preflight = method == Method::OPTIONS && origin.is_some();
     let answered = match enter(&admin, listener, &request).await {
         Ok(principal) => {
-            if let Some(principal) = principal {
+            if let Some((principal, standing)) = principal {
                 request.extensions_mut().insert(principal);
+                request.extensions_mut().insert(standing);
             }
             if is_preflight {
                 Ok(request.into_response(HttpResponse::NoContent().finish()))
@@ -92,7 +94,7 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
             }
         }
         Err(problem) => {
-            audit::refused(&admin, audit::Told::of(&request, None), &problem);
+            audit::refused(&admin, audit::Told::of(request.request(), None), &problem);
             Ok(request.into_response(problem.error_response()))
         }
     };
@@ -153,9 +155,13 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// Who asks; `None`: somebody without a credential.
-async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> Result<Option<Principal>, Problem> {
+async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> Result<Option<(Principal, Standing)>, Problem> {
+    let standing = |principal: Principal| {
+        let csrf = admin.sessions.token(&principal.name);
+        (principal, Standing { csrf, by_cookie: false })
+    };
     if listener == Listener::Unix {
-        return access::peer(request, admin.engine.settings.borrow().admin.group_role).map(Some);
+        return access::peer(request, admin.engine.settings.borrow().admin.group_role).map(|peer| Some(standing(peer)));
     }
     access::our_name(request, &admin.engine.settings.borrow().admin.hosts)?;
     if let Some(address) = request.peer_addr() {
@@ -163,9 +169,9 @@ async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> R
     }
     let (authorization, key) = credential(request.headers())?;
     if authorization.is_none() && key.is_none() {
-        return Ok(None);
+        return login::by_cookie(admin, request);
     }
     let principal = admin.engine.access.verify(authorization, key, time::now()).await?;
     admin.limits.key(&principal.name, admin.engine.settings.borrow().admin.key_rate)?;
-    Ok(Some(principal))
+    Ok(Some(standing(principal)))
 }

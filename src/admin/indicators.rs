@@ -5,17 +5,19 @@ use super::route::Route;
 use super::stream;
 use crate::access::Right;
 use crate::enrich::Desk;
-use crate::events::time;
+use crate::events::{Micros, time};
 use crate::indicators::known::{self, Known};
 use crate::indicators::lists::Lists;
 use crate::indicators::{self};
 use crate::os::memory;
 use crate::service::dossier::{Dossier, dossier};
 use crate::service::indicators::{Asked, Listed, list};
+use crate::store::Store;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// When nobody says how many.
 const LIMIT_DEFAULT: usize = 50;
@@ -53,16 +55,34 @@ fn limit_default() -> usize {
     LIMIT_DEFAULT
 }
 
-/// The operator's lists, and where those from outside are.
-fn lists_of(admin: &Admin) -> (Lists, PathBuf) {
-    let settings = admin.engine.settings.borrow();
-    (settings.lists.clone(), known::directory(&settings.data_dir))
+/// By what indicators are judged: the operator's lists, those from outside, and what enrichers have said.
+pub(super) struct Judges {
+    lists: Lists,
+    directory: PathBuf,
+    desk: Arc<Desk>,
 }
 
-/// Outside lists, and what enrichers have said.
-fn known(directory: &Path, desk: &Desk) -> Result<Known, Problem> {
-    let known = Known::open(directory).map_err(|error| Problem::failed(&error))?;
-    Ok(known.with_flagged(desk.flagged().map_err(|error| Problem::failed(&error))?))
+pub(super) fn judges(admin: &Admin) -> Judges {
+    let settings = admin.engine.settings.borrow();
+    Judges { lists: settings.lists.clone(), directory: known::directory(&settings.data_dir), desk: admin.engine.enrichment.clone() }
+}
+
+impl Judges {
+    fn known(&self) -> Result<Known, Problem> {
+        let known = Known::open(&self.directory).map_err(|error| Problem::failed(&error))?;
+        Ok(known.with_flagged(self.desk.flagged().map_err(|error| Problem::failed(&error))?))
+    }
+
+    /// Reads: on a thread that may block.
+    pub fn list(&self, store: &Store, asked: &Asked, now: Micros) -> Result<Listed, Problem> {
+        Ok(list(&store.answers(), asked, (&self.lists, &self.known()?), now)?)
+    }
+
+    /// The same.
+    pub fn dossier(&self, store: &Store, value: &str, now: Micros) -> Result<Dossier, Problem> {
+        let told = dossier(store, value, (&self.lists, &self.known()?), now)?;
+        Ok(Dossier { verdicts: self.desk.cached(&told.value), ..told })
+    }
 }
 
 /// Indicators, the highest scores first, and how many more there are.
@@ -70,11 +90,9 @@ async fn indicators(admin: web::Data<Admin>, wanted: web::Query<Wanted>) -> Resu
     let Wanted { kind, since, until, min_count, min_score, sensor, hostile, limit } = wanted.into_inner();
     let kinds = indicators::kinds_called(&kind).map_err(|error| Problem::bad_request(&error))?;
     let asked = Asked { kinds, since, until, min_count, min_score, sensor, hostile, limit };
-    let (store, now, (lists, directory)) = (admin.engine.store().clone(), time::now(), lists_of(&admin));
-    let desk = admin.engine.enrichment.clone();
+    let (store, judges) = (admin.engine.store().clone(), judges(&admin));
     let body = stream::one(&admin, move || {
-        let known = known(&directory, &desk)?;
-        let listed = list(&store.answers(), &asked, (&lists, &known), now)?;
+        let listed = judges.list(&store, &asked, time::now())?;
         let body = serde_json::to_vec(&listed).map_err(|error| Problem::failed(&error))?;
         drop(listed);
         // Judging all values leaves much behind, however few are listed.
@@ -91,12 +109,7 @@ struct One {
 
 /// All that is known of a value.
 async fn show(admin: web::Data<Admin>, one: web::Query<One>) -> Result<HttpResponse, Problem> {
-    let (store, now, (lists, directory)) = (admin.engine.store().clone(), time::now(), lists_of(&admin));
-    let desk = admin.engine.enrichment.clone();
-    let told = stream::one(&admin, move || {
-        let known = known(&directory, &desk)?;
-        let told = dossier(&store, &one.value, (&lists, &known), now)?;
-        Ok(Dossier { verdicts: desk.cached(&told.value), ..told })
-    });
+    let (store, judges) = (admin.engine.store().clone(), judges(&admin));
+    let told = stream::one(&admin, move || judges.dossier(&store, &one.value, time::now()));
     Ok(HttpResponse::Ok().json(told.await?))
 }

@@ -18,6 +18,8 @@ mod indicators;
 pub(crate) mod keys;
 mod limits;
 mod live;
+mod login;
+mod pages;
 pub(crate) mod push;
 pub(crate) mod questions;
 mod route;
@@ -101,6 +103,26 @@ pub(crate) struct Admin {
     stopping: watch::Receiver<bool>,
     limits: limits::Limits,
     refusals: audit::Refusals,
+    sessions: login::Sessions,
+    overview: pages::Kept,
+}
+
+impl Admin {
+    fn new(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Admin {
+        Admin {
+            rate: status::Rate::default(),
+            live: Hub::new(engine.store().clone(), engine.settings.borrow().admin.live),
+            engine,
+            slow: Arc::new(Semaphore::new(SLOW_MAX)),
+            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            upkeep: Arc::default(),
+            stopping,
+            limits: limits::Limits::default(),
+            refusals: audit::Refusals::default(),
+            sessions: login::Sessions::default(),
+            overview: pages::Kept::default(),
+        }
+    }
 }
 
 /// The running listeners.
@@ -167,17 +189,7 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
         }
     };
     let (stopping_sender, stopping) = watch::channel(false);
-    let admin = web::Data::new(Admin {
-        rate: status::Rate::default(),
-        live: Hub::new(engine.store().clone(), settings.admin.live),
-        engine,
-        slow: Arc::new(Semaphore::new(SLOW_MAX)),
-        loads: Arc::new(Semaphore::new(LOADS_MAX)),
-        upkeep: Arc::default(),
-        stopping,
-        limits: limits::Limits::default(),
-        refusals: audit::Refusals::default(),
-    });
+    let admin = web::Data::new(Admin::new(engine, stopping));
     actix::spawn(status::measure(admin.clone()));
     let description = serde_json::to_vec(&route::openapi(&routes())).expect("names and numbers only");
     let description = web::Data::new(Description(description.into()));
@@ -216,6 +228,8 @@ fn routes() -> Vec<Route> {
     routes.extend(enrich::routes());
     routes.extend(live::routes());
     routes.extend(push::routes());
+    routes.extend(audit::routes());
+    routes.extend(pages::routes());
     routes.push(Route::get("/openapi.json", Right::Status, "This description", described));
     routes
 }

@@ -388,7 +388,7 @@ async fn new_values(admin: web::Data<Admin>, field: web::Path<String>, asked: we
 }
 
 #[derive(Deserialize, utoipa::IntoParams, utoipa::ToSchema)]
-struct Reports {
+pub(super) struct Reports {
     /// One sensor's; without it all together.
     sensor: Option<String>,
     /// Each sensor's, and then all together.
@@ -396,6 +396,12 @@ struct Reports {
     all: bool,
     #[serde(default = "rows_default")]
     rows: usize,
+}
+
+impl Reports {
+    pub fn of(sensor: Option<String>) -> Reports {
+        Reports { sensor, all: false, rows: rows_default() }
+    }
 }
 
 fn rows_default() -> usize {
@@ -409,10 +415,16 @@ async fn reports(
     asked: web::Query<Reports>,
     who: Principal,
 ) -> Result<HttpResponse, Problem> {
-    if who.sensors.is_some() && !asked.sensor.as_deref().is_some_and(|sensor| who.sees(sensor)) {
-        return Err(Problem::forbidden(format!("{who} may see reports of some sensors only: name one with `sensor`")));
-    }
+    may_see_reports(&who, asked.sensor.as_deref())?;
     Ok(HttpResponse::Ok().json(make(&admin, &of, asked.into_inner()).await?))
+}
+
+/// Of some sensors only those.
+pub(super) fn may_see_reports(who: &Principal, sensor: Option<&str>) -> Result<(), Problem> {
+    match who.sensors.is_some() && !sensor.is_some_and(|sensor| who.sees(sensor)) {
+        true => Err(Problem::forbidden(format!("{who} may see reports of some sensors only: name one with `sensor`"))),
+        false => Ok(()),
+    }
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -431,7 +443,7 @@ async fn publish(admin: web::Data<Admin>, of: web::Path<(String, String)>, asked
     Ok(HttpResponse::Ok().json(service::report::publish(&settings, &sink, &reports).await?))
 }
 
-async fn make(admin: &web::Data<Admin>, (kind, period): &(String, String), asked: Reports) -> Result<Vec<Report>, Problem> {
+pub(super) async fn make(admin: &web::Data<Admin>, (kind, period): &(String, String), asked: Reports) -> Result<Vec<Report>, Problem> {
     let Some(kind) = Kind::parse(kind) else {
         return Err(Problem::not_found("reports are daily, weekly, monthly, or of a range"));
     };

@@ -2,9 +2,8 @@
 //!
 //! Nothing is served that is not in it: the listeners, the OpenAPI description and the test that tries every route with every role are
 //! made from it. A route is refused to whoever lacks its right, and to keys of some sensors unless it says that it holds to them.
-use super::Admin;
-use super::audit;
 use super::problem::Problem;
+use super::{Admin, audit, pages};
 use crate::access::{Principal, Right};
 use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -44,6 +43,8 @@ pub(crate) struct Route {
     pub holds_to_sensors: bool,
     /// Whether it changes anything, and so is recorded.
     changes: bool,
+    /// For people with a browser: who is unknown is led to the form that logs in, and what is wrong is told as a page.
+    is_page: bool,
     summary: &'static str,
     parameters: Vec<Parameter>,
     body: Option<Content>,
@@ -65,6 +66,22 @@ impl Route {
         F::Output: Responder + 'static,
     {
         Route { changes: true, ..Route::new(Method::POST, format!("{API}{path}"), Needs::Right(right), summary, handler) }
+    }
+
+    /// A page, or a part of one.
+    pub fn page<F: Handler<Args>, Args: FromRequest + 'static>(path: &str, needs: Needs, summary: &'static str, handler: F) -> Route
+    where
+        F::Output: Responder + 'static,
+    {
+        Route { is_page: true, ..Route::new(Method::GET, path, needs, summary, handler) }
+    }
+
+    /// What a form of a page does. The handler takes a [`super::login::Filled`], which makes sure that it was a form of ours.
+    pub fn form<F: Handler<Args>, Args: FromRequest + 'static>(path: &str, needs: Needs, summary: &'static str, handler: F) -> Route
+    where
+        F::Output: Responder + 'static,
+    {
+        Route { is_page: true, changes: true, ..Route::new(Method::POST, path, needs, summary, handler) }
     }
 
     /// It is asked with a body, and changes nothing.
@@ -91,6 +108,7 @@ impl Route {
             needs,
             holds_to_sensors: false,
             changes: false,
+            is_page: false,
             summary,
             parameters,
             body: None,
@@ -163,8 +181,8 @@ pub(crate) fn register(services: &mut web::ServiceConfig, routes: Vec<Route>) {
     for (path, routes) in by_path {
         let allowed = routes.iter().map(|route| route.method.as_str()).collect::<Vec<_>>().join(", ");
         let mut resource = web::resource(path);
-        for Route { needs, holds_to_sensors, changes, handler, .. } in routes {
-            let rule = (needs, holds_to_sensors, changes);
+        for Route { needs, holds_to_sensors, changes, is_page, handler, .. } in routes {
+            let rule = Rule { needs, holds_to_sensors, changes, is_page };
             resource =
                 resource.route(handler.wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| guard(rule, request, next))));
         }
@@ -179,16 +197,28 @@ fn method_not_allowed(allowed: &str) -> HttpResponse {
     answer
 }
 
+/// What the guard knows of a route.
+#[derive(Clone, Copy)]
+struct Rule {
+    needs: Needs,
+    holds_to_sensors: bool,
+    changes: bool,
+    is_page: bool,
+}
+
 /// Lets through who may; what changes something, and every refusal, goes into the ledger.
 async fn guard(
-    (needs, holds_to_sensors, changes): (Needs, bool, bool),
+    Rule { needs, holds_to_sensors, changes, is_page }: Rule,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
     let admin = request.app_data::<web::Data<Admin>>().cloned().expect("every listener is given it");
     let principal = request.extensions().get::<Principal>().cloned();
     let right = match needs {
-        Needs::Nothing => return Ok(next.call(request).await?.map_into_left_body()),
+        Needs::Nothing => {
+            let answer = next.call(request).await?;
+            return Ok(if is_page { pages::told(answer) } else { answer }.map_into_left_body());
+        }
         Needs::NothingIfAnonymous if admin.engine.settings.borrow().admin.anonymous => {
             return Ok(next.call(request).await?.map_into_left_body());
         }
@@ -208,16 +238,22 @@ async fn guard(
         }
         (Some(_), _) => None,
     };
-    let told = audit::Told::of(&request, principal.as_ref());
+    if is_page && principal.is_none() && request.method() == Method::GET {
+        let form = pages::to_log_in(&request);
+        return Ok(request.into_response(form).map_into_right_body());
+    }
+    let told = audit::Told::of(request.request(), principal.as_ref());
     if let Some(problem) = refused {
         audit::refused(&admin, told, &problem);
-        return Ok(request.into_response(problem.error_response()).map_into_right_body());
+        let answer = if is_page { pages::problem(request.request(), &problem) } else { problem.error_response() };
+        return Ok(request.into_response(answer).map_into_right_body());
     }
     let answered = next.call(request).await;
     if changes {
         audit::changed(&admin, told, &answered).await;
     }
-    Ok(answered?.map_into_left_body())
+    let answer = answered?;
+    Ok(if is_page { pages::told(answer) } else { answer }.map_into_left_body())
 }
 
 /// A handler may ask who asks; the guard has made sure that somebody does.
@@ -237,7 +273,7 @@ pub(crate) fn openapi(routes: &[Route]) -> utoipa::openapi::OpenApi {
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
     let mut paths: BTreeMap<&str, PathItem> = BTreeMap::new();
     schemas.insert(Problem::name().into_owned(), Problem::schema());
-    for route in routes {
+    for route in routes.iter().filter(|route| !route.is_page) {
         schemas.extend(route.schemas.iter().cloned());
         let problem = Content::new(Some(RefOr::<Schema>::Ref(Ref::from_schema_name(Problem::name()))));
         let mut refusal = Response::new("why it was not done");

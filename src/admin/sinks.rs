@@ -44,7 +44,7 @@ pub(super) fn by(request: &HttpRequest) -> String {
     request.extensions().get::<Principal>().map_or_else(|| "nobody".to_owned(), |principal| principal.name.to_string())
 }
 
-async fn rows(admin: &Admin) -> Result<Vec<SinkRow>, Problem> {
+pub(super) async fn rows(admin: &Admin) -> Result<Vec<SinkRow>, Problem> {
     let engine = admin.engine.clone();
     // Not among the slow requests: it must answer when those are many.
     let rows = tokio::task::spawn_blocking(move || sinks::list(&engine, time::now()));
@@ -55,9 +55,13 @@ async fn list(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(rows(&admin).await?))
 }
 
+pub(super) async fn row(admin: &Admin, name: &str) -> Result<SinkRow, Problem> {
+    let row = rows(admin).await?.into_iter().find(|row| row.name == name);
+    Ok(row.ok_or_else(|| crate::service::ServiceError::NoSink(name.to_owned()))?)
+}
+
 async fn show(admin: web::Data<Admin>, name: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let row = rows(&admin).await?.into_iter().find(|row| row.name == *name);
-    Ok(HttpResponse::Ok().json(row.ok_or_else(|| crate::service::ServiceError::NoSink(name.into_inner()))?))
+    Ok(HttpResponse::Ok().json(row(&admin, &name).await?))
 }
 
 async fn test(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<Nothing>) -> Result<HttpResponse, Problem> {
@@ -102,16 +106,20 @@ async fn dead_retry(
     _: web::Json<Nothing>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(retry(&admin, name.into_inner(), by(&request)).await?))
+}
+
+pub(super) async fn retry(admin: &Admin, name: String, by: String) -> Result<Redelivered, Problem> {
     // A redelivery may take minutes: a second one is refused rather than wait for the first.
     let upkeep = admin.upkeep.clone().try_lock_owned();
     let upkeep = upkeep.map_err(|_| Problem::failed(&"quarantine or sidecars are being changed: try again when that is done"))?;
-    let (engine, by) = (admin.engine.clone(), by(&request));
+    let engine = admin.engine.clone();
     // Goes on when the client goes away.
     let retried = actix_web::rt::spawn(async move {
         let _upkeep = upkeep;
         sinks::dead_retry(&engine, &name, &by).await
     });
-    Ok(HttpResponse::Ok().json(retried.await.map_err(|panic| Problem::failed(&panic))??))
+    Ok(retried.await.map_err(|panic| Problem::failed(&panic))??)
 }
 
 async fn dead_purge(

@@ -64,13 +64,17 @@ async fn sources(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 async fn status(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(now(&admin).await?))
+}
+
+pub(super) async fn now(admin: &Admin) -> Result<Status, Problem> {
     let engine = admin.engine.clone();
     let data_dir = engine.settings.borrow().data_dir.clone();
     let digest = engine.observed.journal.borrow().digest.clone();
     // Not among the slow requests: it must answer when those are many.
     let held = tokio::task::spawn_blocking(move || answers::status(engine.store(), &data_dir, digest));
     let status = held.await.map_err(|panic| Problem::failed(&panic))??;
-    Ok(HttpResponse::Ok().json(admin.running(status)))
+    Ok(admin.running(status))
 }
 
 impl Admin {

@@ -197,7 +197,7 @@ pub fn hit(line: &[u8], output: &Output) -> String {
 }
 
 /// What a reader wants to know of an event beside when, where and of what kind.
-fn salient(session: &transcript::Transcript, entry: &transcript::Entry) -> String {
+pub(crate) fn salient(session: &transcript::Transcript, entry: &transcript::Entry) -> String {
     use transcript::Action;
     match &entry.action {
         Action::Connected => match session.dst_port {

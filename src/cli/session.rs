@@ -77,7 +77,7 @@ enum Told {
 }
 
 /// After how long a chat counts as quiet: as the first sink says that reports chats.
-fn quiet_after(settings: &Settings) -> Duration {
+pub(crate) fn quiet_after(settings: &Settings) -> Duration {
     let configured = settings.sinks.iter().find_map(|sink| match &sink.receiver {
         Receiver::Guvi { chats, .. } => Some(chats.quiet),
         _ => None,

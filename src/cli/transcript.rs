@@ -266,7 +266,7 @@ impl Action {
     }
 
     /// Label of at most ten columns, colour, and the rest of the line, not escaped yet.
-    fn describe(&self, eventid: &str) -> (String, Colour, String) {
+    pub(crate) fn describe(&self, eventid: &str) -> (String, Colour, String) {
         let label = |label: &str| label.to_owned();
         let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
         let target = |host: &str, port: &Option<u64>| match port {
@@ -475,7 +475,7 @@ pub(super) fn shown(text: &str, output: &Output, indent: usize) -> String {
 }
 
 /// `+0:00.000`, `+1:02:03.456`
-pub(super) fn offset(micros: Micros) -> String {
+pub(crate) fn offset(micros: Micros) -> String {
     let (sign, micros) = if micros < 0 { ('-', micros.unsigned_abs()) } else { ('+', micros.unsigned_abs()) };
     let (seconds, millis) = (micros / 1_000_000, micros / 1_000 % 1_000);
     match seconds / 3_600 {

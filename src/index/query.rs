@@ -16,6 +16,7 @@ use super::pattern::{Comparison, Expression, Pattern, holds_addresses, holds_num
 use crate::events::time::{self, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, Micros};
 use crate::events::{Field, TERM_VALUE_BYTES_MAX};
 use std::fmt;
+use std::ops::Range;
 
 /// Longest query, bytes, and most terms in one.
 pub const QUERY_BYTES_MAX: usize = 16 << 10;
@@ -191,6 +192,37 @@ pub fn quote(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('*', "\\*"))
 }
 
+/// The query, held to what `scope` matches. Times hold for the whole of a query and cannot stand inside parentheses: they come first. What
+/// is no query becomes one that no reader takes.
+pub fn within(scope: &str, text: &str) -> String {
+    let query = Query { clauses: Vec::new(), condition: Condition::All(Vec::new()), since: None, until: None };
+    let mut reader = Reader { text, at: 0, now: time::now(), groups: 0, depth: 0, query, times: Vec::new() };
+    if reader.any().is_err() {
+        // Never the text itself: its parentheses could end the group around it, and what is no query now may be one a moment later.
+        return "(".to_owned();
+    }
+    let (mut rest, mut times) = (text.to_owned(), String::new());
+    for time in &reader.times {
+        times.push_str(&text[time.clone()]);
+        times.push(' ');
+    }
+    for time in reader.times.into_iter().rev() {
+        // With the `AND` that joined it to what was before, or else behind.
+        let (before, behind) = (rest[..time.start].trim_end(), rest[time.end..].trim_start());
+        let joined = before.strip_suffix("AND").filter(|before| before.is_empty() || before.ends_with([' ', '\t', '\n', ')']));
+        rest = match joined {
+            Some(before) => format!("{before} {behind}"),
+            None => {
+                format!("{before} {}", behind.strip_prefix("AND").filter(|rest| rest.starts_with(char::is_whitespace)).unwrap_or(behind))
+            }
+        };
+    }
+    match rest.trim() {
+        "" => format!("{times}{scope}"),
+        rest => format!("{times}{scope} ({rest})"),
+    }
+}
+
 impl Query {
     /// Reads a query; ages count back from `now`.
     pub fn parse(text: &str, now: Micros) -> Result<Query, QueryError> {
@@ -198,7 +230,7 @@ impl Query {
             return Err(QueryError { column: 1, problem: Problem::QueryTooLong });
         }
         let query = Query { clauses: Vec::new(), condition: Condition::All(Vec::new()), since: None, until: None };
-        let mut reader = Reader { text, at: 0, now, groups: 0, depth: 0, query };
+        let mut reader = Reader { text, at: 0, now, groups: 0, depth: 0, query, times: Vec::new() };
         let condition = reader.any().map_err(|(at, problem)| QueryError { column: text[..at].chars().count() + 1, problem })?;
         Ok(Query { condition, ..reader.query })
     }
@@ -237,6 +269,8 @@ struct Reader<'t> {
     /// Those, and `NOT`s.
     depth: usize,
     query: Query,
+    /// Where its times stand, with their names.
+    times: Vec<Range<usize>>,
 }
 
 type Read<T> = Result<T, (usize, Problem)>;
@@ -361,6 +395,7 @@ impl Reader<'_> {
             {
                 return Err((start, Problem::NoTimeBetween { since, until }));
             }
+            self.times.push(start..self.at);
             return Ok(None);
         };
         if value.len() > TERM_VALUE_BYTES_MAX {
@@ -533,6 +568,30 @@ mod tests {
 
     fn exact(field: Field, value: &str) -> Clause {
         Clause { field: Some(field), pattern: Pattern::Exact(value.into()) }
+    }
+
+    #[test]
+    fn a_query_is_held_to_a_scope_with_its_times_in_front() {
+        let scope = "sensor:\"hive\"";
+        for (text, expected) in [
+            ("", "sensor:\"hive\""),
+            ("root", "sensor:\"hive\" (root)"),
+            ("a OR b", "sensor:\"hive\" (a OR b)"),
+            ("since:7d", "since:7d sensor:\"hive\""),
+            ("a since:7d OR b until:1h", "since:7d until:1h sensor:\"hive\" (a OR b)"),
+            ("a AND since:7d", "since:7d sensor:\"hive\" (a)"),
+            ("since:7d AND until:1d AND a", "since:7d until:1d sensor:\"hive\" (a)"),
+            ("(a OR b) AND since:7d AND c", "since:7d sensor:\"hive\" ((a OR b)  AND c)"),
+            ("command:\"since:7d\"", "sensor:\"hive\" (command:\"since:7d\")"),
+        ] {
+            let held = within(scope, text);
+            assert_eq!(held, expected, "{text}");
+            let (whole, held) = (Query::parse(text, 0).unwrap(), Query::parse(&held, 0).unwrap());
+            assert_eq!((held.since, held.until, held.clauses.len()), (whole.since, whole.until, whole.clauses.len() + 1), "{text}");
+        }
+        for text in ["a) OR (b", "(", "\"", "a OR", "since:2026-03-22 until:2026-03-21", "a) OR (b since:7d"] {
+            assert!(Query::parse(&within(scope, text), 0).is_err(), "{text}");
+        }
     }
 
     #[test]

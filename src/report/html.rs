@@ -3,19 +3,13 @@
 //! Whatever attackers wrote is text: maud escapes it, a content security policy forbids the rest, and characters that reorder or hide
 //! text are shown as what they are.
 use super::{AGGREGATE, Activity, ActivityRow, CLUSTERS, Report, UNREADABLE, title};
+use crate::page::charts::{self, Bar};
+use crate::page::shown::{count, value};
 use crate::telemetry::printable::printable;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use std::fmt::Write;
 
-const STYLE: &str = include_str!("report.css");
-
-/// Bars of which each has its own tooltip; of more there is one path.
-const BARS_WITH_TIPS_MAX: usize = 168;
-/// A chart's inner size and margins, in its own units.
-const WIDTH: usize = 900;
-const HEIGHT: usize = 96;
-const LEFT: usize = 56;
-const FOOT: usize = 20;
+/// Shared with the page.
+pub const STYLE: &str = include_str!("report.css");
 
 /// A figure of a step.
 type Measure = fn(&ActivityRow) -> u64;
@@ -45,9 +39,7 @@ pub fn html(reports: &[Report]) -> String {
                         }
                     }
                 }
-                main {
-                    @for (number, report) in reports.iter().enumerate() { (one(number, report)) }
-                }
+                main { (articles(reports)) }
                 footer {
                     "All figures by event time, UTC; what each of them counts is defined in "
                     code { "ops/REPORTS.md" } " of Honeyguide."
@@ -56,6 +48,11 @@ pub fn html(reports: &[Report]) -> String {
         }
     };
     page.into_string()
+}
+
+/// The reports alone, for whoever has a page around them.
+pub fn articles(reports: &[Report]) -> Markup {
+    html! { @for (number, report) in reports.iter().enumerate() { (one(number, report)) } }
 }
 
 fn one(number: usize, report: &Report) -> Markup {
@@ -70,7 +67,7 @@ fn one(number: usize, report: &Report) -> Markup {
                 }
             }
             (tiles(report))
-            (charts(&report.activity))
+            (activity(&report.activity))
             (anomalies(report))
             div .lists {
                 @for list in &report.top {
@@ -84,7 +81,7 @@ fn one(number: usize, report: &Report) -> Markup {
                                     @for row in &list.rows {
                                         tr {
                                             td .value { (value(&row.value)) }
-                                            td .number style=(format!("--share:{:.1}%", row.events as f64 * 100.0 / most as f64)) { (count(row.events)) }
+                                            td .number .share { (charts::share(row.events, most)) (count(row.events)) }
                                         }
                                     }
                                 }
@@ -141,7 +138,7 @@ fn change(now: u64, before: u64) -> String {
     }
 }
 
-fn charts(activity: &Activity) -> Markup {
+fn activity(activity: &Activity) -> Markup {
     let measures: [(&str, Measure); 5] = [
         ("events", |row| row.events),
         ("sessions begun", |row| row.sessions),
@@ -160,64 +157,8 @@ fn charts(activity: &Activity) -> Markup {
 }
 
 fn chart(name: &str, activity: &Activity, measure: Measure) -> Markup {
-    let rows = &activity.rows;
-    let most = rows.iter().map(measure).max().unwrap_or(0).max(1);
-    let step = (WIDTH - LEFT) as f64 / rows.len().max(1) as f64;
-    let bar = |number: usize, row: &ActivityRow| {
-        let height = measure(row) as f64 * HEIGHT as f64 / most as f64;
-        (LEFT as f64 + number as f64 * step, HEIGHT as f64 - height, (step * 0.86).max(0.4), height)
-    };
-    let labels = labels(rows);
-    html! {
-        figure {
-            figcaption { (name) }
-            svg viewBox=(format!("0 0 {WIDTH} {}", HEIGHT + FOOT)) role="img" aria-label=(format!("{name} by {}, at most {most}", activity.step)) {
-                text .axis x=(LEFT - 8) y="10" text-anchor="end" { (short(most)) }
-                text .axis x=(LEFT - 8) y=(HEIGHT) text-anchor="end" { "0" }
-                path .grid d=(format!("M{LEFT} 1H{WIDTH}M{LEFT} {HEIGHT}.5H{WIDTH}")) {}
-                @if rows.len() <= BARS_WITH_TIPS_MAX {
-                    @for (number, row) in rows.iter().enumerate() {
-                        @let (x, y, width, height) = bar(number, row);
-                        rect .bar x=(format!("{x:.1}")) y=(format!("{y:.1}")) width=(format!("{width:.1}")) height=(format!("{height:.1}")) {
-                            title { (label(&row.at, &activity.step)) ": " (count(measure(row))) }
-                        }
-                    }
-                } @else {
-                    path .bar d=(path(rows, bar)) {}
-                }
-                @for (number, text) in labels {
-                    text .axis x=(format!("{:.1}", LEFT as f64 + number as f64 * step)) y=(HEIGHT + FOOT - 5) { (text) }
-                }
-            }
-        }
-    }
-}
-
-fn path(rows: &[ActivityRow], bar: impl Fn(usize, &ActivityRow) -> (f64, f64, f64, f64)) -> String {
-    let mut path = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        let (x, y, width, height) = bar(number, row);
-        if height > 0.0 {
-            // Writing to a string does not fail.
-            let _ = write!(path, "M{x:.1} {y:.1}h{width:.1}v{height:.1}h-{width:.1}z");
-        }
-    }
-    path
-}
-
-/// Some steps that have their time written below them: about eight.
-fn labels(rows: &[ActivityRow]) -> Vec<(usize, &str)> {
-    let days = rows.iter().enumerate().filter(|(_, row)| row.at.get(11..13) == Some("00"));
-    let mut marks: Vec<(usize, &str)> = days.map(|(number, row)| (number, row.at.get(5..10).unwrap_or_default())).collect();
-    if marks.len() <= 2 {
-        marks = rows.iter().enumerate().map(|(number, row)| (number, row.at.get(11..16).unwrap_or_default())).collect();
-    }
-    let every = marks.len().div_ceil(8).max(1);
-    marks.into_iter().step_by(every).collect()
-}
-
-fn label<'a>(at: &'a str, step: &str) -> &'a str {
-    at.get(..if step == "hour" { 16 } else { 10 }).unwrap_or(at)
+    let bars: Vec<Bar<'_>> = activity.rows.iter().map(|row| Bar { at: &row.at, figure: measure(row) }).collect();
+    charts::chart(name, &activity.step, &bars)
 }
 
 fn sequences(report: &Report) -> Markup {
@@ -288,15 +229,17 @@ fn anomalies(report: &Report) -> Markup {
         @if report.anomalies.found > 0 {
             section {
                 h2 { "Out of the ordinary " span .quiet { (count(report.anomalies.found)) " found" } }
-                table .wide {
-                    thead { tr { th { "day" } th { "sensor" } th { "" } th .number { "deviation" } } }
-                    tbody {
-                        @for row in &report.anomalies.rows {
-                            tr {
-                                td .quiet { (row.day) }
-                                td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
-                                td { (row.told()) }
-                                td .number { (format!("{:+}", row.deviation)) }
+                div .scroll tabindex="0" role="region" aria-label="Out of the ordinary" {
+                    table .wide {
+                        thead { tr { th { "day" } th { "sensor" } th { "" } th .number { "deviation" } } }
+                        tbody {
+                            @for row in &report.anomalies.rows {
+                                tr {
+                                    td .quiet { (row.day) }
+                                    td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
+                                    td { (row.told()) }
+                                    td .number { (format!("{:+}", row.deviation)) }
+                                }
                             }
                         }
                     }
@@ -341,14 +284,16 @@ fn sensors(report: &Report) -> Markup {
         @if !report.sensors.is_empty() {
             section {
                 h2 { "Sensors" }
-                table .wide {
-                    thead { tr { th { "sensor" } @for head in ["events", "sessions", "login attempts", "commands", "downloads"] { th .number { (head) } } } }
-                    tbody {
-                        @for row in &report.sensors {
-                            tr {
-                                td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
-                                @for figure in [row.events, row.sessions, row.login_attempts, row.commands, row.downloads] {
-                                    td .number { (count(figure)) }
+                div .scroll tabindex="0" role="region" aria-label="Sensors" {
+                    table .wide {
+                        thead { tr { th { "sensor" } @for head in ["events", "sessions", "login attempts", "commands", "downloads"] { th .number { (head) } } } }
+                        tbody {
+                            @for row in &report.sensors {
+                                tr {
+                                    td .value { @if row.sensor.is_empty() { "(none)" } @else { (value(&row.sensor)) } }
+                                    @for figure in [row.events, row.sessions, row.login_attempts, row.commands, row.downloads] {
+                                        td .number { (count(figure)) }
+                                    }
                                 }
                             }
                         }
@@ -364,31 +309,5 @@ fn sensor_name(report: &Report) -> String {
         AGGREGATE => "all sensors".to_owned(),
         "" => "(none)".to_owned(),
         name => printable(name).into_owned(),
-    }
-}
-
-fn value(value: &str) -> Markup {
-    html! { @if value.is_empty() { span .quiet { "(empty)" } } @else { code { (printable(value)) } } }
-}
-
-/// `1 234 567`, with narrow spaces.
-fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 2);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push('\u{202f}');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// `12.3k`, for an axis.
-fn short(number: u64) -> String {
-    match number {
-        0..10_000 => number.to_string(),
-        10_000..10_000_000 => format!("{:.0}k", number as f64 / 1e3),
-        _ => format!("{:.0}M", number as f64 / 1e6),
     }
 }

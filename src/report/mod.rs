@@ -7,7 +7,7 @@ pub mod anomaly;
 pub mod compatible;
 mod csv;
 pub mod deviations;
-mod html;
+pub(crate) mod html;
 mod markdown;
 pub mod period;
 

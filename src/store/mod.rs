@@ -353,6 +353,32 @@ impl Store {
         })
     }
 
+    /// Shows the records of the ledger below number `before`, newest first, as (number, line), until `visit` returns false. One block is in
+    /// memory at a time. Read without its lock, as [`Store::each_recorded`] does.
+    pub fn recorded_backwards(&self, before: u64, visit: &mut dyn FnMut(u64, &[u8]) -> bool) -> io::Result<()> {
+        let (fs, dir) = (&*self.0.fs, &self.0.layout.ledger);
+        let (mut reader, mut lines) = (segment::BlockReader::default(), Vec::new());
+        for number in numbers(fs, dir)?.into_iter().rev() {
+            let file = match fs.open(&dir.join(segment::file_name(number))) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for block in segment::scan(&*file, number, false)?.blocks.into_iter().rev() {
+                if block.meta.first_seq >= before || reader.read(&*file, &block.meta, &mut lines).is_err() {
+                    continue;
+                }
+                let numbered: Vec<(u64, &[u8])> = (block.meta.first_seq..).zip(segment::lines(&lines)).collect();
+                for (seq, line) in numbered.into_iter().rev().filter(|(seq, _)| *seq < before) {
+                    if !visit(seq, line) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The ledger, locked for the caller.
     pub fn ledger(&self) -> MutexGuard<'_, Log> {
         self.0.ledger()

@@ -1,0 +1,370 @@
+//! Who is logged in at the page: a browser shows an API key once and is given a random id in a cookie, which is worth that key until the
+//! session or the key ends. Ids live in memory, as hashes: a restart ends all sessions.
+//!
+//! A cookie comes along whoever made the browser ask. So nothing is changed for a cookie without a token that only our own pages know:
+//! a field of every form, the header [`CSRF`] under `/api/v1`; and browsers that say where a request comes from must say: from here.
+use super::Admin;
+use super::problem::Problem;
+use crate::access::Principal;
+use crate::access::keys::Proof;
+use crate::events::time;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::http::Method;
+use actix_web::http::header::{HOST, HeaderName, ORIGIN};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::future::LocalBoxFuture;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub const COOKIE: &str = "honeyguide_session";
+pub const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The form's field with the token.
+pub const CSRF_FIELD: &str = "csrf";
+/// Sessions at once; of more the one goes that was unused for longest.
+const SESSIONS_MAX: usize = 256;
+const IDLE_MAX: Duration = Duration::from_secs(12 * 3_600);
+const AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// No key is so long, bytes; and the longest path that is taken from the form.
+pub const TOO_LONG: usize = 1_024;
+const NEXT_BYTES_MAX: usize = 2_048;
+
+/// Whose key it is.
+pub(super) fn verify(admin: &Admin, key: &str) -> Result<(Principal, Proof), Problem> {
+    Ok(admin.engine.access.keys.prove_once(key, time::now())?)
+}
+
+/// What pages know of a request beside who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// The token that forms must carry.
+    pub csrf: String,
+    /// It came with a session's cookie, which logging out ends.
+    pub by_cookie: bool,
+}
+
+struct Session {
+    /// Of the key it began with, and ends with.
+    proof: Proof,
+    made: Instant,
+    used: Instant,
+}
+
+impl Session {
+    fn holds(&self, now: Instant) -> bool {
+        now.duration_since(self.made) < AGE_MAX && now.duration_since(self.used) < IDLE_MAX
+    }
+}
+
+/// The sessions, and the secret of this process that tokens are made with.
+pub(super) struct Sessions {
+    secret: [u8; 32],
+    open: Mutex<HashMap<[u8; 32], Session>>,
+}
+
+impl Default for Sessions {
+    fn default() -> Sessions {
+        Sessions { secret: rand::random(), open: Mutex::default() }
+    }
+}
+
+impl Sessions {
+    /// Begins a session and answers its id.
+    pub fn begin(&self, proof: Proof, now: Instant) -> String {
+        let id = crate::events::id::hex(&rand::random::<[u8; 32]>());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, session| session.holds(now));
+        if open.len() >= SESSIONS_MAX
+            && let Some(oldest) = open.iter().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash)
+        {
+            open.remove(&oldest);
+        }
+        open.insert(*blake3::hash(id.as_bytes()).as_bytes(), Session { proof, made: now, used: now });
+        id
+    }
+
+    /// Whose session it is, if it is one and not over. It is looked up by its hash, so how long that takes tells nothing.
+    pub fn whose(&self, id: &str, now: Instant) -> Option<Proof> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = *blake3::hash(id.as_bytes()).as_bytes();
+        let session = open.get_mut(&hash)?;
+        if !session.holds(now) {
+            open.remove(&hash);
+            return None;
+        }
+        session.used = now;
+        Some(session.proof.clone())
+    }
+
+    pub fn end(&self, id: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(blake3::hash(id.as_bytes()).as_bytes());
+    }
+
+    /// The token of a session, or of whoever proves in another way who they are.
+    pub fn token(&self, whose: &str) -> String {
+        blake3::keyed_hash(&self.secret, whose.as_bytes()).to_hex().to_string()
+    }
+}
+
+/// The token of the form that logs in, which nobody's session stands behind.
+pub(super) const ANYBODY: &str = "log in";
+
+/// Compares in a time that does not tell how much is right.
+fn is_token(expected: &str, given: &str) -> bool {
+    match (blake3::Hash::from_hex(expected), blake3::Hash::from_hex(given)) {
+        (Ok(expected), Ok(given)) => expected == given,
+        _ => false,
+    }
+}
+
+/// Whose session the request's cookie names. What changes anything under `/api/v1` needs the token besides it.
+pub(super) fn by_cookie(admin: &Admin, request: &ServiceRequest) -> Result<Option<(Principal, Standing)>, Problem> {
+    let Some(cookie) = request.cookie(COOKIE) else { return Ok(None) };
+    let Some(proof) = admin.sessions.whose(cookie.value(), Instant::now()) else { return Ok(None) };
+    let Ok(principal) = admin.engine.access.keys.proved(&proof, time::now()) else {
+        admin.sessions.end(cookie.value());
+        return Ok(None);
+    };
+    let csrf = admin.sessions.token(cookie.value());
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        same_origin(request.request())?;
+        let given = request.headers().get(CSRF).and_then(|token| token.to_str().ok());
+        if request.path().starts_with(super::route::API) && !given.is_some_and(|given| is_token(&csrf, given)) {
+            return Err(Problem::forbidden("a session's cookie changes nothing alone: send its token in `x-csrf-token`, or use a key"));
+        }
+    }
+    Ok(Some((principal, Standing { csrf, by_cookie: true })))
+}
+
+/// The cookie that holds a session's id; of none, the one that removes it.
+pub(super) fn cookie(id: Option<String>, is_tls: bool) -> Cookie<'static> {
+    let mut cookie =
+        Cookie::build(COOKIE, id.clone().unwrap_or_default()).path("/").http_only(true).same_site(SameSite::Strict).secure(is_tls).finish();
+    if id.is_none() {
+        cookie.make_removal();
+    }
+    cookie
+}
+
+/// Browsers say where a request comes from; others need not.
+fn same_origin(request: &HttpRequest) -> Result<(), Problem> {
+    let said = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = said(&HOST).unwrap_or_default();
+    let is_site = said(&FETCH_SITE).is_none_or(|site| site == "same-origin");
+    let is_origin = said(&ORIGIN).is_none_or(|origin| {
+        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host))
+    });
+    match is_site && is_origin {
+        true => Ok(()),
+        false => Err(Problem::forbidden("this was sent from another site's page")),
+    }
+}
+
+/// A form that one of our own pages has sent.
+pub(super) struct Filled(BTreeMap<String, String>);
+
+impl Filled {
+    pub fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+}
+
+impl FromRequest for Filled {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Filled, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, form) = (request.clone(), web::Form::<BTreeMap<String, String>>::from_request(request, payload));
+        Box::pin(async move {
+            same_origin(&request)?;
+            let filled = Filled(form.await.map_err(|error| Problem::bad_request(&error))?.into_inner());
+            let standing = request.extensions().get::<Standing>().cloned();
+            let expected = standing.map(|standing| standing.csrf).or_else(|| {
+                let admin = request.app_data::<web::Data<Admin>>()?;
+                Some(admin.sessions.token(ANYBODY))
+            });
+            match expected.is_some_and(|expected| is_token(&expected, filled.get(CSRF_FIELD))) {
+                true => Ok(filled),
+                false => Err(Problem::forbidden("this form is too old, or none of ours: load the page again and send it once more")),
+            }
+        })
+    }
+}
+
+/// Where to go on after logging in: a path of ours, whatever was asked for.
+pub(super) fn local(next: &str) -> &str {
+    let is_ours = next.starts_with('/')
+        && !next.starts_with("//")
+        && next.len() <= NEXT_BYTES_MAX
+        && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_ours { next } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn proof() -> Proof {
+        Proof { id: "4fKq0ZsB1x".into(), generation: 1 }
+    }
+
+    #[test]
+    fn a_session_ends_when_it_is_idle_old_or_ended() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let id = sessions.begin(proof(), start);
+        assert_eq!(id.len(), 64);
+        assert_eq!(sessions.whose(&id, start), Some(proof()));
+        assert_eq!(sessions.whose(&id[..63], start), None);
+        assert_eq!(sessions.whose("", start), None);
+        assert!(sessions.open.lock().unwrap().keys().all(|hash| crate::events::id::hex(hash) != id), "only its hash is kept");
+        let mut now = start;
+        while now.duration_since(start) + Duration::from_secs(11 * 3_600) < AGE_MAX {
+            now += Duration::from_secs(11 * 3_600);
+            assert!(sessions.whose(&id, now).is_some(), "used now and then");
+        }
+        assert_eq!(sessions.whose(&id, start + AGE_MAX), None, "however much it is used");
+        let id = sessions.begin(proof(), start);
+        assert_eq!(sessions.whose(&id, start + IDLE_MAX), None);
+        assert_eq!(sessions.whose(&id, start), None, "gone for good");
+        let id = sessions.begin(proof(), start);
+        sessions.end(&id);
+        assert_eq!(sessions.whose(&id, start), None);
+    }
+
+    #[test]
+    fn there_are_so_many_sessions_and_the_one_unused_for_longest_goes_first() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let ids: Vec<String> = (0..SESSIONS_MAX as u64).map(|at| sessions.begin(proof(), start + Duration::from_secs(at))).collect();
+        let later = start + Duration::from_secs(1_000);
+        assert!(sessions.whose(&ids[0], later).is_some());
+        sessions.begin(proof(), later);
+        assert!(sessions.whose(&ids[0], later).is_some() && sessions.whose(&ids[1], later).is_none());
+        assert_eq!(sessions.open.lock().unwrap().len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn a_token_is_of_one_session_of_one_process() {
+        let (sessions, others) = (Sessions::default(), Sessions::default());
+        let token = sessions.token("a");
+        assert!(is_token(&token, &sessions.token("a")));
+        assert!(!is_token(&token, &sessions.token("b")) && !is_token(&token, &others.token("a")));
+        assert!(!is_token(&token, "") && !is_token(&token, &token[1..]) && !is_token(&token, "é"));
+    }
+
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        for next in ["/", "/search?query=a%20b&x=1", "/sessions/c0ffee"] {
+            assert_eq!(local(next), next);
+        }
+        let long = format!("/{}", "x".repeat(NEXT_BYTES_MAX));
+        for next in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "javascript:x", "/a\r\nb", "/a b", "\\/evil", "/\t/x", &long]
+        {
+            assert_eq!(local(next), "/", "{next}");
+        }
+    }
+
+    #[test]
+    fn what_another_site_sends_is_refused() {
+        let sent = |headers: &[(&'static str, &'static str)]| {
+            let request = headers.iter().fold(TestRequest::post(), |request, header| request.insert_header(*header));
+            same_origin(&request.to_http_request()).is_ok()
+        };
+        let host = ("host", "127.0.0.1:8787");
+        assert!(sent(&[host]), "no browser");
+        assert!(sent(&[host, ("origin", "http://127.0.0.1:8787"), ("sec-fetch-site", "same-origin")]));
+        for origin in ["null", "http://evil.example", "http://127.0.0.1:8788", "http://127.0.0.1:8787.evil.example", "127.0.0.1:8787", ""] {
+            assert!(!sent(&[host, ("origin", origin)]), "{origin}");
+        }
+        for site in ["cross-site", "same-site", "none", ""] {
+            assert!(!sent(&[host, ("sec-fetch-site", site)]), "{site}");
+        }
+        assert!(!sent(&[("origin", "http://")]));
+    }
+
+    #[test]
+    fn the_cookie_is_for_us_alone() {
+        let set = cookie(Some("x".into()), true).to_string();
+        assert_eq!(set, "honeyguide_session=x; HttpOnly; SameSite=Strict; Secure; Path=/");
+        assert!(!cookie(Some("x".into()), false).to_string().contains("Secure"));
+        assert!(cookie(None, false).to_string().contains("Max-Age=0"));
+    }
+
+    /// What a browser with a session is answered, over all of the listener on TCP.
+    #[actix_web::test]
+    async fn a_session_is_worth_its_key_and_no_more() {
+        use crate::daemon::{DataDir, Engine};
+        use actix_web::body::to_bytes;
+        use actix_web::middleware::from_fn;
+        use actix_web::test::{call_service, init_service};
+        use std::sync::Arc;
+
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("honeyguide.toml");
+        std::fs::write(&config, "data_dir = \"data\"\n").unwrap();
+        let settings = crate::config::load(Some(&config), None).unwrap();
+        let telemetry = crate::telemetry::Telemetry::unlogged();
+        let data_dir = DataDir::open(&settings, &telemetry, &mut |_| {}).unwrap();
+        let notifier = Arc::new(crate::os::notify::Notifier::new(None, None, None, 0).unwrap());
+        let engine = Arc::new(Engine::start(data_dir, settings, telemetry, notifier));
+        engine.available().await;
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let admin = web::Data::new(Admin::new(engine.clone(), stopping));
+        let description = web::Data::new(super::super::Description(web::Bytes::new()));
+        let listener = super::super::gate::Listener::Tcp;
+        let app = actix_web::App::new().wrap(from_fn(super::super::gate::gate));
+        let service = init_service(app.configure(|app| super::super::services(app, &admin, &description, listener))).await;
+
+        let id = admin.sessions.begin(Principal::peer(7, Role::Admin), Instant::now());
+        let asked = |request: TestRequest, id: &str| {
+            let request = request.insert_header(("host", "localhost")).insert_header(("cookie", format!("{COOKIE}={id}")));
+            call_service(&service, request.to_request())
+        };
+        let page = asked(TestRequest::get().uri("/"), &id).await;
+        assert_eq!(page.status(), 200);
+        let text = String::from_utf8(to_bytes(page.into_body()).await.unwrap().to_vec()).unwrap();
+        let csrf = admin.sessions.token(&id);
+        assert!(text.contains("action=\"/logout\"") && text.contains(&csrf) && !text.contains(&id), "{text}");
+
+        let order = || TestRequest::post().uri("/api/v1/sinks/nosuch/order").set_json("pause");
+        assert_eq!(asked(order(), &id).await.status(), 403, "a cookie alone changes nothing");
+        assert_eq!(asked(order().insert_header((CSRF, admin.sessions.token("other"))), &id).await.status(), 403);
+        assert_eq!(asked(order().insert_header((CSRF, csrf.as_str())), &id).await.status(), 404, "there is no such sink");
+        let foreign = order().insert_header((CSRF, csrf.as_str())).insert_header(("origin", "http://evil.example"));
+        assert_eq!(asked(foreign, &id).await.status(), 403);
+
+        let held = Principal { sensors: Some(["hive".to_owned()].into()), ..Principal::peer(8, Role::Analyst) };
+        let theirs = admin.sessions.begin(held, Instant::now());
+        for (path, status) in [
+            ("/", 200),
+            ("/search?query=since:7d%20root%20OR%20x", 200),
+            ("/reports", 200),
+            ("/reports?kind=daily&period=last", 403),
+            ("/reports?kind=daily&period=last&sensor=hive", 200),
+            ("/reports?kind=daily&period=last&sensor=other", 403),
+            ("/indicators", 403),
+            ("/sinks", 403),
+            ("/audit", 403),
+        ] {
+            assert_eq!(asked(TestRequest::get().uri(path), &theirs).await.status(), status, "{path}");
+        }
+        let page = asked(TestRequest::get().uri("/"), &theirs).await;
+        let text = String::from_utf8(to_bytes(page.into_body()).await.unwrap().to_vec()).unwrap();
+        assert!(!text.contains("events a second") && text.contains("The last 24 hours"), "the state is about all sensors: {text}");
+
+        let form = |fields: String| TestRequest::post().uri("/logout").set_form([(CSRF_FIELD.to_owned(), fields)]);
+        assert_eq!(asked(form(admin.sessions.token(&theirs)), &id).await.status(), 403, "another session's token");
+        let out = asked(form(csrf), &id).await;
+        let header = |name: &str| out.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!((out.status().as_u16(), header("location")), (303, "/login"));
+        assert!(header("set-cookie").contains("Max-Age=0"));
+        assert_eq!(asked(TestRequest::get().uri("/"), &id).await.status(), 303, "the session has ended");
+        assert_eq!(asked(TestRequest::get().uri("/api/v1/status"), &id).await.status(), 401);
+        assert!(engine.drain().await);
+        engine.release().await;
+    }
+}

@@ -1,0 +1,79 @@
+//! Who did what: records of the ledger, newest first, a page at a time.
+use super::ServiceError;
+use crate::store::Store;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Records when nobody says how many, and most of one page.
+pub const LIMIT_DEFAULT: usize = 50;
+pub const LIMIT_MAX: usize = 1_000;
+/// Bytes of one page's records: the rest is for the next.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The kind of those that tell of a request that changed something, or was refused.
+pub const REQUEST: &str = "request";
+
+/// Which are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
+pub struct Asked {
+    /// Only this kind: `request`, `sink_ordered`, …
+    pub kind: Option<String>,
+    /// Only those with smaller numbers: where the page before ended.
+    pub before: Option<u64>,
+    pub limit: Option<usize>,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Recorded {
+    pub number: u64,
+    pub time: String,
+    pub kind: String,
+    #[schema(value_type = Object)]
+    pub details: Value,
+}
+
+/// A page of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Records {
+    pub records: Vec<Recorded>,
+    /// `before` of the next page, if there is one.
+    pub next: Option<u64>,
+}
+
+/// As they stand in the ledger.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "@timestamp", default)]
+    time: String,
+    #[serde(rename = "event", default)]
+    kind: String,
+    #[serde(default)]
+    details: Value,
+}
+
+/// The newest records, or those before a number. What cannot be read is left out: `verify` names it.
+pub fn records(store: &Store, asked: &Asked) -> Result<Records, ServiceError> {
+    let limit = asked.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    let wanted = asked.kind.as_deref().filter(|kind| !kind.is_empty());
+    let named = wanted.map(memchr::memmem::Finder::new);
+    let (mut page, mut bytes) = (Records::default(), 0);
+    store.recorded_backwards(asked.before.unwrap_or(u64::MAX), &mut |number, line| {
+        if named.as_ref().is_some_and(|named| named.find(line).is_none()) {
+            return true;
+        }
+        let Ok(Line { time, kind, details }) = serde_json::from_slice(line) else { return true };
+        if wanted.is_some_and(|wanted| wanted != kind) {
+            return true;
+        }
+        // One more is looked for, to know whether there is one. One alone always fits.
+        if page.records.len() == limit || (!page.records.is_empty() && bytes + line.len() > PAGE_BYTES_MAX) {
+            page.next = page.records.last().map(|last| last.number);
+            return false;
+        }
+        bytes += line.len();
+        page.records.push(Recorded { number, time, kind, details });
+        true
+    })?;
+    Ok(page)
+}
