@@ -297,6 +297,8 @@ mod tests {
     /// What a browser with a session is answered, over all of the listener on TCP.
     #[actix_web::test]
     async fn a_session_is_worth_its_key_and_no_more() {
+        use crate::access::Role;
+        use crate::access::keys::{Lifetime, NewKey};
         use crate::daemon::{DataDir, Engine};
         use actix_web::body::to_bytes;
         use actix_web::middleware::from_fn;
@@ -319,7 +321,14 @@ mod tests {
         let app = actix_web::App::new().wrap(from_fn(super::super::gate::gate));
         let service = init_service(app.configure(|app| super::super::services(app, &admin, &description, listener))).await;
 
-        let id = admin.sessions.begin(Principal::peer(7, Role::Admin), Instant::now());
+        let keys = &admin.engine.access.keys;
+        let logged_in = |name: &str, role, sensors: &[&str]| {
+            let sensors = sensors.iter().map(|sensor| (*sensor).to_owned()).collect();
+            let new = NewKey { name: name.to_owned(), roles: vec![role], sensors, expires: Lifetime::default() };
+            let (row, key) = keys.create(&new, "a test", time::now()).unwrap();
+            (row.id, admin.sessions.begin(keys.prove_once(key.expose(), time::now()).unwrap().1, Instant::now()))
+        };
+        let (_, id) = logged_in("all", Role::Admin, &[]);
         let asked = |request: TestRequest, id: &str| {
             let request = request.insert_header(("host", "localhost")).insert_header(("cookie", format!("{COOKIE}={id}")));
             call_service(&service, request.to_request())
@@ -337,8 +346,7 @@ mod tests {
         let foreign = order().insert_header((CSRF, csrf.as_str())).insert_header(("origin", "http://evil.example"));
         assert_eq!(asked(foreign, &id).await.status(), 403);
 
-        let held = Principal { sensors: Some(["hive".to_owned()].into()), ..Principal::peer(8, Role::Analyst) };
-        let theirs = admin.sessions.begin(held, Instant::now());
+        let (key, theirs) = logged_in("some", Role::Analyst, &["hive"]);
         for (path, status) in [
             ("/", 200),
             ("/search?query=since:7d%20root%20OR%20x", 200),
@@ -355,6 +363,9 @@ mod tests {
         let page = asked(TestRequest::get().uri("/"), &theirs).await;
         let text = String::from_utf8(to_bytes(page.into_body()).await.unwrap().to_vec()).unwrap();
         assert!(!text.contains("events a second") && text.contains("The last 24 hours"), "the state is about all sensors: {text}");
+
+        keys.revoke(&key, "a test", time::now()).unwrap();
+        assert_eq!(asked(TestRequest::get().uri("/"), &theirs).await.status(), 303, "a session ends with its key");
 
         let form = |fields: String| TestRequest::post().uri("/logout").set_form([(CSRF_FIELD.to_owned(), fields)]);
         assert_eq!(asked(form(admin.sessions.token(&theirs)), &id).await.status(), 403, "another session's token");

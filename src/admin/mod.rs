@@ -109,9 +109,10 @@ pub(crate) struct Admin {
 
 impl Admin {
     fn new(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Admin {
+        let live = Hub::new(engine.store().clone(), engine.settings.borrow().admin.live);
         Admin {
             rate: status::Rate::default(),
-            live: Hub::new(engine.store().clone(), engine.settings.borrow().admin.live),
+            live,
             engine,
             slow: Arc::new(Semaphore::new(SLOW_MAX)),
             loads: Arc::new(Semaphore::new(LOADS_MAX)),

@@ -140,7 +140,7 @@ pub(super) fn problem(request: &HttpRequest, problem: &Problem) -> HttpResponse 
     let body = layout::problem(problem.status, &problem.title, &problem.detail, &id);
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = drawn_with(request, Part::Other, &problem.title, &body, status, None);
-    if let Some(seconds) = problem.retry_after {
+    if let Some(seconds) = problem.retry_after_seconds {
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     answer
