@@ -63,6 +63,7 @@ fn every_route_answers_the_roles_that_have_its_right_and_no_others() {
     let description = daemon.get("/api/v1/openapi.json").json();
     let operations = operations(&description);
     assert!(operations.len() > 40, "{}", operations.len());
+    let by_socket = ["/api/v1/load", "/api/v1/ingested", "/api/v1/geoip", "/api/v1/archive"];
     // What runs long or ends things is asked with a body that no handler takes; the guard stands before it all the same.
     let body = "{\"no\":\"such member\"";
     for Operation { method, path, needs, any_credential } in &operations {
@@ -72,7 +73,8 @@ fn every_route_answers_the_roles_that_have_its_right_and_no_others() {
         assert_eq!(nobody.status == 401, !is_open, "{}", told("nobody", &nobody));
         for (role, key) in &keys {
             let answer = daemon.tcp(&request(method, path, &bearer(key), body));
-            let may = needs.is_none_or(|right| role.rights().contains(&right));
+            let names_files = method == "POST" && by_socket.contains(&path.as_str());
+            let may = !names_files && needs.is_none_or(|right| role.rights().contains(&right));
             assert_eq!(answer.status == 403 && code(&answer) == "forbidden", !may, "{}", told(role.name(), &answer));
             assert!(answer.status != 405 && answer.status != 401 || !may, "{}", told(role.name(), &answer));
         }
@@ -140,8 +142,10 @@ fn a_key_of_one_sensor_sees_that_sensor_only() {
         let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
         assert_eq!(ask(&format!("/api/v1/events?query={query}&limit=10")).lines().len(), 0, "{query}");
     }
-    let wrong = ask("/api/v1/events?query=a)%20OR%20(sensor:x");
-    assert_eq!((wrong.status, code(&wrong).as_str()), (400, "bad_query"), "{wrong:?}");
+    for breaking_out in ["a)%20OR%20(sensor:x", "x)%20OR%20NOT%20y", "command:x)%20OR%20exists:sensor%20y", "x)%20OR%20since:1d"] {
+        let wrong = ask(&format!("/api/v1/events?query={breaking_out}&limit=10"));
+        assert_eq!((wrong.status, code(&wrong).as_str()), (400, "bad_query"), "{wrong:?}");
+    }
     let theirs = daemon.get(&format!("/api/v1/events?query=sensor:{other}%20eventid:cowrie.session.connect&limit=1")).lines().remove(0);
     let session = serde_json::from_str::<Value>(&theirs).expect("JSON")["session"].as_str().expect("a session").to_owned();
     assert_eq!(ask(&format!("/api/v1/sessions/{session}")).status, 404);

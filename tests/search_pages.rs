@@ -243,7 +243,7 @@ fn cursors_that_do_not_lead_on_are_refused_with_the_reason() {
     assert_eq!((without_query.status, &without_query.json()["code"]), (400, &"bad_request".into()));
     let nothing = get_page(&daemon, "eventid:*", "&limit=0", None);
     assert_eq!((nothing.status, &nothing.json()["code"]), (400, &"bad_request".into()));
-    assert_eq!(daemon.tcp(&served::get("/api/v1/events/page?query=eventid:*", "localhost")).status, 404);
+    assert_eq!(daemon.tcp(&served::get("/api/v1/events/page?query=eventid:*", "localhost")).status, 401, "on TCP a key is needed");
     let (second, _) = page(&daemon, "eventid:*", "&limit=50", Some(&cursor));
     let (both, _) = page(&daemon, "eventid:*", "&limit=100", None);
     assert_eq!([first, second].concat(), both, "none of this changed anything");

@@ -5,6 +5,7 @@ pub mod issuers;
 mod jwks;
 mod jwt;
 pub mod keys;
+pub mod rates;
 mod secret;
 pub mod tokens;
 

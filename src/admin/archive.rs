@@ -20,7 +20,7 @@ const PARQUET: &str = "application/vnd.apache.parquet";
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::post("/archive", Right::Administer, "Archives segments", archive).body::<ArchiveRequest>(),
+        Route::post("/archive", Right::Administer, "Archives segments", archive).names_files().body::<ArchiveRequest>(),
         Route::get("/events/parquet", Right::Evidence, "The events that match as a table in a Parquet file", parquet)
             .query::<Table>()
             .answers_bytes(PARQUET),

@@ -17,14 +17,19 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
 
-/// Records of refusals in a minute.
-const REFUSALS_PER_MINUTE: u32 = 60;
+/// Records of refusals in a minute: of strangers, who must not push what is older out of the ledger, and of those who proved who they are.
+const STRANGERS_PER_MINUTE: u32 = 10;
+const KNOWN_PER_MINUTE: u32 = 60;
 /// Longest path that is kept, characters.
-const PATH_CHARS_MAX: usize = 512;
+const PATH_CHARS_MAX: usize = 256;
+/// Longest method: it can be any word.
+const METHOD_CHARS_MAX: usize = 16;
 
 /// What a request is about, before it is answered.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Told {
+    #[serde(skip)]
+    is_known: bool,
     by: String,
     from: String,
     method: String,
@@ -35,9 +40,10 @@ pub(super) struct Told {
 impl Told {
     pub fn of(request: &HttpRequest, principal: Option<&Principal>) -> Told {
         Told {
+            is_known: principal.is_some(),
             by: principal.map_or_else(|| "nobody".to_owned(), |principal| principal.name.to_string()),
             from: request.peer_addr().map_or_else(|| "socket".to_owned(), |address| address.ip().to_string()),
-            method: request.method().to_string(),
+            method: request.method().as_str().chars().take(METHOD_CHARS_MAX).collect(),
             path: request.path().chars().take(PATH_CHARS_MAX).collect(),
             request_id: request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
         }
@@ -60,8 +66,11 @@ pub(super) async fn records(admin: &Admin, asked: Asked) -> Result<Records, Prob
     stream::one(admin, move || Ok(crate::service::audit::records(&store, &asked)?)).await
 }
 
-/// Records that somebody logged in or out at the page, before the answer is sent.
+/// Records that somebody logged in or out at the page, before the answer is sent; not more often than refusals.
 pub(super) async fn logged(admin: &Admin, told: Told, what: &'static str, who: &Principal) {
+    if admin.refusals.admit(told.is_known, time::now()).is_none() {
+        return;
+    }
     let mut details = json!(told);
     details["after"] = json!({ what: who.to_string() });
     details["status"] = StatusCode::SEE_OTHER.as_u16().into();
@@ -76,17 +85,21 @@ pub(super) struct Change {
 
 /// How many refusals became records in this minute, and how many did not since the last that did.
 #[derive(Default)]
-pub(super) struct Refusals(Mutex<(Micros, u32, u64)>);
+pub(super) struct Refusals {
+    strangers: Mutex<(Micros, u32, u64)>,
+    known: Mutex<(Micros, u32, u64)>,
+}
 
 impl Refusals {
     /// Some: to be recorded, with how many before it were not.
-    fn admit(&self, now: Micros) -> Option<u64> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn admit(&self, is_known: bool, now: Micros) -> Option<u64> {
+        let (kept, per_minute) = if is_known { (&self.known, KNOWN_PER_MINUTE) } else { (&self.strangers, STRANGERS_PER_MINUTE) };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.div_euclid(60 * time::MICROS_PER_SECOND);
         if kept.0 != minute {
             (kept.0, kept.1) = (minute, 0);
         }
-        if kept.1 == REFUSALS_PER_MINUTE {
+        if kept.1 == per_minute {
             kept.2 += 1;
             return None;
         }
@@ -98,7 +111,7 @@ impl Refusals {
 /// Records a refusal, some time soon: the refused one does not wait for it.
 pub(super) fn refused(admin: &Admin, told: Told, problem: &Problem) {
     let now = time::now();
-    let Some(left_out) = admin.refusals.admit(now) else { return };
+    let Some(left_out) = admin.refusals.admit(told.is_known, now) else { return };
     let mut details = json!(told);
     details["status"] = problem.status.into();
     details["code"] = problem.code.clone().into();
@@ -142,9 +155,11 @@ mod tests {
     #[test]
     fn a_flood_of_refusals_is_counted_and_not_recorded() {
         let (refusals, minute) = (Refusals::default(), 60 * time::MICROS_PER_SECOND);
-        let recorded = (0..1_000).filter(|_| refusals.admit(5).is_some()).count();
-        assert_eq!(recorded, REFUSALS_PER_MINUTE as usize);
-        assert_eq!(refusals.admit(minute), Some(1_000 - u64::from(REFUSALS_PER_MINUTE)));
-        assert_eq!(refusals.admit(minute + 1), Some(0));
+        for (is_known, per_minute) in [(false, STRANGERS_PER_MINUTE), (true, KNOWN_PER_MINUTE)] {
+            let recorded = (0..1_000).filter(|_| refusals.admit(is_known, 5).is_some()).count();
+            assert_eq!(recorded, per_minute as usize);
+            assert_eq!(refusals.admit(is_known, minute), Some(1_000 - u64::from(per_minute)));
+            assert_eq!(refusals.admit(is_known, minute + 1), Some(0));
+        }
     }
 }

@@ -29,6 +29,7 @@ const RECORDS_MAX: u64 = 10_000;
 pub fn routes() -> Vec<Route> {
     vec![
         Route::post("/load", Right::Ingest, "Loads files of the daemon's machine; tells how far it is", load)
+            .names_files()
             .body::<LoadRequest>()
             .answers_lines::<LoadProgress>(),
         Route::get("/quarantine", Right::Evidence, "What was refused", list).query::<List>().answers::<Vec<QuarantineRow>>(),

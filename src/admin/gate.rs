@@ -163,10 +163,10 @@ async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> R
     if listener == Listener::Unix {
         return access::peer(request, admin.engine.settings.borrow().admin.group_role).map(|peer| Some(standing(peer)));
     }
-    access::our_name(request, &admin.engine.settings.borrow().admin.hosts)?;
     if let Some(address) = request.peer_addr() {
         admin.limits.address(address.ip(), admin.engine.settings.borrow().admin.address_rate)?;
     }
+    access::our_name(request, &admin.engine.settings.borrow().admin.hosts)?;
     let (authorization, key) = credential(request.headers())?;
     if authorization.is_none() && key.is_none() {
         return login::by_cookie(admin, request);

@@ -27,6 +27,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/geoip", Right::Status, "Databases of countries and autonomous systems", list).answers::<Vec<DatabaseRow>>(),
         Route::post("/geoip", Right::Enrich, "Imports a database from a file of the daemon's machine", import)
+            .names_files()
             .body::<Import>()
             .answers::<DatabaseRow>(),
         Route::post("/geoip/apply", Right::Enrich, "Gives stored events the places that the databases tell", apply),

@@ -26,6 +26,7 @@ pub fn routes() -> Vec<Route> {
             .body::<Rotation>()
             .answers::<KeyMade>(),
         Route::new(Method::POST, "/api/v1/token", Needs::Credential, "Makes a short-lived token of the key that asks", token)
+            .changes()
             .body::<TokenRequest>()
             .answers::<TokenAnswer>(),
     ]

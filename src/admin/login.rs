@@ -33,7 +33,9 @@ const NEXT_BYTES_MAX: usize = 2_048;
 
 /// Whose key it is.
 pub(super) fn verify(admin: &Admin, key: &str) -> Result<(Principal, Proof), Problem> {
-    Ok(admin.engine.access.keys.prove_once(key, time::now())?)
+    let (principal, proof) = admin.engine.access.keys.prove_once(key, time::now())?;
+    admin.limits.key(&principal.name, admin.engine.settings.borrow().admin.key_rate)?;
+    Ok((principal, proof))
 }
 
 /// What pages know of a request beside who asks.
@@ -131,7 +133,9 @@ pub(super) fn by_cookie(admin: &Admin, request: &ServiceRequest) -> Result<Optio
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         same_origin(request.request())?;
         let given = request.headers().get(CSRF).and_then(|token| token.to_str().ok());
-        if request.path().starts_with(super::route::API) && !given.is_some_and(|given| is_token(&csrf, given)) {
+        if request.match_pattern().is_none_or(|pattern| pattern.starts_with(super::route::API))
+            && !given.is_some_and(|given| is_token(&csrf, given))
+        {
             return Err(Problem::forbidden("a session's cookie changes nothing alone: send its token in `x-csrf-token`, or use a key"));
         }
     }

@@ -100,6 +100,7 @@ pub(crate) struct Admin {
     /// Changes of quarantine and sidecars go one after the other.
     upkeep: Arc<tokio::sync::Mutex<()>>,
     live: Hub,
+    is_tls: bool,
     stopping: watch::Receiver<bool>,
     limits: limits::Limits,
     refusals: audit::Refusals,
@@ -110,9 +111,12 @@ pub(crate) struct Admin {
 impl Admin {
     fn new(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Admin {
         let live = Hub::new(engine.store().clone(), engine.settings.borrow().admin.live);
+        // As the listener was opened: turning it on or off takes a restart.
+        let is_tls = engine.settings.borrow().admin.tls.is_some();
         Admin {
             rate: status::Rate::default(),
             live,
+            is_tls,
             engine,
             slow: Arc::new(Semaphore::new(SLOW_MAX)),
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
@@ -148,7 +152,8 @@ impl Serving {
     pub fn reload(&self, settings: &Settings) -> Result<(), String> {
         match (&self.certificates, &settings.admin.tls) {
             (Some(certificates), Some(files)) => certificates.reload(files),
-            _ => Ok(()),
+            (None, None) => Ok(()),
+            _ => Err("TLS is turned on or off by a restart: what it was holds until then".to_owned()),
         }
     }
 

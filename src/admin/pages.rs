@@ -531,10 +531,9 @@ async fn log_in(admin: web::Data<Admin>, filled: Filled, request: HttpRequest) -
         }
     };
     audit::logged(&admin, audit::Told::of(&request, Some(&principal)), "logged_in", &principal).await;
-    let is_tls = admin.engine.settings.borrow().admin.tls.is_some();
     let id = admin.sessions.begin(proof, Instant::now());
     let mut answer = see_other(next);
-    answer.add_cookie(&login::cookie(Some(id), is_tls)).map_err(|error| Problem::failed(&error))?;
+    answer.add_cookie(&login::cookie(Some(id), admin.is_tls)).map_err(|error| Problem::failed(&error))?;
     Ok(answer)
 }
 
@@ -542,9 +541,8 @@ async fn log_out(admin: web::Data<Admin>, _: Filled, request: HttpRequest) -> Re
     if let Some(cookie) = request.cookie(login::COOKIE) {
         admin.sessions.end(cookie.value());
     }
-    let is_tls = admin.engine.settings.borrow().admin.tls.is_some();
     let mut answer = see_other("/login");
-    answer.add_cookie(&login::cookie(None, is_tls)).map_err(|error| Problem::failed(&error))?;
+    answer.add_cookie(&login::cookie(None, admin.is_tls)).map_err(|error| Problem::failed(&error))?;
     Ok(answer)
 }
 

@@ -97,6 +97,7 @@ pub fn routes() -> Vec<Route> {
             .answers::<service::clusters::Detail>(),
         Route::post("/verify", Evidence, "Checks every byte that is kept", verify).only_asks(),
         Route::post("/ingested", Evidence, "Whether files of the daemon's machine are in the journal", ingested)
+            .names_files()
             .body::<IngestedRequest>()
             .answers::<Vec<IngestedFile>>()
             .only_asks(),

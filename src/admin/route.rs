@@ -2,6 +2,7 @@
 //!
 //! Nothing is served that is not in it: the listeners, the OpenAPI description and the test that tries every route with every role are
 //! made from it. A route is refused to whoever lacks its right, and to keys of some sensors unless it says that it holds to them.
+use super::gate::Listener;
 use super::problem::Problem;
 use super::{Admin, audit, pages};
 use crate::access::{Principal, Right};
@@ -43,6 +44,8 @@ pub(crate) struct Route {
     pub holds_to_sensors: bool,
     /// Whether it changes anything, and so is recorded.
     changes: bool,
+    /// Whether it is asked with paths of the daemon's machine: whoever may do that can look at whatever the daemon can.
+    names_files: bool,
     /// For people with a browser: who is unknown is led to the form that logs in, and what is wrong is told as a page.
     is_page: bool,
     summary: &'static str,
@@ -84,6 +87,16 @@ impl Route {
         Route { is_page: true, changes: true, ..Route::new(Method::POST, path, needs, summary, handler) }
     }
 
+    /// It is asked with paths of the daemon's machine, and so over the socket only.
+    pub fn names_files(self) -> Route {
+        Route { names_files: true, ..self }
+    }
+
+    /// It is recorded, although it is made with [`Route::new`].
+    pub fn changes(self) -> Route {
+        Route { changes: true, ..self }
+    }
+
     /// It is asked with a body, and changes nothing.
     pub fn only_asks(self) -> Route {
         Route { changes: false, ..self }
@@ -108,6 +121,7 @@ impl Route {
             needs,
             holds_to_sensors: false,
             changes: false,
+            names_files: false,
             is_page: false,
             summary,
             parameters,
@@ -181,8 +195,8 @@ pub(crate) fn register(services: &mut web::ServiceConfig, routes: Vec<Route>) {
     for (path, routes) in by_path {
         let allowed = routes.iter().map(|route| route.method.as_str()).collect::<Vec<_>>().join(", ");
         let mut resource = web::resource(path);
-        for Route { needs, holds_to_sensors, changes, is_page, handler, .. } in routes {
-            let rule = Rule { needs, holds_to_sensors, changes, is_page };
+        for Route { needs, holds_to_sensors, changes, names_files, is_page, handler, .. } in routes {
+            let rule = Rule { needs, holds_to_sensors, changes, names_files, is_page };
             resource =
                 resource.route(handler.wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| guard(rule, request, next))));
         }
@@ -203,12 +217,13 @@ struct Rule {
     needs: Needs,
     holds_to_sensors: bool,
     changes: bool,
+    names_files: bool,
     is_page: bool,
 }
 
 /// Lets through who may; what changes something, and every refusal, goes into the ledger.
 async fn guard(
-    Rule { needs, holds_to_sensors, changes, is_page }: Rule,
+    Rule { needs, holds_to_sensors, changes, names_files, is_page }: Rule,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
@@ -235,6 +250,9 @@ async fn guard(
         }
         (Some(principal), Some(_)) if principal.sensors.is_some() && !holds_to_sensors => {
             Some(Problem::forbidden(format!("this is about all sensors, and {principal} may see some only")))
+        }
+        (Some(_), _) if names_files && request.extensions().get::<Listener>() != Some(&Listener::Unix) => {
+            Some(Problem::forbidden("what names files of the daemon's machine is asked over its Unix socket: run the command there"))
         }
         (Some(_), _) => None,
     };
@@ -373,7 +391,8 @@ mod tests {
 
     #[test]
     fn the_description_says_every_route_once_and_refers_to_nothing_that_is_not_in_it() {
-        let (description, routes) = (described(), super::super::routes());
+        let (description, mut routes) = (described(), super::super::routes());
+        routes.retain(|route| !route.is_page);
         let mut operations = BTreeSet::new();
         for route in &routes {
             let operation = &description["paths"][&route.path][route.method.as_str().to_ascii_lowercase()];

@@ -217,9 +217,20 @@ pub fn within(scope: &str, text: &str) -> String {
             }
         };
     }
+    let grouped = format!("({})", rest.trim());
     match rest.trim() {
         "" => format!("{times}{scope}"),
-        rest => format!("{times}{scope} ({rest})"),
+        // What ends a group may be part of a value where there is none (`x) OR NOT y`): it must mean the same in both places.
+        rest if !means_the_same(rest, &grouped) => "(".to_owned(),
+        _ => format!("{times}{scope} {grouped}"),
+    }
+}
+
+fn means_the_same(text: &str, other: &str) -> bool {
+    let now = time::now();
+    match (Query::parse(text, now), Query::parse(other, now)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
     }
 }
 
@@ -589,7 +600,17 @@ mod tests {
             let (whole, held) = (Query::parse(text, 0).unwrap(), Query::parse(&held, 0).unwrap());
             assert_eq!((held.since, held.until, held.clauses.len()), (whole.since, whole.until, whole.clauses.len() + 1), "{text}");
         }
-        for text in ["a) OR (b", "(", "\"", "a OR", "since:2026-03-22 until:2026-03-21", "a) OR (b since:7d"] {
+        for text in [
+            "a) OR (b",
+            "(",
+            "\"",
+            "a OR",
+            "since:2026-03-22 until:2026-03-21",
+            "a) OR (b since:7d",
+            "x) OR NOT y",
+            "command:x) OR exists:src_ip y",
+            "x) OR since:7d y",
+        ] {
             assert!(Query::parse(&within(scope, text), 0).is_err(), "{text}");
         }
     }

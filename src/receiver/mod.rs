@@ -5,9 +5,9 @@
 //! connections and the time to send one are bounded. An answer that says so comes when the events are durable.
 mod keys;
 mod persona;
-mod rates;
 mod reply;
 
+use crate::access::rates::{self, Rates};
 use crate::admin::problem::Problem;
 use crate::admin::push;
 use crate::config::{ReceiverSettings, SourceName};
@@ -24,11 +24,11 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
 use keys::{Keys, KeysError};
-use rates::Rates;
 use reply::{Replies, RepliesError};
 use serde::Serialize;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -72,7 +72,8 @@ struct Receiver {
     settings: ReceiverSettings,
     events: Arc<Source>,
     messages: Arc<Source>,
-    rates: Rates,
+    /// By address, and by key.
+    rates: [Rates; 2],
     files: RwLock<Arc<Files>>,
 }
 
@@ -104,7 +105,7 @@ impl Receiver {
             _ => None,
         };
         let Some(key) = key else { return Err(Problem::unauthorized("send one of the receiver's keys as x-api-key")) };
-        self.rates.key(key).map_err(Problem::too_many)
+        self.rates[1].admit(key).map_err(Problem::too_many)
     }
 
     /// Reads the files again at each reload; what cannot be used changes nothing.
@@ -144,7 +145,7 @@ pub fn serve(engine: &Arc<Engine>) -> Result<Receivers, ReceiverError> {
             engine: engine.clone(),
             events: source(settings.format),
             messages: source(Format::CHAT),
-            rates: Rates::new(settings.rate_per_second),
+            rates: [(); 2].map(|()| Rates::new(settings.rate_per_second, NonZeroU32::MIN)),
             files,
             settings,
         });
@@ -200,9 +201,9 @@ async fn not_too_often<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     // Not what a header says: whoever sends writes it.
-    let address = request.peer_addr().map(|peer| peer.ip());
+    let address = request.peer_addr().map(|peer| rates::network(peer.ip()));
     let receiver = request.app_data::<web::Data<Receiver>>();
-    let refused = receiver.and_then(|receiver| receiver.rates.address(address).err());
+    let refused = receiver.and_then(|receiver| receiver.rates[0].admit(address).err());
     match refused {
         Some(seconds) => Ok(request.into_response(Problem::too_many(seconds).error_response()).map_into_right_body()),
         None => Ok(next.call(request).await?.map_into_left_body()),

@@ -247,7 +247,7 @@ const checks = {
     assert.equal(await row.locator("img, b").count(), 0);
     assert.equal(await row.locator("a").getAttribute("href"), "/sessions/..%2F%3Cb%3E");
     for (let seq = 2; seq < 100; seq += 1) socket.send(JSON.stringify({ type: "event", seq, time: "2026", line: "not JSON <b>" }));
-    socket.send(JSON.stringify({ type: "dropped", events: 7 }));
+    socket.send(JSON.stringify({ type: "dropped", count: 7, from: 100, to: 106 }));
     await page.getByText("7 events came too fast").waitFor();
     assert.equal(await page.locator("#live-rows tr").count(), 20, "so many rows and no more");
     await page.getByRole("button", { name: "Pause" }).click();
