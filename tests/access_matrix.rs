@@ -216,3 +216,26 @@ fn only_listed_origins_may_read_answers() {
         daemon.tcp(&request("OPTIONS", "/api/v1/count", "Origin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n", ""));
     assert!(refused.status == 405 && !refused.head.contains("access-control"), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_live_stream_ends_with_the_key_that_began_it() {
+    use futures_util::StreamExt;
+    use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message, protocol::frame::coding::CloseCode};
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    let key = key(&daemon, "watcher", &[Role::Analyst], &[]);
+    let connected = tokio::net::TcpStream::connect(daemon.listen).await.expect("connected");
+    let uri = format!("ws://{}/api/v1/live", daemon.listen).parse().expect("a URI");
+    let asked = ClientRequestBuilder::new(uri).with_header("x-api-key", key);
+    let (mut messages, _) = tokio_tungstenite::client_async(asked, connected).await.expect("an upgrade");
+    assert!(matches!(messages.next().await, Some(Ok(Message::Text(hello))) if hello.contains("\"hello\"")));
+    let id = daemon.get("/api/v1/keys").json()[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(daemon.post(&format!("/api/v1/keys/{id}/revoke"), "{}").status, 200);
+    let end = loop {
+        match messages.next().await.expect("a good-bye").expect("a frame") {
+            Message::Close(end) => break end.expect("a reason"),
+            _ => continue,
+        }
+    };
+    assert_eq!(end.code, CloseCode::Policy, "{end:?}");
+}

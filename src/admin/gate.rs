@@ -3,17 +3,19 @@
 use super::login::{self, Standing};
 use super::problem::Problem;
 use super::{Admin, access, audit};
+use crate::access::credentials::sent;
 use crate::access::{Denied, Principal};
 use crate::events::time;
+use crate::sinks::http::Secret;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use prometheus::IntGauge;
 use std::time::Instant;
 
@@ -81,7 +83,9 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
     let pattern = request.match_pattern();
     let origin = listed_origin(&admin, &request);
     let is_preflight = method == Method::OPTIONS && origin.is_some();
-    let answered = match enter(&admin, listener, &request).await {
+    let entered = enter(&admin, listener, &request).await;
+    let is_stranger = !matches!(entered, Ok(Some(_)));
+    let answered = match entered {
         Ok(principal) => {
             if let Some((principal, standing)) = principal {
                 request.extensions_mut().insert(principal);
@@ -104,11 +108,50 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
     };
     metrics.requested(known_method(&method), pattern.as_deref(), status.as_u16(), started.elapsed());
     let mut answer = answered?;
+    if is_stranger {
+        // There are only so many connections.
+        answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     answer.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id.0).expect("letters, digits, - _ ."));
     if let Some(origin) = origin {
         allow_origin(answer.headers_mut(), origin);
     }
     Ok(answer)
+}
+
+/// How somebody proved who they are, to be asked again while a connection lasts.
+#[derive(Clone, Debug)]
+pub(super) enum Shown {
+    /// The kernel vouches for the connection itself.
+    Peer,
+    Credential(Secret),
+    Session(Secret),
+}
+
+impl Shown {
+    /// Of a request that passed the gate.
+    pub fn of(request: &HttpRequest) -> Result<Shown, Problem> {
+        let (authorization, key) = credential(request.headers())?;
+        match (sent(authorization, key), request.cookie(login::COOKIE)) {
+            _ if request.extensions().get::<Listener>() == Some(&Listener::Unix) => Ok(Shown::Peer),
+            (Ok(credential), _) => Ok(Shown::Credential(Secret::new(credential.to_owned()))),
+            (Err(_), Some(cookie)) => Ok(Shown::Session(Secret::new(cookie.value().to_owned()))),
+            (Err(denied), None) => Err(denied.into()),
+        }
+    }
+
+    /// Whether it still proves the same.
+    pub async fn still_proves(&self, admin: &Admin, who: &Principal) -> bool {
+        let now = match self {
+            Shown::Peer => return true,
+            Shown::Credential(credential) => admin.engine.access.verify_text(credential.expose(), time::now()).await.ok(),
+            Shown::Session(id) => admin
+                .sessions
+                .whose(id.expose(), Instant::now())
+                .and_then(|proof| admin.engine.access.keys.proved(&proof, time::now()).ok()),
+        };
+        now.as_ref() == Some(who)
+    }
 }
 
 /// The header fields `Authorization` and `x-api-key`, each at most once.

@@ -5,6 +5,7 @@
 //! itself, which takes more only when the client has read.
 use super::Admin;
 use super::frames::ShortFrames;
+use super::gate::Shown;
 use super::problem::Problem;
 use super::questions::{leaving, told_redacted};
 use super::route::Route;
@@ -71,6 +72,7 @@ async fn live(
         return Err(Problem::stopping());
     }
     let policy = leaving(&admin, asked.redact, asked.rules.as_deref())?;
+    let shown = Shown::of(&request)?;
     let client = admin.live.join(policy.as_ref().map(|policy| digest(&policy.rules))).ok_or_else(Problem::busy)?;
     let body = ShortFrames::of(body.into_inner(), CLIENT_MESSAGE_BYTES_MAX as u64);
     let body = web::Payload::from_request(&request, &mut { body }).await.map_err(|error| Problem::failed(&error))?;
@@ -80,7 +82,8 @@ async fn live(
     let messages =
         messages.max_frame_size(CLIENT_MESSAGE_BYTES_MAX).aggregate_continuations().max_continuation_size(CLIENT_MESSAGE_BYTES_MAX);
     let hello = admin.live.hello().to_json();
-    let connection = Connection { client, who, session, in_flight, pending: Some(hello), heard: Instant::now() };
+    let connection =
+        Connection { client, admin: admin.clone(), who, shown, session, in_flight, pending: Some(hello), heard: Instant::now() };
     actix::spawn(connection.talk(messages, admin.stopping.clone()));
     Ok(told_redacted(answer, policy.as_deref()))
 }
@@ -157,7 +160,10 @@ impl MessageBody for Metered {
 
 struct Connection {
     client: Client,
+    admin: web::Data<Admin>,
     who: Principal,
+    /// Asked again now and then: a key may be revoked.
+    shown: Shown,
     session: Session,
     in_flight: Rc<InFlight>,
     /// Waits for the connection to take what was handed over before.
@@ -225,6 +231,9 @@ impl Connection {
                 _ = pings.tick() => {
                     if self.heard.elapsed() > SILENCE_MAX {
                         return End::Close(CloseCode::Policy, "nothing was heard for a minute");
+                    }
+                    if !self.shown.still_proves(&self.admin, &self.who).await {
+                        return End::Close(CloseCode::Policy, "the credential is not good any more");
                     }
                     if self.look_alive().await.is_err() {
                         return End::Gone(None);

@@ -25,6 +25,10 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 pub const CSRF_FIELD: &str = "csrf";
 /// Sessions at once; of more the one goes that was unused for longest.
 const SESSIONS_MAX: usize = 256;
+/// How long a form may take to come.
+const FORM_PATIENCE: Duration = Duration::from_secs(10);
+/// Of these with one key, which otherwise could end everybody else's.
+const SESSIONS_OF_KEY_MAX: usize = 8;
 const IDLE_MAX: Duration = Duration::from_secs(12 * 3_600);
 const AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// No key is so long, bytes; and the longest path that is taken from the form.
@@ -78,9 +82,13 @@ impl Sessions {
         let id = crate::events::id::hex(&rand::random::<[u8; 32]>());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, session| session.holds(now));
-        if open.len() >= SESSIONS_MAX
-            && let Some(oldest) = open.iter().min_by_key(|(_, session)| session.used).map(|(hash, _)| *hash)
-        {
+        let of_key = open.iter().filter(|(_, session)| session.proof.id == proof.id);
+        let full = if of_key.clone().count() >= SESSIONS_OF_KEY_MAX {
+            of_key.min_by_key(|(_, session)| session.used)
+        } else {
+            open.iter().filter(|_| open.len() >= SESSIONS_MAX).min_by_key(|(_, session)| session.used)
+        };
+        if let Some(oldest) = full.map(|(hash, _)| *hash) {
             open.remove(&oldest);
         }
         open.insert(*blake3::hash(id.as_bytes()).as_bytes(), Session { proof, made: now, used: now });
@@ -184,7 +192,8 @@ impl FromRequest for Filled {
         let (request, form) = (request.clone(), web::Form::<BTreeMap<String, String>>::from_request(request, payload));
         Box::pin(async move {
             same_origin(&request)?;
-            let filled = Filled(form.await.map_err(|error| Problem::bad_request(&error))?.into_inner());
+            let form = tokio::time::timeout(FORM_PATIENCE, form).await.map_err(|_| Problem::timeout("the form did not come in time"))?;
+            let filled = Filled(form.map_err(|error| Problem::bad_request(&error))?.into_inner());
             let standing = request.extensions().get::<Standing>().cloned();
             let expected = standing.map(|standing| standing.csrf).or_else(|| {
                 let admin = request.app_data::<web::Data<Admin>>()?;
@@ -213,7 +222,11 @@ mod tests {
     use actix_web::test::TestRequest;
 
     fn proof() -> Proof {
-        Proof { id: "4fKq0ZsB1x".into(), generation: 1 }
+        proof_of(1)
+    }
+
+    fn proof_of(key: u64) -> Proof {
+        Proof { id: format!("{key:010}"), generation: 1 }
     }
 
     #[test]
@@ -242,12 +255,22 @@ mod tests {
     #[test]
     fn there_are_so_many_sessions_and_the_one_unused_for_longest_goes_first() {
         let (sessions, start) = (Sessions::default(), Instant::now());
-        let ids: Vec<String> = (0..SESSIONS_MAX as u64).map(|at| sessions.begin(proof(), start + Duration::from_secs(at))).collect();
+        let ids: Vec<String> = (0..SESSIONS_MAX as u64).map(|at| sessions.begin(proof_of(at), start + Duration::from_secs(at))).collect();
         let later = start + Duration::from_secs(1_000);
         assert!(sessions.whose(&ids[0], later).is_some());
-        sessions.begin(proof(), later);
+        sessions.begin(proof_of(1_000), later);
         assert!(sessions.whose(&ids[0], later).is_some() && sessions.whose(&ids[1], later).is_none());
         assert_eq!(sessions.open.lock().unwrap().len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn one_key_ends_its_own_sessions_only() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let other = sessions.begin(proof_of(2), start);
+        let ids: Vec<String> =
+            (1..=SESSIONS_OF_KEY_MAX as u64 + 1).map(|at| sessions.begin(proof_of(1), start + Duration::from_secs(at))).collect();
+        assert!(sessions.whose(&ids[0], start).is_none() && sessions.whose(&ids[1], start).is_some());
+        assert!(sessions.whose(&other, start).is_some(), "although it is the oldest");
     }
 
     #[test]

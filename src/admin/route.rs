@@ -266,11 +266,17 @@ async fn guard(
         let answer = if is_page { pages::problem(request.request(), &problem) } else { problem.error_response() };
         return Ok(request.into_response(answer).map_into_right_body());
     }
-    let answered = next.call(request).await;
-    if changes {
-        audit::changed(&admin, told, &answered).await;
-    }
-    let answer = answered?;
+    let answer = if changes {
+        // A task of its own: a client that goes away stops neither the change nor its record.
+        let changed = actix_web::rt::spawn(async move {
+            let answered = next.call(request).await;
+            audit::changed(&admin, told, &answered).await;
+            answered
+        });
+        changed.await.map_err(|panic| Problem::failed(&panic))??
+    } else {
+        next.call(request).await?
+    };
     Ok(if is_page { pages::told(answer) } else { answer }.map_into_left_body())
 }
 

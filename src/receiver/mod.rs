@@ -20,6 +20,7 @@ use crate::sources::{Format, Source};
 use crate::telemetry::events::{ReceiverKeptFiles, ReceiverListening, ReplyHookFailed};
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::KeepAlive;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
@@ -37,7 +38,6 @@ use tokio::sync::watch;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// How long the head of a request may take to come.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long answers that are under way may take when the daemon stops, seconds.
 const SHUTDOWN_SECONDS: u64 = 2;
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -181,7 +181,8 @@ fn serve_one(listener: TcpListener, receiver: Arc<Receiver>) -> io::Result<Serve
         .worker_max_blocking_threads(4)
         .max_connections(connections_max)
         .client_request_timeout(HEAD_PATIENCE)
-        .keep_alive(KEEP_ALIVE)
+        // A connection that may wait for another request is one that anybody can hold.
+        .keep_alive(KeepAlive::Disabled)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
         .listen(listener)?
