@@ -2,11 +2,11 @@
 use super::Admin;
 use super::problem::Problem;
 use super::route::Route;
-use super::sinks::{Nothing, by};
+use super::sinks::Nothing;
 use super::stream;
-use crate::access::Right;
+use crate::access::{Principal, Right};
 use crate::service::alerts::{self, HISTORY_MAX};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 /// Rows of a history when nobody says how many.
@@ -40,11 +40,6 @@ async fn history(admin: web::Data<Admin>, wanted: web::Query<Wanted>) -> Result<
     Ok(HttpResponse::Ok().json(stream::one(&admin, move || Ok(alerts::history(&store, rule.as_deref(), limit)?)).await?))
 }
 
-async fn test(
-    admin: web::Data<Admin>,
-    rule: web::Path<String>,
-    _: web::Json<Nothing>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(alerts::test(&admin.engine, &rule, &by(&request)).await?))
+async fn test(admin: web::Data<Admin>, rule: web::Path<String>, _: web::Json<Nothing>, who: Principal) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(alerts::test(&admin.engine, &rule, &who.name).await?))
 }

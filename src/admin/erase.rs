@@ -4,21 +4,20 @@ use super::geoip::end_segment;
 use super::problem::Problem;
 use super::questions::{Checking, teller};
 use super::route::Route;
-use super::sinks::by;
 use super::stream;
-use crate::access::Right;
+use crate::access::{Principal, Right};
 use crate::events::time;
 use crate::service::erase::{EraseReport, EraseRequest, erase};
 use crate::service::sinks;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 
 pub fn routes() -> Vec<Route> {
     vec![Route::post("/erase", Right::Administer, "Erases events, leaving tombstones", run).body::<EraseRequest>()]
 }
 
 /// Events that are stored now; what comes meanwhile is of the next request.
-async fn run(admin: web::Data<Admin>, asked: web::Json<EraseRequest>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let (asked, by) = (asked.into_inner(), by(&request));
+async fn run(admin: web::Data<Admin>, asked: web::Json<EraseRequest>, who: Principal) -> Result<HttpResponse, Problem> {
+    let (asked, by) = (asked.into_inner(), who.name);
     let upkeep = admin.upkeep.clone().lock_owned().await;
     let engine = admin.engine.clone();
     if !asked.dry_run && !end_segment(&engine).await? {

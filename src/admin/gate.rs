@@ -11,13 +11,14 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use prometheus::IntGauge;
 use std::time::Instant;
+use url::Url;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -145,10 +146,7 @@ impl Shown {
         let now = match self {
             Shown::Peer => return true,
             Shown::Credential(credential) => admin.engine.access.verify_text(credential.expose(), time::now()).await.ok(),
-            Shown::Session(id) => admin
-                .sessions
-                .whose(id.expose(), Instant::now())
-                .and_then(|proof| admin.engine.access.keys.proved(&proof, time::now()).ok()),
+            Shown::Session(id) => login::whose(admin, id.expose()),
         };
         now.as_ref() == Some(who)
     }
@@ -187,6 +185,27 @@ fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
 }
 
+/// Whether no other site's page made a browser ask: its `Origin` is the address that is asked. Without one it is no browser, or a page that
+/// only reads.
+pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(ORIGIN);
+    let Some(origin) = origins.next() else { return true };
+    let mut hosts = headers.get_all(HOST);
+    let (Some(host), None, None) = (hosts.next(), hosts.next(), origins.next()) else { return false };
+    let place = |url: &str| -> Option<(String, u16)> {
+        let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        let is_bare =
+            url.path() == "/" && url.username().is_empty() && url.password().is_none() && url.query().or(url.fragment()).is_none();
+        Some((url.host_str().filter(|_| is_bare)?.to_owned(), url.port_or_known_default()?))
+    };
+    let same = || {
+        let (origin, host) = (origin.to_str().ok()?, host.to_str().ok()?);
+        let (scheme, _) = origin.split_once("://")?;
+        Some(place(origin)? == place(&format!("{scheme}://{host}"))?)
+    };
+    same() == Some(true)
+}
+
 /// A label; methods can have any name.
 fn known_method(method: &Method) -> &'static str {
     match *method {
@@ -217,4 +236,46 @@ async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> R
     let principal = admin.engine.access.verify(authorization, key, time::now()).await?;
     admin.limits.key(&principal.name, admin.engine.settings.borrow().admin.key_rate)?;
     Ok(Some(standing(principal)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_very_address_may_watch() {
+        let asked = |origin: &[&str], host: &[&str]| {
+            let mut headers = HeaderMap::new();
+            origin.iter().for_each(|origin| headers.append(ORIGIN, HeaderValue::from_str(origin).expect("a value")));
+            host.iter().for_each(|host| headers.append(HOST, HeaderValue::from_str(host).expect("a value")));
+            is_same_origin(&headers)
+        };
+        for (origin, host) in [
+            ("http://localhost:8787", "localhost:8787"),
+            ("http://LOCALHOST:8787", "localhost:8787"),
+            ("https://guide.example", "guide.example"),
+            ("https://guide.example", "guide.example:443"),
+            ("http://127.0.0.1", "127.0.0.1:80"),
+            ("http://[::1]:8787", "[::1]:8787"),
+        ] {
+            assert!(asked(&[origin], &[host]), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("null", "localhost:8787"),
+            ("", "localhost:8787"),
+            ("http://evil.example", "localhost:8787"),
+            ("http://localhost", "localhost:8787"),
+            ("http://localhost:8788", "localhost:8787"),
+            ("http://localhost:8787.evil.example", "localhost:8787"),
+            ("http://localhost:8787@evil.example", "localhost:8787"),
+            ("http://localhost:8787/", "localhost:8787/x"),
+            ("file://localhost:8787", "localhost:8787"),
+            ("https://guide.example", "guide.example:80"),
+            ("http://a@localhost:8787", "a@localhost:8787"),
+        ] {
+            assert!(!asked(&[origin], &[host]), "{origin} {host}");
+        }
+        assert!(asked(&[], &["localhost"]) && asked(&[], &[]));
+        assert!(!asked(&["http://a", "http://a"], &["a"]) && !asked(&["http://a"], &["a", "a"]) && !asked(&["http://a"], &[]));
+    }
 }

@@ -3,9 +3,9 @@ use super::Admin;
 use super::problem::Problem;
 use super::questions::{Checking, absolute, teller};
 use super::route::Route;
-use super::sinks::{Nothing, by};
+use super::sinks::Nothing;
 use super::stream;
-use crate::access::Right;
+use crate::access::{Principal, Right};
 use crate::actors::supervisor::EndSegment;
 use crate::cli::answers;
 use crate::cli::format::RebuildReport;
@@ -15,7 +15,7 @@ use crate::geoip::Kind;
 use crate::os::memory;
 use crate::service::geoip::{self, DatabaseRow, Import, PlaceRow};
 use crate::store::{Live, Store};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -47,10 +47,10 @@ async fn lookup(admin: web::Data<Admin>, address: web::Path<String>) -> Result<H
     Ok(HttpResponse::Ok().json(stream::one(&admin, move || Ok(geoip::lookup(&store, address))).await?))
 }
 
-async fn import(admin: web::Data<Admin>, asked: web::Json<Import>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn import(admin: web::Data<Admin>, asked: web::Json<Import>, who: Principal) -> Result<HttpResponse, Problem> {
     let Import { path, name } = asked.into_inner();
     absolute(std::slice::from_ref(&path))?;
-    let (store, by) = (admin.engine.store().clone(), by(&request));
+    let (store, by) = (admin.engine.store().clone(), who.name);
     let upkeep = admin.upkeep.clone().lock_owned().await;
     let row = stream::one(&admin, move || {
         let _upkeep = upkeep;
@@ -63,14 +63,9 @@ async fn import(admin: web::Data<Admin>, asked: web::Json<Import>, request: Http
     Ok(HttpResponse::Ok().json(row.await?))
 }
 
-async fn remove(
-    admin: web::Data<Admin>,
-    name: web::Path<String>,
-    _: web::Json<Nothing>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
+async fn remove(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<Nothing>, who: Principal) -> Result<HttpResponse, Problem> {
     let kind = Kind::parse(&name).ok_or_else(|| Problem::not_found("databases are called country and asn"))?;
-    let (store, by) = (admin.engine.store().clone(), by(&request));
+    let (store, by) = (admin.engine.store().clone(), who.name);
     let upkeep = admin.upkeep.clone().lock_owned().await;
     stream::one(&admin, move || {
         let _upkeep = upkeep;

@@ -1,11 +1,11 @@
 //! Routes about API keys, and the one that makes tokens of them. A key's text is in the answer that makes it and nowhere else.
 use super::problem::Problem;
 use super::route::{Needs, Route};
-use super::sinks::{Nothing, by};
+use super::sinks::Nothing;
 use super::{Admin, gate};
 use crate::access::keys::{self, KeyRow, KeysError, NewKey};
 use crate::access::tokens::{TokenAnswer, TokenRequest, TokensError};
-use crate::access::{Credentials, Denied, Right};
+use crate::access::{Credentials, Denied, Principal, Right};
 use crate::events::time;
 use crate::sinks::http::Secret;
 use actix_web::http::{Method, StatusCode};
@@ -66,7 +66,7 @@ impl From<KeysError> for Problem {
         match error {
             KeysError::NoKey(_) => Problem::not_found(error.to_string()),
             KeysError::NameTaken(_) | KeysError::Revoked(_) | KeysError::TooMany => {
-                problem(StatusCode::CONFLICT, "conflict", "not as it is", &error)
+                Problem::new(StatusCode::CONFLICT, "conflict", "not as it is", error.to_string())
             }
             error if error.is_usage() => Problem::bad_request(&error),
             error => Problem::failed(&error),
@@ -77,7 +77,7 @@ impl From<KeysError> for Problem {
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Problem {
         let status = if denied.is_temporary() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNAUTHORIZED };
-        problem(status, denied.code(), "not recognised", &denied)
+        Problem::new(status, denied.code(), "not recognised", denied.to_string())
     }
 }
 
@@ -85,24 +85,11 @@ impl From<TokensError> for Problem {
     fn from(error: TokensError) -> Problem {
         match error {
             TokensError::Denied(denied) => denied.into(),
-            TokensError::NotAKey => problem(StatusCode::UNAUTHORIZED, "not_a_key", "not recognised", &error),
+            TokensError::NotAKey => Problem::new(StatusCode::UNAUTHORIZED, "not_a_key", "not recognised", error.to_string()),
             TokensError::Role(_) | TokensError::Sensors => Problem::forbidden(error.to_string()),
             TokensError::NoRole | TokensError::Lifetime => Problem::bad_request(&error),
             TokensError::Secret { .. } | TokensError::Sign(_) => Problem::failed(&error),
         }
-    }
-}
-
-fn problem(status: StatusCode, code: &'static str, title: &'static str, error: &dyn std::fmt::Display) -> Problem {
-    let (code, title) = (code.into(), title.into());
-    Problem {
-        r#type: "about:blank".into(),
-        status: status.as_u16(),
-        code,
-        title,
-        detail: error.to_string(),
-        column: None,
-        retry_after_seconds: None,
     }
 }
 
@@ -119,19 +106,14 @@ async fn list(admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(admin.engine.access.keys.list(time::now()))
 }
 
-async fn create(admin: web::Data<Admin>, new: web::Json<NewKey>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let by = by(&request);
+async fn create(admin: web::Data<Admin>, new: web::Json<NewKey>, who: Principal) -> Result<HttpResponse, Problem> {
+    let by = who.name;
     let made = changed(&admin, move |access| Ok(access.keys.create(&new, &by, time::now())?)).await?;
     Ok(HttpResponse::Ok().json(KeyMade::new(made)))
 }
 
-async fn revoke(
-    admin: web::Data<Admin>,
-    id: web::Path<String>,
-    _: web::Json<Nothing>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let by = by(&request);
+async fn revoke(admin: web::Data<Admin>, id: web::Path<String>, _: web::Json<Nothing>, who: Principal) -> Result<HttpResponse, Problem> {
+    let by = who.name;
     let row = changed(&admin, move |access| Ok(access.keys.revoke(&id, &by, time::now())?)).await?;
     Ok(HttpResponse::Ok().json(row))
 }
@@ -140,9 +122,9 @@ async fn rotate(
     admin: web::Data<Admin>,
     id: web::Path<String>,
     wanted: web::Json<Rotation>,
-    request: HttpRequest,
+    who: Principal,
 ) -> Result<HttpResponse, Problem> {
-    let by = by(&request);
+    let by = who.name;
     let overlap = wanted.overlap_or_default().ok_or_else(|| Problem::bad_request(&"give an overlap such as 1h, 7d or 0s"))?;
     let made = changed(&admin, move |access| Ok(access.keys.rotate(&id, overlap, &by, time::now())?)).await?;
     Ok(HttpResponse::Ok().json(KeyMade::new(made)))

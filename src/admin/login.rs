@@ -4,6 +4,7 @@
 //! A cookie comes along whoever made the browser ask. So nothing is changed for a cookie without a token that only our own pages know:
 //! a field of every form, the header [`CSRF`] under `/api/v1`; and browsers that say where a request comes from must say: from here.
 use super::Admin;
+use super::gate::is_same_origin;
 use super::problem::Problem;
 use crate::access::Principal;
 use crate::access::keys::Proof;
@@ -11,7 +12,7 @@ use crate::events::time;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::Method;
-use actix_web::http::header::{HOST, HeaderName, ORIGIN};
+use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 use std::collections::{BTreeMap, HashMap};
@@ -129,14 +130,20 @@ fn is_token(expected: &str, given: &str) -> bool {
     }
 }
 
+/// Whose session it is; one whose key is good no more has ended.
+pub(super) fn whose(admin: &Admin, id: &str) -> Option<Principal> {
+    let proof = admin.sessions.whose(id, Instant::now())?;
+    let principal = admin.engine.access.keys.proved(&proof, time::now()).ok();
+    if principal.is_none() {
+        admin.sessions.end(id);
+    }
+    principal
+}
+
 /// Whose session the request's cookie names. What changes anything under `/api/v1` needs the token besides it.
 pub(super) fn by_cookie(admin: &Admin, request: &ServiceRequest) -> Result<Option<(Principal, Standing)>, Problem> {
     let Some(cookie) = request.cookie(COOKIE) else { return Ok(None) };
-    let Some(proof) = admin.sessions.whose(cookie.value(), Instant::now()) else { return Ok(None) };
-    let Ok(principal) = admin.engine.access.keys.proved(&proof, time::now()) else {
-        admin.sessions.end(cookie.value());
-        return Ok(None);
-    };
+    let Some(principal) = whose(admin, cookie.value()) else { return Ok(None) };
     let csrf = admin.sessions.token(cookie.value());
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         same_origin(request.request())?;
@@ -162,14 +169,8 @@ pub(super) fn cookie(id: Option<String>, is_tls: bool) -> Cookie<'static> {
 
 /// Browsers say where a request comes from; others need not.
 fn same_origin(request: &HttpRequest) -> Result<(), Problem> {
-    let said = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    let host = said(&HOST).unwrap_or_default();
-    let is_site = said(&FETCH_SITE).is_none_or(|site| site == "same-origin");
-    let is_origin = said(&ORIGIN).is_none_or(|origin| {
-        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host))
-    });
-    match is_site && is_origin {
+    let is_site = request.headers().get(FETCH_SITE).is_none_or(|site| site == "same-origin");
+    match is_site && is_same_origin(request.headers()) {
         true => Ok(()),
         false => Err(Problem::forbidden("this was sent from another site's page")),
     }

@@ -35,8 +35,6 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
-/// Where live events come from: the page asks for them if there is such a route.
-const STREAM: &str = "/api/v1/live";
 /// Events of a page of a search, and of the overview.
 const SEARCH_EVENTS: u64 = 50;
 const NEWEST_EVENTS: u64 = 10;
@@ -189,13 +187,11 @@ async fn overview(
     let status = if may_of_all(&who, Right::Status) { Some(status::now(&admin).await?) } else { None };
     let evidence = if who.may(Right::Evidence) { Some(evidence(&admin, &who, status.as_ref(), now).await?) } else { None };
     let refresh_seconds = asked.refresh.map(|seconds| seconds.clamp(*REFRESH_SECONDS.start(), *REFRESH_SECONDS.end()));
-    static HAS_STREAM: LazyLock<bool> = LazyLock::new(|| super::routes().iter().any(|route| route.path == STREAM));
     let data = Overview {
         links_sinks: status.is_some(),
         links_indicators: may_of_all(&who, Right::Evidence),
         status,
         evidence,
-        stream: HAS_STREAM.then_some(STREAM),
         refresh_seconds,
         now,
     };
@@ -432,13 +428,25 @@ async fn one_sink(admin: &web::Data<Admin>, name: &str, request: &HttpRequest, d
     Ok(drawn(request, Part::Sinks, &format!("Sink {}", row.name), &body))
 }
 
-async fn sink_pause(admin: web::Data<Admin>, name: web::Path<String>, _: Filled, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    service::sinks::order(&admin.engine, &name, Order::Pause, &sinks::by(&request)).await?;
+async fn sink_pause(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    _: Filled,
+    who: Principal,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    service::sinks::order(&admin.engine, &name, Order::Pause, &who.name).await?;
     one_sink(&admin, &name, &request, Some(Done::Paused)).await
 }
 
-async fn sink_resume(admin: web::Data<Admin>, name: web::Path<String>, _: Filled, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    service::sinks::order(&admin.engine, &name, Order::Resume, &sinks::by(&request)).await?;
+async fn sink_resume(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    _: Filled,
+    who: Principal,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    service::sinks::order(&admin.engine, &name, Order::Resume, &who.name).await?;
     one_sink(&admin, &name, &request, Some(Done::Resumed)).await
 }
 
@@ -448,8 +456,14 @@ async fn sink_test(admin: web::Data<Admin>, name: web::Path<String>, _: Filled, 
     one_sink(&admin, &name, &request, Some(Done::Tested(tested))).await
 }
 
-async fn sink_retry(admin: web::Data<Admin>, name: web::Path<String>, _: Filled, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let retried = sinks::retry(&admin, name.clone(), sinks::by(&request)).await?;
+async fn sink_retry(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    _: Filled,
+    who: Principal,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let retried = sinks::retry(&admin, name.clone(), who.name).await?;
     one_sink(&admin, &name, &request, Some(Done::Retried(retried))).await
 }
 

@@ -246,7 +246,9 @@ async fn guard(
             Some(Problem::unauthorized("this needs a credential: `Authorization: Bearer KEY`; `honeyguide keys create` makes keys"))
         }
         (Some(principal), Some(right)) if !principal.may(right) => {
-            Some(Problem::forbidden(format!("this needs the right {right}, which {principal} has not")))
+            let is_peer = request.extensions().get::<Listener>() == Some(&Listener::Unix);
+            let remedy = if is_peer { "; ask as root, or give members of the group another `group_role` in [admin]" } else { "" };
+            Some(Problem::forbidden(format!("this needs the right {right}, which {principal} has not{remedy}")))
         }
         (Some(principal), Some(_)) if principal.sensors.is_some() && !holds_to_sensors => {
             Some(Problem::forbidden(format!("this is about all sensors, and {principal} may see some only")))

@@ -7,8 +7,9 @@ use super::stream;
 use crate::access::{Principal, Right};
 use crate::events::time;
 use crate::service::sinks::{self, DeadLetterRow, Order, Ordered, Redelivered, SinkRow, TestReport};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Most dead letters of one list.
 const DEAD_MAX: u64 = 10_000;
@@ -39,11 +40,6 @@ pub fn routes() -> Vec<Route> {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-/// Who asks.
-pub(super) fn by(request: &HttpRequest) -> String {
-    request.extensions().get::<Principal>().map_or_else(|| "nobody".to_owned(), |principal| principal.name.to_string())
-}
-
 pub(super) async fn rows(admin: &Admin) -> Result<Vec<SinkRow>, Problem> {
     let engine = admin.engine.clone();
     // Not among the slow requests: it must answer when those are many.
@@ -69,22 +65,12 @@ async fn test(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<Not
     Ok(HttpResponse::Ok().json(sinks::test(&settings, &name).await?))
 }
 
-async fn order(
-    admin: web::Data<Admin>,
-    name: web::Path<String>,
-    asked: web::Json<Order>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(sinks::order(&admin.engine, &name, *asked, &by(&request)).await?))
+async fn order(admin: web::Data<Admin>, name: web::Path<String>, asked: web::Json<Order>, who: Principal) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(sinks::order(&admin.engine, &name, *asked, &who.name).await?))
 }
 
-async fn forget(
-    admin: web::Data<Admin>,
-    name: web::Path<String>,
-    _: web::Json<Nothing>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let (engine, by) = (admin.engine.clone(), by(&request));
+async fn forget(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<Nothing>, who: Principal) -> Result<HttpResponse, Problem> {
+    let (engine, by) = (admin.engine.clone(), who.name);
     let settings = engine.settings.borrow().sinks.clone();
     stream::one(&admin, move || Ok(sinks::forget(&settings, &engine.state, engine.store(), &name, &by)?)).await?;
     Ok(HttpResponse::Ok().json(Nothing {}))
@@ -104,12 +90,12 @@ async fn dead_retry(
     admin: web::Data<Admin>,
     name: web::Path<String>,
     _: web::Json<Nothing>,
-    request: HttpRequest,
+    who: Principal,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(retry(&admin, name.into_inner(), by(&request)).await?))
+    Ok(HttpResponse::Ok().json(retry(&admin, name.into_inner(), who.name).await?))
 }
 
-pub(super) async fn retry(admin: &Admin, name: String, by: String) -> Result<Redelivered, Problem> {
+pub(super) async fn retry(admin: &Admin, name: String, by: Arc<str>) -> Result<Redelivered, Problem> {
     // A redelivery may take minutes: a second one is refused rather than wait for the first.
     let upkeep = admin.upkeep.clone().try_lock_owned();
     let upkeep = upkeep.map_err(|_| Problem::failed(&"quarantine or sidecars are being changed: try again when that is done"))?;
@@ -126,9 +112,9 @@ async fn dead_purge(
     admin: web::Data<Admin>,
     name: web::Path<String>,
     _: web::Json<Nothing>,
-    request: HttpRequest,
+    who: Principal,
 ) -> Result<HttpResponse, Problem> {
-    let (store, upkeep, by) = (admin.engine.store().clone(), admin.upkeep.clone().lock_owned().await, by(&request));
+    let (store, upkeep, by) = (admin.engine.store().clone(), admin.upkeep.clone().lock_owned().await, who.name);
     let removed = stream::one(&admin, move || {
         let _upkeep = upkeep;
         Ok(sinks::dead_purge(&store, &name, &by)?)

@@ -24,8 +24,6 @@ pub struct Overview {
     pub status: Option<Status>,
     /// For whoever may see the evidence.
     pub evidence: Option<Evidence>,
-    /// Where events arrive as they come, if there is such a place.
-    pub stream: Option<&'static str>,
     /// Whether dead letters and sinks have pages for whoever looks.
     pub links_sinks: bool,
     pub links_indicators: bool,
@@ -235,7 +233,7 @@ pub fn rate(per_second: f64) -> String {
 
 fn now(data: &Overview, evidence: &Evidence) -> Markup {
     html! {
-        section id="live" data-stream=[data.stream] data-status=[data.status.as_ref().map(|_| "/api/v1/status")] {
+        section id="live" data-stream="/api/v1/live" data-status=[data.status.as_ref().map(|_| "/api/v1/status")] {
             div .head {
                 h2 { "Now" }
                 p .quiet id="live-state" role="status" {

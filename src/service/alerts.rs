@@ -357,16 +357,14 @@ pub fn list(alerts: &Alerts, rules: &[Rule]) -> Result<Vec<AlertRow>, ServiceErr
 
 /// What the ledger tells of alerts, newest first, of one rule if asked.
 pub fn history(store: &Store, rule: Option<&str>, limit: usize) -> Result<Vec<Notice>, ServiceError> {
-    let mut newest = std::collections::VecDeque::new();
-    store.each_recorded(TOLD, &mut |notice: Notice| {
-        if rule.is_none_or(|rule| rule == notice.alert) {
-            newest.push_back(notice);
-            if newest.len() > limit.min(HISTORY_MAX) {
-                newest.pop_front();
-            }
+    let (mut newest, limit) = (Vec::new(), limit.min(HISTORY_MAX));
+    store.newest_recorded(TOLD, &mut |notice: Notice| {
+        if newest.len() < limit && rule.is_none_or(|rule| rule == notice.alert) {
+            newest.push(notice);
         }
+        newest.len() < limit
     })?;
-    Ok(newest.into_iter().rev().collect())
+    Ok(newest)
 }
 
 /// What a rule would say now, and which of its sinks took a notice that says it is a test.

@@ -334,22 +334,26 @@ impl Store {
     /// Shows the details of every record of a kind in the ledger, oldest first, as far as they can be read. Its files are read without its
     /// lock, which whoever commits may need meanwhile: what is written while this reads may be missed.
     pub fn each_recorded<Details: serde::de::DeserializeOwned>(&self, event: &str, each: &mut dyn FnMut(Details)) -> io::Result<()> {
-        #[derive(serde::Deserialize)]
-        struct Record<'a> {
-            #[serde(borrow)]
-            event: std::borrow::Cow<'a, str>,
-            #[serde(borrow)]
-            details: &'a serde_json::value::RawValue,
-        }
         let named = memchr::memmem::Finder::new(event);
         each_ledger_line(&*self.0.fs, &self.0.layout.ledger, &mut |line| {
             if named.find(line).is_some()
-                && let Ok(record) = serde_json::from_slice::<Record<'_>>(line)
-                && record.event == event
-                && let Ok(details) = serde_json::from_str(record.details.get())
+                && let Some(details) = recorded_details(event, line)
             {
                 each(details);
             }
+        })
+    }
+
+    /// The same from the newest on, until `visit` returns false: no more of the ledger is read than that takes.
+    pub fn newest_recorded<Details: serde::de::DeserializeOwned>(
+        &self,
+        event: &str,
+        visit: &mut dyn FnMut(Details) -> bool,
+    ) -> io::Result<()> {
+        let named = memchr::memmem::Finder::new(event);
+        self.recorded_backwards(u64::MAX, &mut |_, line| {
+            let details = named.find(line).and_then(|_| recorded_details(event, line));
+            details.is_none_or(&mut *visit)
         })
     }
 
@@ -359,11 +363,7 @@ impl Store {
         let (fs, dir) = (&*self.0.fs, &self.0.layout.ledger);
         let (mut reader, mut lines) = (segment::BlockReader::default(), Vec::new());
         for number in numbers(fs, dir)?.into_iter().rev() {
-            let file = match fs.open(&dir.join(segment::file_name(number))) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
+            let Some(file) = ledger_file(fs, dir, number)? else { continue };
             for block in segment::scan(&*file, number, false)?.blocks.into_iter().rev() {
                 if block.meta.first_seq >= before || reader.read(&*file, &block.meta, &mut lines).is_err() {
                     continue;
@@ -389,12 +389,7 @@ impl Store {
 pub fn each_ledger_line(fs: &dyn Fs, dir: &Path, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let (mut reader, mut lines) = (segment::BlockReader::default(), Vec::new());
     for number in numbers(fs, dir)? {
-        let file = match fs.open(&dir.join(segment::file_name(number))) {
-            Ok(file) => file,
-            // The ledger's limit took it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
+        let Some(file) = ledger_file(fs, dir, number)? else { continue };
         for block in segment::scan(&*file, number, false)?.blocks {
             // What is damaged `verify` names.
             if reader.read(&*file, &block.meta, &mut lines).is_ok() {
@@ -403,6 +398,28 @@ pub fn each_ledger_line(fs: &dyn Fs, dir: &Path, each: &mut dyn FnMut(&[u8])) ->
         }
     }
     Ok(())
+}
+
+/// `None`: the ledger's limit took it.
+fn ledger_file(fs: &dyn Fs, dir: &Path, number: u64) -> io::Result<Option<Arc<dyn File>>> {
+    match fs.open(&dir.join(segment::file_name(number))) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The details of a record of this kind; `None`: it is of another, or cannot be read.
+fn recorded_details<Details: serde::de::DeserializeOwned>(event: &str, line: &[u8]) -> Option<Details> {
+    #[derive(serde::Deserialize)]
+    struct Record<'a> {
+        #[serde(borrow)]
+        event: std::borrow::Cow<'a, str>,
+        #[serde(borrow)]
+        details: &'a serde_json::value::RawValue,
+    }
+    let record: Record<'_> = serde_json::from_slice(line).ok()?;
+    (record.event == event).then(|| serde_json::from_str(record.details.get()).ok()).flatten()
 }
 
 #[cfg(test)]
