@@ -34,6 +34,7 @@ pub mod geoip;
 pub mod indicators;
 pub mod leaving;
 pub mod marks;
+pub mod peers;
 pub mod push;
 pub mod report;
 pub mod retention;
@@ -222,10 +223,12 @@ fn find(
 /// What answering a search took, instead of its answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SearchCost {
-    /// Segments that there are, and those whose indexes and times let something match.
+    /// Segments that there are, those whose indexes were asked before there were enough events, and those of them that may hold a match.
     pub segments: u64,
+    #[serde(default)]
+    pub segments_asked: u64,
     pub segments_possible: u64,
-    /// The same of blocks, and how many were read until there were enough events.
+    /// Blocks that there are, those of the segments asked that may hold a match, and those read.
     pub blocks: u64,
     pub blocks_possible: u64,
     pub blocks_read: u64,
@@ -243,6 +246,7 @@ pub fn search_cost(store: &Store, request: &SearchRequest, begin: impl Into<Begi
     let outcome = find(store, request, begin.into(), request.limit, &mut |_| ControlFlow::Continue(()))?;
     Ok(SearchCost {
         segments: outcome.segments as u64,
+        segments_asked: outcome.segments_asked as u64,
         segments_possible: outcome.segments_possible as u64,
         blocks: outcome.blocks as u64,
         blocks_possible: outcome.blocks_possible as u64,

@@ -97,7 +97,7 @@ fn look(observed: &Observed, rules: &Rules, told: &mut Option<Told>, stopping: &
     known.forget_before(now);
     let view = store.answers();
     let guarded = |segment| Arc::new(WhileRunning { segment, stopping: stopping.clone() }) as Arc<dyn Segment>;
-    let view = View { segments: view.segments.into_iter().map(guarded).collect(), ..view };
+    let view = View { segments: view.segments.into_iter().map(guarded).collect(), settled: 0, ..view };
     let found = news(&view, rules, &known, now)?;
     write(store, &found, now)?;
     known.add(&found);

@@ -20,6 +20,7 @@ mod limits;
 mod live;
 mod login;
 mod pages;
+mod peers;
 pub(crate) mod push;
 pub(crate) mod questions;
 mod route;
@@ -229,6 +230,7 @@ fn routes() -> Vec<Route> {
     routes.extend(keys::routes());
     routes.extend(alerts::routes());
     routes.extend(sinks::routes());
+    routes.extend(peers::routes());
     routes.extend(geoip::routes());
     routes.extend(archive::routes());
     routes.extend(enrich::routes());

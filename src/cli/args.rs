@@ -95,6 +95,15 @@ Examples:
   honeyguide check --config ./honeyguide.toml
   honeyguide check --json")]
     Check,
+    /// Ask everybody whom the configuration names whether they can be reached
+    #[command(after_long_help = "\
+Sinks are asked as `honeyguide sinks test` asks them; issuers, enrichers, an archive in S3 and hooks are asked for / by HEAD, without a credential: any \
+answer shows that name, route, port and certificate are right. With a daemon the daemon asks. Exits with 3 when somebody cannot be reached.
+
+Examples:
+  honeyguide peers
+  honeyguide peers --json | jq -r '.[] | select(.reachable | not) | [.kind, .name, .answer] | @tsv'")]
+    Peers,
     /// Load logs and archives into the journal, once
     Load(Load),
     /// Find events

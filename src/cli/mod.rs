@@ -30,6 +30,7 @@ pub mod load;
 pub mod man;
 pub mod new;
 pub mod pages;
+pub mod peers;
 pub mod print;
 mod private;
 pub mod quarantine;
@@ -80,6 +81,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Run => run::run(context),
         Command::Demo(args) => demo::run(args, context),
         Command::Check => check::run(context),
+        Command::Peers => peers::run(context),
         Command::Load(args) => load::run(args, context),
         Command::Search(args) => search::run(args, context),
         Command::Tap(args) => tap::run(args, context),

@@ -77,8 +77,8 @@ fn explain(
     }
     let more = if cost.more { ", and there are more" } else { "" };
     let events = format::plural(cost.events, "event", "events");
-    writeln!(out, "segments  {} of {} may hold a match", cost.segments_possible, cost.segments)?;
-    writeln!(out, "blocks    {} of {} may hold a match, {} were read", cost.blocks_possible, cost.blocks, cost.blocks_read)?;
+    writeln!(out, "segments  {} of {} were asked, {} may hold a match", cost.segments_asked, cost.segments, cost.segments_possible)?;
+    writeln!(out, "blocks    {} of {} may hold a match there, {} were read", cost.blocks_possible, cost.blocks, cost.blocks_read)?;
     writeln!(out, "lines     {} were looked at closely", cost.lines_parsed)?;
     writeln!(out, "found     {events}{more}, in {:.1} ms", cost.seconds * 1e3)?;
     Ok(Exit::Done)

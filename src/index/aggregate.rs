@@ -234,7 +234,7 @@ fn count_cells(view: &View, query: &Query, given: Option<usize>, counting: &mut 
     let Some(scope) = Scope::of(query, given) else { return Ok(()) };
     let start = |day: i32| Micros::from(day).saturating_mul(MICROS_PER_DAY);
     if given.is_some() {
-        search::announce(view, query)?;
+        search::announce(view.segments.iter().map(|segment| &**segment), query)?;
     }
     for segment in &view.segments {
         segment.with_index(&mut |index| {
@@ -293,6 +293,14 @@ fn top_within(
     sums: Frequent,
 ) -> Result<Top, SearchError> {
     let plan = Plan::of(Question::Values { field, by }, query);
+    if by.is_none()
+        && plan
+            .indexed
+            .as_ref()
+            .is_some_and(|indexed| indexed == query && Scope::of(indexed, None).is_some_and(|scope| scope.is_everything()))
+    {
+        return Ok(Top { rows: top::top(&views.answers, field, limit)?, error_max: 0 });
+    }
     let mut values = Values { field, by, sums };
     for part in &plan.read {
         search::each_event(&views.evidence, part, decoder, &mut values)?;

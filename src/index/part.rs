@@ -15,6 +15,14 @@ pub struct TermSummary {
     pub last: Micros,
 }
 
+impl TermSummary {
+    /// Other events of the same value.
+    pub fn add(&mut self, other: TermSummary) {
+        self.count += other.count;
+        (self.first, self.last) = (self.first.min(other.first), self.last.max(other.last));
+    }
+}
+
 /// All that one segment knows of a term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TermEntry {

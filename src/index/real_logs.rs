@@ -201,7 +201,7 @@ fn figures_on_real_logs() {
         parts.push(Arc::new(SampleSegment { blocks, index: Box::new(sidecar) }));
     }
     let segments_75: Vec<_> = parts.iter().cycle().take(75).cloned().collect();
-    let view = View { segments: segments_75, last_seq: u64::MAX };
+    let view = View { segments: segments_75, last_seq: u64::MAX, ..View::default() };
     for field in [Field::SrcIp, Field::Password] {
         let terms: u64 = view
             .segments

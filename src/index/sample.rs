@@ -262,6 +262,7 @@ pub fn view(segments: &[Blocks]) -> View {
             .map(|(number, blocks)| -> Arc<dyn Segment> { Arc::new(SampleSegment::new(blocks.clone(), number, number % 2 == 1)) })
             .collect(),
         last_seq: last_seq.unwrap_or(0).saturating_sub(1),
+        ..View::default()
     }
 }
 

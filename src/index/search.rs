@@ -12,9 +12,11 @@ use super::pattern::Pattern;
 use super::query::{Clause, Condition, Query};
 use super::session_key;
 use super::sidecar::SidecarError;
+use super::top::Tops;
 use crate::events::{Field, Format, Micros, TERM_VALUE_BYTES_MAX};
 use memchr::memmem;
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::{ControlFlow, Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -69,6 +71,10 @@ pub struct View {
     pub segments: Vec<Arc<dyn Segment>>,
     /// The highest sequence number stored at that moment.
     pub last_seq: u64,
+    /// So many of the first segments never change.
+    pub settled: usize,
+    /// What is kept of those.
+    pub tops: Arc<Tops>,
 }
 
 /// Where an event stands in the order of answers.
@@ -117,10 +123,11 @@ pub struct Outcome {
     pub last_seq: u64,
     /// The limit (or the receiver) ended the search: there may be more.
     pub more: bool,
-    /// Segments that there are, and those in which something may match.
+    /// Segments that there are, those whose index was asked before the page was full, and those of them in which something may match.
     pub segments: usize,
+    pub segments_asked: usize,
     pub segments_possible: usize,
-    /// Blocks of all segments, those that may hold a hit, and those read before the page was full.
+    /// Blocks of all segments, those of the segments asked that may hold a hit, and those read before the page was full.
     pub blocks: usize,
     pub blocks_possible: usize,
     pub blocks_read: usize,
@@ -135,6 +142,7 @@ impl Outcome {
             last_seq,
             more: false,
             segments: view.segments.len(),
+            segments_asked: 0,
             segments_possible: 0,
             blocks: 0,
             blocks_possible: 0,
@@ -159,6 +167,26 @@ struct Candidate {
     segment: usize,
     block: BlockMeta,
 }
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Candidate) -> Ordering {
+        self.bound.cmp(&other.bound)
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Candidate) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Candidate) -> bool {
+        self.bound == other.bound
+    }
+}
+
+impl Eq for Candidate {}
 
 struct Waiting {
     position: Position,
@@ -189,20 +217,21 @@ fn search_within(
 ) -> Result<Outcome, SearchError> {
     let last_seq = page.last_seq.unwrap_or(view.last_seq).min(view.last_seq);
     let mut outcome = Outcome::new(view, page.after, last_seq);
-    let candidates = candidates(view, query, page, &mut outcome)?;
+    let mut candidates = Candidates::new(view, query, page, &mut outcome)?;
     let matcher = Matcher::new(query);
     let mut answer =
-        Answer { page, view, candidates: &candidates, each, waiting: BTreeMap::new(), waiting_bytes: 0, waiting_bytes_max, again: None };
+        Answer { page, view, taken: Vec::new(), each, waiting: BTreeMap::new(), waiting_bytes: 0, waiting_bytes_max, again: None };
     let (mut lines, mut nothing) = (BlockLines::default(), EventTerms::default());
-    for (index, candidate) in candidates.iter().enumerate() {
+    while let Some(candidate) = candidates.next(&mut outcome)? {
         if answer.release(Some(candidate.bound), &mut outcome)?.is_break() {
             return Ok(outcome);
         }
-        read(view, candidate, &mut lines)?;
+        read(view, &candidate, &mut lines)?;
         outcome.blocks_read += 1;
         let mut matches = Matches::new(&matcher, &lines, candidate.block.first_seq..=last_seq);
+        answer.taken.push(candidate);
         while let Some((position, line, run)) = matches.next(decoder, &mut nothing) {
-            answer.add(position, index, (line, run), &outcome);
+            answer.add(position, (line, run), &outcome);
         }
         outcome.lines_parsed += matches.lines_parsed;
     }
@@ -265,8 +294,8 @@ pub trait EachEvent {
 /// Shows every event that matches to `each`, in the order in which they lie on disk; no line is decoded twice.
 pub fn each_event(view: &View, query: &Query, decoder: &mut dyn LineTerms, each: &mut dyn EachEvent) -> Result<Outcome, SearchError> {
     let mut outcome = Outcome::new(view, None, view.last_seq);
-    let mut candidates = candidates(view, query, EVERYTHING, &mut outcome)?;
-    candidates.sort_by_key(|candidate| (candidate.segment, candidate.block.offset));
+    let mut candidates = Candidates::all(view, query, &mut outcome)?;
+    candidates.sort_unstable_by_key(|candidate| (candidate.segment, candidate.block.offset));
     let matcher = Matcher::new(query);
     let (mut lines, mut terms) = (BlockLines::default(), EventTerms { fields: each.fields(), ..EventTerms::default() });
     for candidate in &candidates {
@@ -305,7 +334,7 @@ pub struct Reach {
 /// What [`each_event`] reads at most, from the indexes alone.
 pub fn reach(view: &View, query: &Query) -> Result<Reach, SearchError> {
     let mut outcome = Outcome::new(view, None, view.last_seq);
-    let candidates = candidates(view, query, EVERYTHING, &mut outcome)?;
+    let candidates = Candidates::all(view, query, &mut outcome)?;
     let sum = |of: fn(&BlockMeta) -> u32| candidates.iter().map(|candidate| u64::from(of(&candidate.block))).sum();
     let (events, raw_bytes) = (sum(|block| block.events), sum(|block| block.raw_len));
     Ok(Reach { blocks: outcome.blocks, blocks_possible: candidates.len(), events, raw_bytes })
@@ -315,7 +344,8 @@ pub fn reach(view: &View, query: &Query) -> Result<Reach, SearchError> {
 struct Answer<'a> {
     page: Page,
     view: &'a View,
-    candidates: &'a [Candidate],
+    /// The blocks read, in that order.
+    taken: Vec<Candidate>,
     each: &'a mut dyn FnMut(Hit<'_>) -> ControlFlow<()>,
     waiting: BTreeMap<(i64, u64), Waiting>,
     waiting_bytes: usize,
@@ -325,7 +355,8 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn add(&mut self, position: Position, candidate: usize, (line, run): (&[u8], &LineRun), outcome: &Outcome) {
+    /// Takes in a hit of the block that was taken last.
+    fn add(&mut self, position: Position, (line, run): (&[u8], &LineRun), outcome: &Outcome) {
         let key = self.page.key(position);
         if self.page.after.is_some_and(|after| key <= self.page.key(after)) {
             return;
@@ -344,6 +375,7 @@ impl Answer<'_> {
         let keep = self.waiting_bytes + line.len() <= self.waiting_bytes_max;
         self.waiting_bytes += if keep { line.len() } else { 0 };
         let (source, format) = (run.source.clone(), run.format);
+        let candidate = self.taken.len() - 1;
         self.waiting.insert(key, Waiting { position, candidate, line: keep.then(|| line.into()), source, format });
     }
 
@@ -361,7 +393,7 @@ impl Answer<'_> {
             self.waiting_bytes -= line.as_ref().map_or(0, |line| line.len());
             let line = match &line {
                 Some(line) => line,
-                None => line_again(self.view, &self.candidates[candidate], position.seq, &mut self.again)?,
+                None => line_again(self.view, &self.taken[candidate], position.seq, &mut self.again)?,
             };
             let flow = (self.each)(Hit { line, time: position.time, seq: position.seq, source: &source, format });
             outcome.hits += 1;
@@ -456,17 +488,66 @@ impl<'a> Matches<'a> {
     }
 }
 
-/// The blocks that may hold hits, in the order in which they must be read.
-fn candidates(view: &View, query: &Query, page: Page, outcome: &mut Outcome) -> Result<Vec<Candidate>, SearchError> {
-    let (mut candidates, last_seq) = (Vec::new(), outcome.last_seq);
-    announce(view, query)?;
-    for (segment, part) in view.segments.iter().enumerate() {
-        let before = candidates.len();
-        part.with_index(&mut |index| {
-            outcome.blocks += index.blocks_len();
-            if index.time_span().is_none_or(|(min, max)| !query.overlaps(min, max)) {
-                return Ok(());
+/// Segments whose indexes are asked one after the other before all that are left are told what they will be asked.
+const ASKED_UNANNOUNCED: usize = 2;
+
+/// The blocks that may hold hits, in the order in which they must be read. A segment's index is asked when its turn may have come: a page
+/// of the newest events needs the last one or two.
+struct Candidates<'a> {
+    view: &'a View,
+    query: &'a Query,
+    page: Page,
+    last_seq: u64,
+    /// Those not asked yet, by the earliest place that one of their events can have; the next one last.
+    segments: Vec<((i64, u64), usize)>,
+    blocks: BinaryHeap<Reverse<Candidate>>,
+}
+
+impl<'a> Candidates<'a> {
+    fn new(view: &'a View, query: &'a Query, page: Page, outcome: &mut Outcome) -> Result<Candidates<'a>, SearchError> {
+        let mut segments = Vec::with_capacity(view.segments.len());
+        for (segment, part) in view.segments.iter().enumerate() {
+            part.with_index(&mut |index| {
+                outcome.blocks += index.blocks_len();
+                if let Some((min, max)) = index.time_span().filter(|&(min, max)| query.overlaps(min, max)) {
+                    let first = if page.newest_first { Position { time: max, seq: u64::MAX } } else { Position { time: min, seq: 0 } };
+                    segments.push((page.key(first), segment));
+                }
+                Ok(())
+            })?;
+        }
+        segments.sort_unstable_by_key(|&(bound, segment)| Reverse((bound, segment)));
+        Ok(Candidates { view, query, page, last_seq: outcome.last_seq, segments, blocks: BinaryHeap::new() })
+    }
+
+    /// All of them, in no order.
+    fn all(view: &View, query: &Query, outcome: &mut Outcome) -> Result<Vec<Candidate>, SearchError> {
+        let mut candidates = Candidates::new(view, query, EVERYTHING, outcome)?;
+        while let Some((_, segment)) = candidates.segments.pop() {
+            candidates.ask(segment, outcome)?;
+        }
+        Ok(candidates.blocks.into_iter().map(|Reverse(candidate)| candidate).collect())
+    }
+
+    fn next(&mut self, outcome: &mut Outcome) -> Result<Option<Candidate>, SearchError> {
+        while let Some(&(bound, segment)) = self.segments.last() {
+            if self.blocks.peek().is_some_and(|Reverse(first)| first.bound < bound) {
+                break;
             }
+            self.segments.pop();
+            self.ask(segment, outcome)?;
+        }
+        Ok(self.blocks.pop().map(|Reverse(candidate)| candidate))
+    }
+
+    fn ask(&mut self, segment: usize, outcome: &mut Outcome) -> Result<(), SearchError> {
+        if outcome.segments_asked == ASKED_UNANNOUNCED {
+            let left = self.segments.iter().map(|&(_, segment)| segment).chain([segment]);
+            announce(left.map(|segment| &*self.view.segments[segment]), self.query)?;
+        }
+        outcome.segments_asked += 1;
+        let (query, page, last_seq, before) = (self.query, self.page, self.last_seq, self.blocks.len());
+        self.view.segments[segment].with_index(&mut |index| {
             let set = candidate_blocks(index, query, &query.condition)?;
             if set.as_ref().is_some_and(BlockSet::is_empty) {
                 return Ok(());
@@ -481,21 +562,21 @@ fn candidates(view: &View, query: &Query, page: Page, outcome: &mut Outcome) -> 
                     let time = if page.newest_first { block.time_max } else { block.time_min };
                     let end = block.first_seq.saturating_add(u64::from(block.events) - 1);
                     let seq = if page.newest_first { end } else { block.first_seq };
-                    candidates.push(Candidate { bound: page.key(Position { time, seq }), segment, block });
+                    self.blocks.push(Reverse(Candidate { bound: page.key(Position { time, seq }), segment, block }));
                 }
             }
             Ok(())
         })?;
-        outcome.segments_possible += usize::from(candidates.len() > before);
+        let found = self.blocks.len() - before;
+        outcome.blocks_possible += found;
+        outcome.segments_possible += usize::from(found > 0);
+        Ok(())
     }
-    outcome.blocks_possible = candidates.len();
-    candidates.sort_by_key(|candidate| candidate.bound);
-    Ok(candidates)
 }
 
 /// Says which values will be looked up in which segments: otherwise a disk that has none of it in memory would be asked for one page
 /// after the other.
-pub(super) fn announce(view: &View, query: &Query) -> Result<(), SidecarError> {
+pub(super) fn announce<'s>(segments: impl Iterator<Item = &'s dyn Segment> + Clone, query: &Query) -> Result<(), SidecarError> {
     let values = query.clauses.iter().filter_map(|clause| match (clause.field, &clause.pattern) {
         (Some(field), Pattern::Exact(value)) => Some((field, value)),
         _ => None,
@@ -504,7 +585,7 @@ pub(super) fn announce(view: &View, query: &Query) -> Result<(), SidecarError> {
         return Ok(());
     }
     for step in LookUp::ALL {
-        for part in &view.segments {
+        for part in segments.clone() {
             part.with_index(&mut |index| {
                 if index.time_span().is_some_and(|(min, max)| query.overlaps(min, max)) {
                     values.clone().for_each(|(field, value)| index.will_look_up(field, value, step));

@@ -12,10 +12,10 @@ use super::{SEED, session_name};
 use crate::events::time::MICROS_PER_DAY;
 use crate::events::{Field, Micros};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::hash::BuildHasher;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Terms tallied at once: at most about 64 bytes each, and their values.
 pub(super) const TALLY_TERMS_MAX: u64 = 250_000;
@@ -29,6 +29,12 @@ pub struct TopRow {
     pub count: u64,
     pub first: Micros,
     pub last: Micros,
+}
+
+impl TopRow {
+    fn summary(&self) -> TermSummary {
+        TermSummary { count: self.count, first: self.first, last: self.last }
+    }
 }
 
 /// Takes a pair, first what is counted by and then the value, and what its events come to.
@@ -53,7 +59,7 @@ impl<'q> Scope<'q> {
         (is_whole(query.since) && is_whole(query.until) && only_sensors).then_some(Scope { query, given })
     }
 
-    fn is_everything(&self) -> bool {
+    pub fn is_everything(&self) -> bool {
         self.query.clauses.is_empty() && self.query.since.is_none() && self.query.until.is_none()
     }
 
@@ -70,9 +76,119 @@ impl<'q> Scope<'q> {
 
 /// The `limit` most frequent values of `field` over everything, by falling count, then by value.
 pub fn top(view: &View, field: Field, limit: usize) -> Result<Vec<TopRow>, SidecarError> {
+    if let Some(rows) = top_of_kept(view, field, limit)? {
+        return Ok(rows);
+    }
     let mut best = Best::new(limit);
     each_value(view, field, None, None, &mut |value, sum| best.add(sum.count, b"", value, sum))?;
     Ok(best.into_rows(false))
+}
+
+/// The same from what is kept of the segments that do not change, and the others; `None` if that does not tell.
+fn top_of_kept(view: &View, field: Field, limit: usize) -> Result<Option<Vec<TopRow>>, SidecarError> {
+    let (settled, others) = view.segments.split_at(view.settled.min(view.segments.len()));
+    if settled.is_empty() || limit == 0 || limit > view.tops.rows_max {
+        return Ok(None);
+    }
+    let kept = view.tops.of(settled, field)?;
+    let others = View { segments: others.to_vec(), ..View::default() };
+    let mut sums: BTreeMap<&[u8], TermSummary> = kept.rows.iter().map(|row| (&row.value[..], row.summary())).collect();
+    each_value(&others, field, None, None, &mut |value, sum| {
+        if let Some(there) = sums.get_mut(value) {
+            there.add(sum);
+        }
+    })?;
+    let best_of = |sums: &BTreeMap<&[u8], TermSummary>, more: &[(Vec<u8>, TermSummary)]| {
+        let mut best = Best::new(limit);
+        let more = more.iter().map(|(value, sum)| (&value[..], *sum));
+        sums.iter().map(|(value, sum)| (*value, *sum)).chain(more).for_each(|(value, sum)| best.add(sum.count, b"", value, sum));
+        best.into_rows(false)
+    };
+    let last_of = |rows: &[TopRow]| if rows.len() < limit { 0 } else { rows.last().map_or(0, |row| row.count) };
+    // What is not kept may be in the list only if its events in the other segments lift it there.
+    let (unkept_max, needed) = (kept.unkept_max.unwrap_or(0), last_of(&best_of(&sums, &[])));
+    let mut lifted: Vec<(Vec<u8>, TermSummary)> = Vec::new();
+    let mut are_few = true;
+    each_value(&others, field, None, None, &mut |value, sum| {
+        if are_few && unkept_max.saturating_add(sum.count) >= needed && !sums.contains_key(value) {
+            are_few = lifted.len() < LIFTED_MAX;
+            lifted.push((value.to_vec(), sum));
+        }
+    })?;
+    if !are_few {
+        return Ok(None);
+    }
+    if kept.unkept_max.is_some() {
+        for (value, sum) in &mut lifted {
+            for segment in settled {
+                segment.with_index(&mut |index| {
+                    if field == Field::Session {
+                        let entries = index.session(super::session_key(&String::from_utf8_lossy(value)))?;
+                        entries
+                            .iter()
+                            .for_each(|entry| sum.add(TermSummary { count: entry.events(), first: entry.first, last: entry.last }));
+                    } else if let Some(entry) = index.term(field, value)? {
+                        sum.add(entry.summary);
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+    }
+    let rows = best_of(&sums, &lifted);
+    // Of the values that are neither kept nor lifted the most frequent one must come behind the list.
+    let is_certain = kept.unkept_max.is_none_or(|unkept_max| unkept_max < last_of(&rows));
+    Ok(is_certain.then_some(rows))
+}
+
+/// Values that are not kept and are looked up for a list.
+const LIFTED_MAX: usize = 256;
+
+/// The most frequent values of segments that do not change, kept from question to question: of each field the last ones asked for.
+pub struct Tops {
+    rows_max: usize,
+    of_field: Mutex<BTreeMap<Field, Arc<Kept>>>,
+}
+
+/// Values of a field.
+struct Kept {
+    /// Of these very segments. What is held by no one else is not kept from going, but its place is not used again.
+    segments: Vec<Weak<dyn Segment>>,
+    rows: Vec<TopRow>,
+    /// So many events has the most frequent value that is not among the rows; `None`: there is none.
+    unkept_max: Option<u64>,
+}
+
+impl Default for Tops {
+    fn default() -> Tops {
+        Tops::keeping(256)
+    }
+}
+
+impl Tops {
+    /// So many rows of each field.
+    fn keeping(rows_max: usize) -> Tops {
+        Tops { rows_max, of_field: Mutex::default() }
+    }
+
+    fn of(&self, segments: &[Arc<dyn Segment>], field: Field) -> Result<Arc<Kept>, SidecarError> {
+        let is_of_these = |kept: &Arc<Kept>| {
+            let mut pairs = kept.segments.iter().zip(segments);
+            kept.segments.len() == segments.len() && pairs.all(|(kept, segment)| std::ptr::addr_eq(kept.as_ptr(), Arc::as_ptr(segment)))
+        };
+        let known = self.of_field.lock().unwrap_or_else(PoisonError::into_inner).get(&field).cloned();
+        if let Some(kept) = known.filter(is_of_these) {
+            return Ok(kept);
+        }
+        let mut best = Best::new(self.rows_max + 1);
+        let view = View { segments: segments.to_vec(), ..View::default() };
+        each_value(&view, field, None, None, &mut |value, sum| best.add(sum.count, b"", value, sum))?;
+        let mut rows = best.into_rows(false);
+        let unkept_max = if rows.len() > self.rows_max { rows.pop().map(|row| row.count) } else { None };
+        let kept = Arc::new(Kept { segments: segments.iter().map(Arc::downgrade).collect(), rows, unkept_max });
+        self.of_field.lock().unwrap_or_else(PoisonError::into_inner).insert(field, kept.clone());
+        Ok(kept)
+    }
 }
 
 /// Values of `field` whose first event of all lies within `span`, the newest first.
@@ -259,8 +375,7 @@ pub fn each_session(view: &View, at_once: u64, each: &mut dyn FnMut(u64, TermSum
                         return;
                     }
                     let sum = sessions.entry(entry.key).or_insert(TermSummary { count: 0, first: entry.first, last: entry.last });
-                    sum.count += entry.events();
-                    (sum.first, sum.last) = (sum.first.min(entry.first), sum.last.max(entry.last));
+                    sum.add(TermSummary { count: entry.events(), first: entry.first, last: entry.last });
                 })
             })?;
         }
@@ -312,7 +427,6 @@ mod tests {
     use crate::events::time::{self, day_of};
     use crate::index::sample::RECEIVED_AT;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
     use std::ops::RangeInclusive;
 
     /// The list over the days, tallied so many terms at once.
@@ -401,6 +515,24 @@ mod tests {
                 let found = new_values(&view, field, span.clone(), limit).unwrap();
                 let found: Vec<_> = found.into_iter().map(|row| (row.value, (row.first, row.last, row.count))).collect();
                 prop_assert_eq!(found, expected);
+            }
+        }
+
+        #[test]
+        fn what_is_kept_of_segments_that_do_not_change_tells_the_same(
+            segments in proptest::collection::vec(blocks(0..120, 1), 1..6), limit in 0..9usize, rows_max in 0..9usize, settled in 0..6usize,
+        ) {
+            let whole = view(&segments);
+            let settled = settled.min(whole.segments.len());
+            let tops = Arc::new(Tops::keeping(rows_max));
+            let seen = |to: usize| View { segments: whole.segments[..to].to_vec(), settled: settled.min(to), tops: tops.clone(), ..View::default() };
+            // Before anything is kept, from what is, and behind more segments that were not there before.
+            for to in [settled, whole.segments.len(), whole.segments.len()] {
+                for field in [Field::SrcIp, Field::Password, Field::Command, Field::Session] {
+                    let found = top(&seen(to), field, limit).unwrap();
+                    let expected = top(&View { segments: whole.segments[..to].to_vec(), ..View::default() }, field, limit).unwrap();
+                    prop_assert_eq!(found, expected, "{:?} {}", field, to);
+                }
             }
         }
 

@@ -89,14 +89,19 @@ impl Store {
     pub fn evidence(&self) -> search::View {
         let view = self.view();
         let sealed = view.sealed.iter().filter(|sealed| sealed.file.is_some()).map(|sealed| sealed.clone() as Arc<dyn Segment>);
-        search::View { segments: sealed.chain(live(&view)).collect(), last_seq: view.next_seq() - 1 }
+        search::View { segments: sealed.chain(live(&view)).collect(), last_seq: view.next_seq() - 1, ..search::View::default() }
     }
 
     /// All segments, for counts: also those whose lines retention has removed.
     pub fn answers(&self) -> search::View {
         let view = self.view();
         let sealed = view.sealed.iter().map(|sealed| sealed.clone() as Arc<dyn Segment>);
-        search::View { segments: sealed.chain(live(&view)).collect(), last_seq: view.next_seq() - 1 }
+        search::View {
+            segments: sealed.chain(live(&view)).collect(),
+            last_seq: view.next_seq() - 1,
+            settled: view.sealed.len(),
+            tops: self.0.tops.clone(),
+        }
     }
 
     /// Whether each event is stored and durable: exact. Waits for blocks that are being synced right now.

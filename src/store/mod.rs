@@ -150,6 +150,8 @@ pub(crate) struct Shared {
     /// Checkpoints of others than sources, for the next segment's opening; an empty value forgets one.
     pub carried: Mutex<Checkpoints>,
     pub schemas: Schemas,
+    /// Of sealed segments.
+    pub tops: Arc<crate::index::top::Tops>,
     /// Where addresses are, for everything that decodes lines of this store.
     pub places: geoip::Handle,
     /// What must not be stored, or must not leave.

@@ -129,6 +129,7 @@ pub struct Metrics {
     enrichment_requests: IntCounterVec,
     enrichment_hits: IntCounterVec,
     enricher_cooling: IntGaugeVec,
+    peer_reachable: IntGaugeVec,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     pub(crate) connections: IntGaugeVec,
@@ -327,6 +328,13 @@ impl Metrics {
             by_sink: RwLock::default(),
             enrichment_requests: make.counters2("enrichment_requests_total", "Requests to enrichers.", ["enricher", "outcome"]),
             enrichment_hits: make.counters("enrichment_cache_hits_total", "Questions to enrichers that a kept answer settled.", "enricher"),
+            peer_reachable: make.add(IntGaugeVec::new(
+                Opts::new(
+                    "peer_reachable",
+                    "1 if a peer of the configuration answered when it was last asked (`honeyguide peers`), 0 if not.",
+                ),
+                &["kind", "name"],
+            )),
             enricher_cooling: make.add(IntGaugeVec::new(
                 Opts::new("enricher_cooling", "1 while an enricher is left alone because it failed or was asked too often."),
                 &["enricher"],
@@ -435,6 +443,12 @@ impl Metrics {
 
     pub fn enrichment_hit(&self, enricher: &str) {
         self.enrichment_hits.with_label_values(&[enricher]).inc();
+    }
+
+    /// Who answered, by kind and name, of all that were asked; who is named no more is forgotten.
+    pub fn peers<'p>(&self, peers: impl Iterator<Item = (&'p str, &'p str, bool)>) {
+        self.peer_reachable.reset();
+        peers.for_each(|(kind, name, is_reachable)| self.peer_reachable.with_label_values(&[kind, name]).set(i64::from(is_reachable)));
     }
 
     pub fn set_enricher_cooling(&self, enricher: &str, is_cooling: bool) {

@@ -1,0 +1,23 @@
+//! The route that asks whether what the configuration names can be reached.
+use super::Admin;
+use super::problem::Problem;
+use super::route::Route;
+use super::sinks::Nothing;
+use crate::access::Right;
+use crate::service::peers::{PeerRow, check};
+use actix_web::{HttpResponse, web};
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/peers/check", Right::Deliver, "Asks every configured peer whether it can be reached", peers)
+            .body::<Nothing>()
+            .answers::<Vec<PeerRow>>(),
+    ]
+}
+
+async fn peers(admin: web::Data<Admin>, _: web::Json<Nothing>) -> Result<HttpResponse, Problem> {
+    let settings = admin.engine.settings.borrow().clone();
+    let rows = check(&settings).await;
+    admin.engine.observed.telemetry.metrics.peers(rows.iter().map(|row| (row.kind.as_str(), row.name.as_str(), row.reachable)));
+    Ok(HttpResponse::Ok().json(rows))
+}
