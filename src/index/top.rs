@@ -123,7 +123,7 @@ fn top_of_kept(view: &View, field: Field, limit: usize) -> Result<Option<Vec<Top
             for segment in settled {
                 segment.with_index(&mut |index| {
                     if field == Field::Session {
-                        let entries = index.session(super::session_key(&String::from_utf8_lossy(value)))?;
+                        let entries = index.session(super::session_key(value))?;
                         entries
                             .iter()
                             .for_each(|entry| sum.add(TermSummary { count: entry.events(), first: entry.first, last: entry.last }));

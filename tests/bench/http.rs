@@ -31,7 +31,7 @@ fn main() {
     let asked = Asked::draw(&daemon);
     println!("{} events, {} sessions and {} searches drawn", daemon.events(), asked.sessions.len(), asked.searches.len());
     println!("{:<28} {:>8} {:>8} {:>8} {:>8} {:>8}", "", "median", "p95", "p99", "max", "not 200");
-    let mut run = |what: &str, urls: &[&String], rate: u64, seconds: u64| daemon.ask(scratch.path(), what, urls, rate, seconds);
+    let run = |what: &str, urls: &[&String], rate: u64, seconds: u64| daemon.ask(scratch.path(), what, urls, rate, seconds);
     let status = vec![daemon.url("/api/v1/status")];
     for (what, urls) in [("status", &status), ("sessions", &asked.sessions), ("searches", &asked.searches), ("top lists", &asked.tops)] {
         run(&format!("{what}, {}/s", rate / 4), &urls.iter().collect::<Vec<_>>(), rate / 4, seconds.div_ceil(3));
