@@ -94,7 +94,7 @@ fn principal(claims: &Claims, settings: &IssuerSettings) -> Result<Principal, De
         None => None,
         Some(name) => sensors(claims.at(name))?,
     };
-    Ok(Principal { name: format!("{} {subject}", settings.issuer).into(), roles: roles.into(), sensors })
+    Ok(Principal { name: format!("{} {subject}", settings.issuer).into(), key: None, roles: roles.into(), sensors })
 }
 
 /// `None`: all of them.

@@ -52,6 +52,8 @@ impl Entrance {
 pub struct PushRequest {
     pub source: Arc<Source>,
     pub form: Form,
+    /// Who pushes may push events of these honeypots only.
+    pub only_sensors: Option<Arc<[String]>>,
     pub body: actix_web::web::Bytes,
     pub room: Room,
 }
@@ -59,9 +61,9 @@ pub struct PushRequest {
 /// Stores the events of a body; answers when all of them are durable.
 pub async fn push(engine: &Engine, request: PushRequest) -> Result<PushOutcome, PushError> {
     taking(engine)?;
-    let PushRequest { source, form, body, room } = request;
+    let PushRequest { source, form, only_sensors, body, room } = request;
     let chunk_bytes = (engine.settings.borrow().limits.in_flight_bytes / 8).clamp(64 << 10, CHUNK_BYTES);
-    let cutting = Cutting { source, chunk_bytes, received_at: time::now(), request: rand::random() };
+    let cutting = Cutting { source, chunk_bytes, received_at: time::now(), only_sensors, request: rand::random() };
     let pushed = if body.len() <= CUT_AT_ONCE_BYTES {
         cutting.cut(&body, form)?
     } else {
