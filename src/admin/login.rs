@@ -403,6 +403,15 @@ mod tests {
         let foreign = order().insert_header((CSRF, csrf.as_str())).insert_header(("origin", "http://evil.example"));
         assert_eq!(asked(foreign, &id).await.status(), 403);
 
+        // However it is written: what the path means is looked at, not how it begins.
+        let (kept, _) = logged_in("kept", Role::Analyst, &[]);
+        for path in ["/%61pi/v1/keys", "/api/v1/%6beys", "//api/v1/keys", "/./api/v1/keys", "/api%2fv1/keys", "/x/../api/v1/keys"] {
+            let revoke = TestRequest::post().uri(&format!("{path}/{kept}/revoke")).set_json(serde_json::json!({}));
+            let status = asked(revoke, &id).await.status().as_u16();
+            assert!(matches!(status, 403 | 404), "{path}: {status}");
+        }
+        assert!(keys.list(time::now()).iter().any(|row| row.id == kept && row.state == "active"));
+
         let (key, theirs) = logged_in("some", Role::Analyst, &["hive"]);
         for (path, status) in [
             ("/", 200),
@@ -420,6 +429,26 @@ mod tests {
         let page = asked(TestRequest::get().uri("/"), &theirs).await;
         let text = String::from_utf8(to_bytes(page.into_body()).await.unwrap().to_vec()).unwrap();
         assert!(!text.contains("events a second") && text.contains("The last 24 hours"), "the state is about all sensors: {text}");
+
+        // A client that goes away when its change has begun: it is made, and it is recorded.
+        {
+            let revoke = TestRequest::post().uri(&format!("/api/v1/keys/{kept}/revoke")).insert_header(("x-request-id", "gone"));
+            let revoke = asked(revoke.insert_header((CSRF, csrf.as_str())).set_json(serde_json::json!({})), &id);
+            tokio::pin!(revoke);
+            assert!(futures_util::poll!(revoke.as_mut()).is_pending());
+        }
+        let is_recorded = || {
+            let mut found = false;
+            let mut look = |details: serde_json::Value| found |= details["request_id"] == "gone" && details["status"] == 200;
+            admin.engine.store().each_recorded("request", &mut look).unwrap();
+            found
+        };
+        let begun = Instant::now();
+        while !is_recorded() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is recorded");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(keys.list(time::now()).iter().any(|row| row.id == kept && row.state == "revoked"));
 
         keys.revoke(&key, "a test", time::now()).unwrap();
         assert_eq!(asked(TestRequest::get().uri("/"), &theirs).await.status(), 303, "a session ends with its key");
