@@ -219,7 +219,7 @@ impl Connection {
                     }
                 }
                 // The sender lives as long as the keys.
-                _ = keys.changed() => {
+                Ok(()) = keys.changed() => {
                     if let Err(end) = self.check().await {
                         return end;
                     }
