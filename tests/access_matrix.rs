@@ -193,7 +193,7 @@ fn a_key_of_some_sensors_pushes_their_events_and_who_pushed_is_recorded() {
     let lines: Vec<_> = refusals.iter().map(|refusal| (refusal["line"].as_u64(), refusal["reason"].as_str())).collect();
     assert_eq!(lines, (3..=6).map(|line| (Some(line), Some("sensor_not_allowed"))).collect::<Vec<_>>());
     assert_eq!(daemon.get("/api/v1/count").json()["events"], 2);
-    assert_eq!(daemon.get("/api/v1/quarantine?reason=sensor_not_allowed").json().as_array().map(Vec::len), Some(1), "one for all");
+    assert_eq!(daemon.get("/api/v1/quarantine?reason=sensor_not_allowed").json().as_array().map(Vec::len), Some(4));
     // Which source it is, is the operator's to say: rules of redaction are by source.
     let named = push("?source=cowrie", &theirs);
     assert_eq!((named.status, code(&named).as_str()), (403, "forbidden"));

@@ -60,7 +60,7 @@ use tokio::sync::{Semaphore, watch};
 /// Largest request body, bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// Searches and checks at once; more wait for their turn.
-const SLOW_MAX: usize = 4;
+const SLOW_MAX: u32 = 4;
 /// Loads at once.
 const LOADS_MAX: usize = 4;
 /// Connections at once, of each listener.
@@ -285,7 +285,7 @@ macro_rules! run {
         })
         .workers(1)
         // Slow work, loads and changes, and what actix itself needs.
-        .worker_max_blocking_threads(SLOW_MAX + LOADS_MAX + 8)
+        .worker_max_blocking_threads(SLOW_MAX as usize + LOADS_MAX + 8)
         .max_connections(connections_max)
         .client_request_timeout(REQUEST_TIMEOUT)
         .keep_alive(KEEP_ALIVE)

@@ -73,16 +73,16 @@ async fn events(
         return Err(Problem::forbidden(format!("`source` is for who has the right {}: leave it out", Right::Ingest)));
     }
     let source = Arc::new(Source { name: name.as_str().to_owned(), format });
-    let outcome = take(&admin.engine, source, who.sensors.clone(), &request, payload).await?;
+    let outcome = take(&admin.engine, source, (&who.name, who.sensors.clone()), &request, payload).await?;
     audit::pushed(&admin, &request, &who, name.as_str(), &outcome).await;
     Ok(HttpResponse::Ok().json(outcome))
 }
 
-/// Takes the events of a request.
+/// Takes the events of a request, from whom, and of which sensors only.
 pub(crate) async fn take(
     engine: &Engine,
     source: Arc<Source>,
-    only_sensors: Option<Arc<[String]>>,
+    (whose, only_sensors): (&Arc<str>, Option<Arc<[String]>>),
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<PushOutcome, Problem> {
@@ -91,13 +91,14 @@ pub(crate) async fn take(
         return Err(Problem::unsupported(format!("set Content-Type to {CONTENT_TYPES}, in UTF-8")));
     };
     push::taking(engine)?;
-    let (body, room) = body(engine, request, payload, BODY_BYTES_MAX).await?;
+    let (body, room) = body(engine, whose, request, payload, BODY_BYTES_MAX).await?;
     Ok(push::push(engine, PushRequest { source, form, only_sensors, body, room }).await?)
 }
 
 /// Reads a body of bounded length when there is room for it. That it comes in time the listener sees to ([`super::bounded`]).
 pub(crate) async fn body(
     engine: &Engine,
+    whose: &Arc<str>,
     request: &HttpRequest,
     mut payload: web::Payload,
     bytes_max: usize,
@@ -110,7 +111,7 @@ pub(crate) async fn body(
     if said.is_some_and(|said| said > bytes_max) {
         return Err(too_large());
     }
-    let room = engine.push.room(said.unwrap_or(bytes_max)).await?;
+    let room = engine.push.room(whose, said.unwrap_or(bytes_max)).await?;
     let mut body = BytesMut::with_capacity(said.unwrap_or(0));
     while let Some(part) = payload.next().await {
         let part = part.map_err(|error| body_problem(&error))?;

@@ -99,15 +99,16 @@ impl Receiver {
         self.files.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets a request in that shows a key, unless the key was shown too often.
-    fn admit(&self, request: &HttpRequest, files: &Files) -> Result<(), Problem> {
+    /// Lets a request in that shows a key, unless the key was shown too often. Answers whose it is.
+    fn admit(&self, request: &HttpRequest, files: &Files) -> Result<Arc<str>, Problem> {
         let mut shown = request.headers().get_all(X_API_KEY);
         let key = match (shown.next(), shown.next()) {
             (Some(key), None) => files.keys.find(key.as_bytes()),
             _ => None,
         };
         let Some(key) = key else { return Err(Problem::unauthorized("send one of the receiver's keys as x-api-key")) };
-        self.rates[1].admit(key).map_err(Problem::too_many)
+        self.rates[1].admit(key).map_err(Problem::too_many)?;
+        Ok(format!("receiver {} {key}", self.settings.name).into())
     }
 
     /// Reads the files again at each reload; what cannot be used changes nothing.
@@ -232,11 +233,11 @@ async fn not_too_often<B: MessageBody + 'static>(
 }
 
 async fn events(receiver: web::Data<Receiver>, request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    receiver.admit(&request, &receiver.files())?;
+    let whose = receiver.admit(&request, &receiver.files())?;
     if !request.query_string().is_empty() {
         return Err(Problem::bad_request(&"there are no parameters here: the receiver's configuration says format and source"));
     }
-    Ok(HttpResponse::Ok().json(push::take(&receiver.engine, receiver.events.clone(), None, &request, payload).await?))
+    Ok(HttpResponse::Ok().json(push::take(&receiver.engine, receiver.events.clone(), (&whose, None), &request, payload).await?))
 }
 
 /// What the chat convention answers.
@@ -248,14 +249,14 @@ struct Replied {
 
 async fn message(receiver: web::Data<Receiver>, request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let files = receiver.files();
-    receiver.admit(&request, &files)?;
+    let whose = receiver.admit(&request, &files)?;
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     // Some senders say nothing of it.
     if content_type.is_some_and(|content_type| Form::of(content_type) != Some(Form::Json)) {
         return Err(Problem::unsupported("set Content-Type to application/json, in UTF-8"));
     }
     taking(&receiver.engine)?;
-    let (body, room) = push::body(&receiver.engine, &request, payload, MESSAGE_BYTES_MAX).await?;
+    let (body, room) = push::body(&receiver.engine, &whose, &request, payload, MESSAGE_BYTES_MAX).await?;
     let (text, said) = read(&body)?;
     let (source, form) = (receiver.messages.clone(), Form::Json);
     let outcome = store(&receiver.engine, PushRequest { source, form, only_sensors: None, body: body.clone(), room }).await?;
