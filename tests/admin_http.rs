@@ -267,7 +267,9 @@ fn with_tls_connections_are_counted_as_well_and_the_cookie_is_for_tls_alone() {
     roots.add(CertificateDer::from_pem_file(home.path("cert.pem")).expect("a certificate")).expect("taken");
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
-    let client = std::sync::Arc::new(client.with_root_certificates(roots).with_no_client_auth());
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let client = std::sync::Arc::new(client);
     let daemon = Daemon::start(&home);
     let connect = || {
         let connection = rustls::ClientConnection::new(client.clone(), "localhost".try_into().expect("a name")).expect("a client");
@@ -289,6 +291,8 @@ fn with_tls_connections_are_counted_as_well_and_the_cookie_is_for_tls_alone() {
     };
     let mut held = vec![begun(), begun()];
     until("both are counted", || figure(open) == 2);
+    // Streams of HTTP/2 that nobody reads would be bounded by nothing that bounds connections.
+    assert!(held.iter().all(|stream| stream.conn.alpn_protocol() == Some(b"http/1.1")));
     let mut said = Vec::new();
     // The handshake itself may be cut off.
     let mut third = connect();

@@ -272,6 +272,7 @@ fn slow_large_and_senseless_requests_cost_bounded_memory_and_keep_nobody_out() {
         ("a zero in the path", format!("GET /hea\0lth {head}\r\n").into(), &[400]),
         ("a zero in a header", format!("GET /health {head}X: a\0b\r\n\r\n").into(), &[400]),
         ("HTTP/0.9", b"GET /health\r\n\r\n".to_vec(), &[400]),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[400]),
         ("HTTP/3.0", b"GET /health HTTP/3.0\r\nHost: localhost\r\n\r\n".to_vec(), &[400]),
         ("a line that is folded", format!("GET /health {head}X: a\r\n b\r\n\r\n").into(), &[400]),
         ("a blank before the colon", format!("GET /health {head}X : a\r\n\r\n").into(), &[400]),
