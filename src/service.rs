@@ -527,6 +527,7 @@ fn chunk_of(record: &QuarantineRecord, mut bytes: Vec<u8>, format: Format, now: 
         reflowed: false,
         checkpoint: Vec::new(),
         permit: None,
+        only_sensors: None,
     };
     Chunk { origin, data: bytes, places: Vec::new(), refused: Vec::new(), stored: None }
 }

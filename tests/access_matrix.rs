@@ -151,9 +151,93 @@ fn a_key_of_one_sensor_sees_that_sensor_only() {
     assert_eq!(ask(&format!("/api/v1/sessions/{session}")).status, 404);
     assert_eq!(ask(&format!("/api/v1/reports/daily/last?sensor={other}")).status, 403);
     assert_eq!(ask(&format!("/api/v1/reports/daily/last?sensor={mine}")).status, 200);
+    // That somebody asked for what is another's is in the audit, although only the handler knew.
+    let asked_for_another = |record: &Value| record["path"] == "/api/v1/reports/daily/last" && record["status"] == 403;
+    until("the refusal in the ledger", || recorded(&daemon).iter().any(asked_for_another));
+    // Nor is somebody told what others are called.
+    let (mistyped, note) = (format!("{other}x"), "did you mean");
+    let told = daemon.get(&format!("/api/v1/reports/daily/last?sensor={mistyped}")).text();
+    assert!(told.contains(note), "{told}");
+    let stranger = self::key(&daemon, "stranger", &[Role::Analyst], &[&mistyped]);
+    let told = daemon.tcp(&request("GET", &format!("/api/v1/reports/daily/last?sensor={mistyped}"), &bearer(&stranger), "")).text();
+    assert!(told.contains("no event came from a sensor called") && !told.contains(note), "{told}");
     for about_all in ["/api/v1/status", "/api/v1/indicators", "/api/v1/quarantine", "/api/v1/keys", "/api/v1/clusters"] {
         let refused = ask(about_all);
         assert_eq!((refused.status, code(&refused).as_str()), (403, "forbidden"), "{about_all} {refused:?}");
+    }
+}
+
+fn recorded(daemon: &Daemon) -> Vec<Value> {
+    let mut records: Vec<Value> = Vec::new();
+    daemon.engine().store().each_recorded("request", &mut |details: Value| records.push(details)).expect("read");
+    records
+}
+
+#[test]
+fn a_key_of_some_sensors_pushes_their_events_and_who_pushed_is_recorded() {
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    let key = key(&daemon, "pot", &[Role::Sensor], &["pot-1", "pot-2"]);
+    let event = |number: u32, sensor: &str| {
+        format!("{{\"eventid\":\"cowrie.login.failed\",\"timestamp\":\"2026-01-02T03:04:05Z\",\"session\":\"s{number}\"{sensor}}}\n")
+    };
+    let push = |query: &str, body: &str| {
+        let request = request("POST", &format!("/api/v1/events{query}"), &bearer(&key), body);
+        daemon.tcp(&request.replace("application/json", "application/x-ndjson"))
+    };
+    let theirs = event(1, ",\"sensor\":\"pot-1\"") + &event(2, ",\"sensor\":\"pot-2\"");
+    let others = event(3, ",\"sensor\":\"pot-3\"") + &event(4, "") + &event(5, ",\"sensor\":\"pot-1 \"") + &event(6, ",\"sensor\":7");
+    let outcome = push("", &format!("{theirs}{others}")).json();
+    assert_eq!((&outcome["stored"], &outcome["refused"]), (&2.into(), &4.into()), "{outcome}");
+    let refusals = outcome["refusals"].as_array().expect("a list");
+    let lines: Vec<_> = refusals.iter().map(|refusal| (refusal["line"].as_u64(), refusal["reason"].as_str())).collect();
+    assert_eq!(lines, (3..=6).map(|line| (Some(line), Some("sensor_not_allowed"))).collect::<Vec<_>>());
+    assert_eq!(daemon.get("/api/v1/count").json()["events"], 2);
+    assert_eq!(daemon.get("/api/v1/quarantine?reason=sensor_not_allowed").json().as_array().map(Vec::len), Some(4));
+    // Which source it is, is the operator's to say: rules of redaction are by source.
+    let named = push("?source=cowrie", &theirs);
+    assert_eq!((named.status, code(&named).as_str()), (403, "forbidden"));
+    assert_eq!(push("", &theirs).json()["duplicate"], 2);
+    let pushes: Vec<Value> = recorded(&daemon).into_iter().filter(|record| record["after"]["source"] == "push").collect();
+    assert_eq!(pushes.len(), 1, "once a day: {pushes:?}");
+    let id = &daemon.get("/api/v1/keys").json()[0]["id"];
+    assert_eq!((&pushes[0]["by"], &pushes[0]["key"], &pushes[0]["after"]["stored"]), (&"key pot".into(), id, &2.into()));
+}
+
+#[test]
+fn a_key_has_so_many_sensors_that_half_of_a_query_is_left_to_it() {
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    let names: Vec<String> = (0..17).map(|number| format!("pot-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let refused = daemon.post("/api/v1/keys", &json!({ "name": "many", "roles": ["analyst"], "sensors": names }).to_string());
+    assert!(refused.status == 400 && refused.text().contains("up to 16"), "{refused:?}");
+    let key = key(&daemon, "some", &[Role::Analyst], &names[..16]);
+    let of_terms = |count: usize| {
+        let query = vec!["x"; count].join("%20OR%20");
+        daemon.tcp(&request("GET", &format!("/api/v1/events?query={query}"), &bearer(&key), "")).status
+    };
+    assert_eq!((of_terms(16), of_terms(17)), (200, 400));
+}
+
+#[test]
+fn figures_tell_of_credentials_connections_and_watchers() {
+    let home = Home::new();
+    let daemon = Daemon::start(&home);
+    let key = key(&daemon, "laptop", &[Role::Analyst], &[]);
+    for (credential, times) in [(&*key, 3), ("hg_nonsense", 2)] {
+        (0..times).for_each(|_| drop(daemon.tcp(&request("GET", "/api/v1/count", &bearer(credential), ""))));
+    }
+    let figures = daemon.get("/metrics").text();
+    for expected in [
+        "honeyguide_credentials_total{outcome=\"accepted\"} 3",
+        "honeyguide_credentials_total{outcome=\"key_mistyped\"} 2",
+        "honeyguide_http_connections_refused_total{listener=\"tcp\"} 0",
+        "honeyguide_live_clients 0",
+        "honeyguide_live_refused 0",
+        "honeyguide_live_dropped 0",
+    ] {
+        assert!(figures.lines().any(|line| line == expected), "{expected} in {figures}");
     }
 }
 
@@ -166,14 +250,8 @@ fn changes_and_refusals_are_in_the_ledger_with_who_and_from_where() {
     assert_eq!(refused.status, 403);
     assert!(refused.head.contains("x-request-id: try-1"), "{refused:?}");
     assert_eq!(daemon.tcp(&request("GET", "/api/v1/status", &bearer("hg_nonsense"), "")).status, 401);
-    let store = daemon.engine().store().clone();
-    let recorded = || {
-        let mut records: Vec<Value> = Vec::new();
-        store.each_recorded("request", &mut |details: Value| records.push(details)).expect("read");
-        records
-    };
-    until("three records", || recorded().len() == 3);
-    let records = recorded();
+    until("three records", || recorded(&daemon).len() == 3);
+    let records = recorded(&daemon);
     let of = |path: &str| records.iter().find(|record| record["path"] == path).unwrap_or_else(|| panic!("{path} in {records:?}"));
     let made = of("/api/v1/keys");
     assert!(made["by"].as_str().expect("a name").starts_with("uid "), "{made}");
@@ -181,6 +259,7 @@ fn changes_and_refusals_are_in_the_ledger_with_who_and_from_where() {
     let refusal = of("/api/v1/rebuild");
     assert_eq!((&refusal["from"], &refusal["code"], &refusal["request_id"]), (&"127.0.0.1".into(), &"forbidden".into(), &"try-1".into()));
     assert!(refusal["by"].as_str().expect("a name").contains("laptop"), "{refusal}");
+    assert_eq!(refusal["key"], daemon.get("/api/v1/keys").json()[0]["id"], "names are given again, ids are not");
     assert_eq!(of("/api/v1/status")["by"], "nobody");
     assert!(!serde_json::to_string(&records).expect("JSON").contains(&key), "no secret is recorded");
 }

@@ -249,3 +249,67 @@ fn a_stale_socket_is_replaced_and_other_files_and_live_sockets_are_not() {
     let _live = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
     assert!(refused(&home).contains("another program answers"));
 }
+
+#[test]
+fn with_tls_connections_are_counted_as_well_and_the_cookie_is_for_tls_alone() {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    use std::net::TcpStream;
+    use std::process::{Command, Stdio};
+    let home = Home::with("tls_certificate = \"cert.pem\"\ntls_key = \"key.pem\"\naddress_connections = 2\n");
+    let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+                 -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem";
+    let made = Command::new("openssl").args(words.split_whitespace()).current_dir(home.dir.path()).stderr(Stdio::null()).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: with_tls_connections_are_counted_as_well_and_the_cookie_is_for_tls_alone: needs openssl 3");
+        return;
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(home.path("cert.pem")).expect("a certificate")).expect("taken");
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let client = std::sync::Arc::new(client);
+    let daemon = Daemon::start(&home);
+    let connect = || {
+        let connection = rustls::ClientConnection::new(client.clone(), "localhost".try_into().expect("a name")).expect("a client");
+        let stream = TcpStream::connect(daemon.listen).expect("connected");
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("set");
+        rustls::StreamOwned::new(connection, stream)
+    };
+    let figure = |name: &str| {
+        let text = daemon.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}")).trim().to_owned();
+        line.parse::<u64>().expect("a number")
+    };
+    let open = "honeyguide_http_connections{listener=\"tcp\"}";
+    let begun = || {
+        let mut stream = connect();
+        stream.write_all(b"GET /health HTTP/1.1\r\n").expect("sent");
+        stream.flush().expect("sent");
+        stream
+    };
+    let mut held = vec![begun(), begun()];
+    until("both are counted", || figure(open) == 2);
+    // Streams of HTTP/2 that nobody reads would be bounded by nothing that bounds connections.
+    assert!(held.iter().all(|stream| stream.conn.alpn_protocol() == Some(b"http/1.1")));
+    let mut said = Vec::new();
+    // The handshake itself may be cut off.
+    let mut third = connect();
+    let _ = third.write_all(get("/health", "localhost").as_bytes());
+    let _ = third.read_to_end(&mut said);
+    assert_eq!((String::from_utf8_lossy(&said).as_ref(), figure("honeyguide_http_connections_refused_total{listener=\"tcp\"}")), ("", 1));
+    held.clear();
+    until("both are gone", || figure(open) == 0);
+
+    let key =
+        daemon.post("/api/v1/keys", "{\"name\":\"laptop\",\"roles\":[\"analyst\"]}").json()["key"].as_str().expect("a key").to_owned();
+    let page = exchange(connect(), &get("/login", "localhost")).text();
+    let csrf = page.split_once("name=\"csrf\" value=\"").and_then(|(_, rest)| rest.split_once('"')).expect("a form").0;
+    let fields = format!("csrf={csrf}&key={key}");
+    let form = post("/login", &fields).replace("application/json", "application/x-www-form-urlencoded");
+    let answer = exchange(connect(), &form);
+    let name = format!("set-cookie: __host-honeyguide_session_{}=", daemon.listen.port());
+    let cookie = answer.head.lines().find(|line| line.starts_with(&name)).unwrap_or_else(|| panic!("{answer:?}"));
+    assert!(cookie.contains("; secure") && cookie.contains("; path=/") && !cookie.contains("domain"), "{cookie}");
+}

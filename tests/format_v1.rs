@@ -319,6 +319,7 @@ fn chunk_of(data: Vec<u8>, checkpoint: &[u8]) -> Chunk {
         reflowed: false,
         checkpoint: checkpoint.to_vec(),
         permit: None,
+        only_sensors: None,
     };
     Chunk { origin, data, places: Vec::new(), refused: Vec::new(), stored: None }
 }

@@ -280,7 +280,7 @@ fn a_slow_watcher_loses_the_oldest_and_is_told_exactly_how_many() {
 
 #[test]
 fn no_more_than_the_configured_number_may_watch() {
-    let pot = Pot::new("");
+    let pot = Pot::new("live_clients_each = 64\n");
     let mut watchers: Vec<Watcher> = (0..64).map(|_| pot.watch()).collect();
     for _ in 0..3 {
         let (status, problem) = pot.ask("/api/v1/live", &[]).err().expect("refused");
@@ -289,6 +289,16 @@ fn no_more_than_the_configured_number_may_watch() {
     // The others are still answered.
     let status = honeyguide().args(["status", "--json", "--config"]).arg(&pot.config).output().expect("run");
     assert!(status.status.success(), "{status:?}");
+    watchers.pop();
+    until("a place is free", || pot.ask("/api/v1/live", &[]).is_ok());
+}
+
+#[test]
+fn one_asker_does_not_take_the_places_of_others() {
+    let pot = Pot::new("");
+    let mut watchers: Vec<Watcher> = (0..16).map(|_| pot.watch()).collect();
+    let (status, problem) = pot.ask("/api/v1/live", &[]).err().expect("refused");
+    assert_eq!((status, &problem["code"]), (503, &json!("busy")));
     watchers.pop();
     until("a place is free", || pot.ask("/api/v1/live", &[]).is_ok());
 }

@@ -136,7 +136,8 @@ fn a_wrong_key_gets_no_session_and_is_in_the_audit() {
         assert!(refused.text().contains(r#"role="alert""#) && refused.text().contains(r#"value="/audit""#));
         assert!(!refused.text().contains(&long), "a key is not shown");
     }
-    for cookie in ["honeyguide_session=x", "honeyguide_session=", "honeyguide_session=\"\"; honeyguide_session=../.."] {
+    let name = format!("honeyguide_session_{}", daemon.listen.port());
+    for cookie in [format!("{name}=x"), format!("{name}="), format!("{name}=\"\"; {name}=../..")] {
         let asked = format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n");
         assert_eq!(daemon.tcp(&asked).status, 303, "{cookie}");
     }

@@ -62,6 +62,7 @@ fn chunk(data: String) -> Chunk {
             reflowed: false,
             checkpoint: vec![1],
             permit: None,
+            only_sensors: None,
         },
         data: data.into_bytes(),
         places: vec![],

@@ -408,6 +408,7 @@ fn chunk(data: String) -> honeyguide::sources::Chunk {
         reflowed: false,
         checkpoint: vec![],
         permit: None,
+        only_sensors: None,
     };
     Chunk { origin, data: data.into_bytes(), places: vec![], refused: vec![], stored: None }
 }

@@ -2,6 +2,7 @@
 //!
 //! What is told never helps to guess: an unknown key and a wrong secret are the same, and that a key is expired or revoked learns only
 //! who holds its secret. What a token says of itself (algorithm, key id, issuer) is not repeated.
+use super::keys::SENSORS_MAX;
 
 /// Why nobody was recognised.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +51,7 @@ pub enum Denied {
     IssuerUnavailable,
     #[error("the token gives no role here: the issuer's `roles` say which values do")]
     NoRole,
-    #[error("the token gives no sensors, and its issuer must say which")]
+    #[error("the token gives no sensors, or more than {SENSORS_MAX}, and its issuer must say which")]
     NoSensors,
 }
 

@@ -5,6 +5,7 @@
 //! nothing of roles here.
 use super::jwks::{Jwks, Standing};
 use super::jwt::{Claims, Unverified, texts};
+use super::keys::SENSORS_MAX;
 use super::{Denied, Principal, Role};
 use crate::config::IssuerSettings;
 use crate::events::Micros;
@@ -12,8 +13,6 @@ use serde_json::Value;
 use std::sync::{Arc, PoisonError, RwLock};
 
 const SUBJECT_BYTES_MAX: usize = 255;
-/// Of one token.
-const SENSORS_MAX: usize = 256;
 /// Stands for all of them, where an issuer has to say which.
 const ALL_SENSORS: &str = "*";
 
@@ -94,7 +93,7 @@ fn principal(claims: &Claims, settings: &IssuerSettings) -> Result<Principal, De
         None => None,
         Some(name) => sensors(claims.at(name))?,
     };
-    Ok(Principal { name: format!("{} {subject}", settings.issuer).into(), roles: roles.into(), sensors })
+    Ok(Principal { name: format!("{} {subject}", settings.issuer).into(), key: None, roles: roles.into(), sensors })
 }
 
 /// `None`: all of them.
@@ -293,6 +292,7 @@ mod tests {
             (json!(["a", "*"]), Err(Denied::NoSensors)),
             (json!([]), Err(Denied::NoSensors)),
             (json!([""]), Err(Denied::NoSensors)),
+            (json!((0..=SENSORS_MAX).map(|number| format!("pot-{number}")).collect::<Vec<_>>()), Err(Denied::NoSensors)),
             (json!(7), Err(Denied::NoSensors)),
             (json!(null), Err(Denied::NoSensors)),
         ] {

@@ -121,6 +121,7 @@ struct Known {
     fetching: bool,
     failures: u32,
     fetches: u64,
+    failed: u64,
     last_error: Option<String>,
 }
 
@@ -131,6 +132,8 @@ pub struct Standing {
     pub fetched_at: Option<Micros>,
     /// Since the start, with those that failed.
     pub fetches: u64,
+    /// Of these.
+    pub failed: u64,
     /// Of the last fetch, if it failed.
     pub last_error: Option<String>,
 }
@@ -160,6 +163,7 @@ impl Jwks {
             keys: known.keys.as_ref().map_or(0, |(keys, _)| keys.0.len()),
             fetched_at: known.keys.as_ref().map(|(_, at)| *at),
             fetches: known.fetches,
+            failed: known.failed,
             last_error: known.last_error.clone(),
         }
     }
@@ -266,6 +270,7 @@ impl Flight {
             }
             Err(error) => {
                 known.failures = known.failures.saturating_add(1);
+                known.failed += 1;
                 log::warn!("the keys of the issuer {} cannot be had: {error}", self.jwks.settings.issuer);
                 known.last_error = Some(error);
                 BACKOFF.delay(known.failures, None, rand::random()).max(WAIT_MIN)

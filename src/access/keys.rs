@@ -10,6 +10,7 @@ use super::secret::{self, SecretHash};
 use super::{Denied, Principal, Role};
 use crate::events::id::{hex, unhex};
 use crate::events::{Micros, time};
+use crate::index::query::CLAUSES_MAX;
 use crate::journal::log::{LogError, Record};
 use crate::sinks::http::Secret;
 use crate::state::keys::KeyRecord;
@@ -22,11 +23,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// Keys that are kept; of more the revoked and expired ones go, longest dead first.
 pub const KEYS_MAX: usize = 1000;
-/// Honeypots that one key can be restricted to, and bytes of their names: a record stays far below what the state takes.
-pub const SENSORS_MAX: usize = 32;
+/// Honeypots that one key can be restricted to, and bytes of their names. Every query of such a key is joined with all of them: half of
+/// the terms that a query may have are left to it.
+pub const SENSORS_MAX: usize = CLAUSES_MAX / 2;
 const SENSORS_BYTES_MAX: usize = 2048;
 const NAME_BYTES_MAX: usize = 64;
 const BY_BYTES_MAX: usize = 256;
@@ -48,7 +51,7 @@ pub enum KeysError {
     NameTaken(String),
     #[error("a key needs a role: admin, analyst, researcher, developer or sensor")]
     NoRole,
-    #[error("these are no names of sensors: give up to 32, of 1 to 128 printable characters each and 2048 in all")]
+    #[error("these are no names of sensors: give up to {SENSORS_MAX}, of 1 to 128 printable characters each and 2048 in all")]
     Sensors,
     #[error("there is no key {0:?}: `honeyguide keys list` shows what there is")]
     NoKey(String),
@@ -224,7 +227,7 @@ impl Key {
     fn new(id: &str, record: KeyRecord, used_at: Micros) -> Key {
         let roles: Vec<Role> = record.roles.iter().filter_map(|role| Role::parse(role)).collect();
         let sensors = (!record.sensors.is_empty()).then(|| record.sensors.clone().into());
-        let principal = Principal { name: format!("key {}", record.name).into(), roles: roles.into(), sensors };
+        let principal = Principal { name: format!("key {}", record.name).into(), key: Some(id.into()), roles: roles.into(), sensors };
         Key { id: id.to_owned(), record, principal, used_at: used_at.into(), use_written_at: used_at.into() }
     }
 
@@ -293,6 +296,8 @@ pub struct Keys {
     table: RwLock<Table>,
     /// Held by whoever changes one.
     changing: Mutex<()>,
+    /// How many changes there were.
+    changes: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Keys {
@@ -332,7 +337,12 @@ impl Keys {
             (id.clone(), Arc::new(Key::new(&id, record, used_at)))
         });
         let table = RwLock::new(table.collect());
-        Ok(Keys { state, store: store.clone(), table, changing: Mutex::new(()) })
+        Ok(Keys { state, store: store.clone(), table, changing: Mutex::new(()), changes: watch::Sender::new(0) })
+    }
+
+    /// Tells that a key was made, rotated or revoked: whoever goes on for long asks again then.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Who sends this key.
@@ -518,6 +528,8 @@ impl Keys {
         let used_at = table.get(id).map_or(0, |key| key.used_at.load(Ordering::Relaxed));
         let key = Arc::new(Key::new(id, record, used_at));
         table.insert(id.to_owned(), key.clone());
+        drop(table);
+        self.changes.send_modify(|changes| *changes += 1);
         key
     }
 

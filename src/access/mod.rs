@@ -5,6 +5,7 @@ pub mod issuers;
 mod jwks;
 mod jwt;
 pub mod keys;
+pub mod places;
 pub mod rates;
 mod secret;
 pub mod tokens;
@@ -119,6 +120,8 @@ impl fmt::Display for Role {
 pub struct Principal {
     /// As the ledger names it: `uid 0`, `key laptop`, `https://issuer.example alice`.
     pub name: Arc<str>,
+    /// The id of the key, or of the key that the token was made with: unlike a name it is never given to another.
+    pub key: Option<Arc<str>>,
     pub roles: Arc<[Role]>,
     /// Only what these honeypots caught, if there are any.
     pub sensors: Option<Arc<[String]>>,
@@ -140,7 +143,7 @@ impl Principal {
 
     /// A peer of the Unix socket that the kernel vouches for.
     pub fn peer(uid: u32, role: Role) -> Principal {
-        Principal { name: format!("uid {uid}").into(), roles: [role].into(), sensors: None }
+        Principal { name: format!("uid {uid}").into(), key: None, roles: [role].into(), sensors: None }
     }
 
     pub fn may(&self, right: Right) -> bool {
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn rights_of_several_roles_add_up() {
-        let principal = Principal { name: "key both".into(), roles: [Role::Developer, Role::Researcher].into(), sensors: None };
+        let principal = Principal { name: "key both".into(), key: None, roles: [Role::Developer, Role::Researcher].into(), sensors: None };
         assert!(principal.may(Right::Deliver) && principal.may(Right::Enrich) && !principal.may(Right::Administer));
         assert!(Right::ALL.into_iter().all(|right| Principal::peer(0, Role::Admin).may(right)));
     }

@@ -215,7 +215,7 @@ fn narrowed(key: &Principal, claims: &Claims) -> Result<Principal, Denied> {
     if sensors.as_ref().is_some_and(|sensors| sensors.is_empty()) {
         return Err(Denied::NoSensors);
     }
-    Ok(Principal { name: key.name.clone(), roles: roles.into(), sensors })
+    Ok(Principal { name: key.name.clone(), key: key.key.clone(), roles: roles.into(), sensors })
 }
 
 fn pair(secret: &[u8; SECRET_BYTES]) -> (EncodingKey, DecodingKey) {

@@ -61,6 +61,14 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Under which number connections on the Unix socket are counted, of those who must leave some to others.
+    pub fn counted(self) -> Option<u128> {
+        match self {
+            Peer::Member { uid } => Some(uid.into()),
+            Peer::Owner { .. } | Peer::Refused => None,
+        }
+    }
+
     pub fn of(connection: &dyn Any, group: &DataGroup) -> Peer {
         let socket = connection.downcast_ref::<tokio::net::UnixStream>();
         let credentials = socket.and_then(|socket| PeerCredentials::of(socket).ok());

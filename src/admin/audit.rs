@@ -8,6 +8,7 @@ use super::problem::Problem;
 use super::route::Route;
 use super::stream;
 use crate::access::{Principal, Right};
+use crate::actors::push::PushOutcome;
 use crate::events::time::{self, Micros};
 use crate::service::audit::{Asked, REQUEST, Records};
 use actix_web::dev::ServiceResponse;
@@ -15,11 +16,14 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 /// Records of refusals in a minute: of strangers, who must not push what is older out of the ledger, and of those who proved who they are.
 const STRANGERS_PER_MINUTE: u32 = 10;
 const KNOWN_PER_MINUTE: u32 = 60;
+/// Of a day: whoever changes addresses all the time does not fill the ledger.
+const PUSHERS_MAX: usize = 1_000;
 /// Longest path that is kept, characters.
 const PATH_CHARS_MAX: usize = 256;
 /// Longest method: it can be any word.
@@ -31,6 +35,9 @@ pub(super) struct Told {
     #[serde(skip)]
     is_known: bool,
     by: String,
+    /// The id of the key: names of keys are given again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     from: String,
     method: String,
     path: String,
@@ -42,6 +49,7 @@ impl Told {
         Told {
             is_known: principal.is_some(),
             by: principal.map_or_else(|| "nobody".to_owned(), |principal| principal.name.to_string()),
+            key: principal.and_then(|principal| principal.key.as_deref().map(str::to_owned)),
             from: request.peer_addr().map_or_else(|| "socket".to_owned(), |address| address.ip().to_string()),
             method: request.method().as_str().chars().take(METHOD_CHARS_MAX).collect(),
             path: request.path().chars().take(PATH_CHARS_MAX).collect(),
@@ -75,6 +83,35 @@ pub(super) async fn logged(admin: &Admin, told: Told, what: &'static str, who: &
     details["after"] = json!({ what: who.to_string() });
     details["status"] = StatusCode::SEE_OTHER.as_u16().into();
     let _ = record(admin, details, time::now()).await;
+}
+
+/// Who pushed as which source today, and from where: each is recorded once.
+#[derive(Default)]
+pub(super) struct Pushers(Mutex<(Micros, HashSet<[String; 3]>)>);
+
+impl Pushers {
+    fn is_new(&self, pusher: [String; 3], now: Micros) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let today = now.div_euclid(time::MICROS_PER_DAY);
+        if known.0 != today {
+            *known = (today, HashSet::new());
+        }
+        known.1.len() < PUSHERS_MAX && known.1.insert(pusher)
+    }
+}
+
+/// Records who pushes, once a day for each source and address: that what is in the journal under this source came from them.
+pub(super) async fn pushed(admin: &Admin, request: &HttpRequest, who: &Principal, source: &str, outcome: &PushOutcome) {
+    let (now, told) = (time::now(), Told::of(request, Some(who)));
+    let pusher = [told.key.clone().unwrap_or_else(|| told.by.clone()), source.to_owned(), told.from.clone()];
+    if !admin.pushers.is_new(pusher, now) {
+        return;
+    }
+    let PushOutcome { stored, duplicate, refused, .. } = outcome;
+    let mut details = json!(told);
+    details["after"] = json!({ "source": source, "stored": stored, "duplicate": duplicate, "refused": refused });
+    details["status"] = StatusCode::OK.as_u16().into();
+    let _ = record(admin, details, now).await;
 }
 
 /// What was before and after; either may be null.
@@ -151,6 +188,16 @@ fn record(admin: &Admin, details: Value, now: Micros) -> tokio::task::JoinHandle
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_pushes_is_recorded_once_a_day_and_not_without_end() {
+        let (pushers, day) = (Pushers::default(), time::MICROS_PER_DAY);
+        let pusher = |from: usize| ["key".to_owned(), "push".to_owned(), from.to_string()];
+        assert!(pushers.is_new(pusher(1), day) && !pushers.is_new(pusher(1), day + 1));
+        assert!(pushers.is_new(pusher(2), day));
+        assert_eq!((0..10_000).filter(|from| pushers.is_new(pusher(*from), day)).count(), PUSHERS_MAX - 2);
+        assert!(pushers.is_new(pusher(1), 2 * day));
+    }
 
     #[test]
     fn a_flood_of_refusals_is_counted_and_not_recorded() {

@@ -2,7 +2,7 @@
 //! the request's id, a count and its latency by route.
 use super::login::{self, Standing};
 use super::problem::Problem;
-use super::{Admin, access, audit};
+use super::{Admin, access, audit, bounded};
 use crate::access::credentials::sent;
 use crate::access::{Denied, Principal};
 use crate::events::time;
@@ -13,10 +13,9 @@ use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
     ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
-use actix_web::http::{ConnectionType, Method};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use prometheus::IntGauge;
 use std::time::Instant;
 use url::Url;
 
@@ -57,28 +56,13 @@ impl Listener {
     }
 }
 
-/// Counts a connection for as long as it lasts.
-pub(super) struct Open(IntGauge);
-
-impl Open {
-    pub fn new(open: IntGauge) -> Open {
-        open.inc();
-        Open(open)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// The way of a request in and of its answer out.
-pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+pub(super) async fn gate(mut request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
     let admin = request.app_data::<web::Data<Admin>>().cloned().expect("every listener is given it");
     let metrics = admin.engine.observed.telemetry.metrics.clone();
     let (started, id, method) = (Instant::now(), RequestId::of(&request), request.method().clone());
     let listener = *request.app_data::<Listener>().expect("every listener says which it is");
+    bounded::in_time(&mut request);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(listener);
     let pattern = request.match_pattern();
@@ -109,7 +93,7 @@ pub(super) async fn gate(request: ServiceRequest, next: Next<impl MessageBody + 
     };
     metrics.requested(known_method(&method), pattern.as_deref(), status.as_u16(), started.elapsed());
     let mut answer = answered?;
-    if is_stranger {
+    if is_stranger || status == StatusCode::REQUEST_TIMEOUT {
         // There are only so many connections.
         answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -131,9 +115,9 @@ pub(super) enum Shown {
 
 impl Shown {
     /// Of a request that passed the gate.
-    pub fn of(request: &HttpRequest) -> Result<Shown, Problem> {
+    pub fn of(admin: &Admin, request: &HttpRequest) -> Result<Shown, Problem> {
         let (authorization, key) = credential(request.headers())?;
-        match (sent(authorization, key), request.cookie(login::COOKIE)) {
+        match (sent(authorization, key), request.cookie(admin.cookie.name())) {
             _ if request.extensions().get::<Listener>() == Some(&Listener::Unix) => Ok(Shown::Peer),
             (Ok(credential), _) => Ok(Shown::Credential(Secret::new(credential.to_owned()))),
             (Err(_), Some(cookie)) => Ok(Shown::Session(Secret::new(cookie.value().to_owned()))),
@@ -233,7 +217,9 @@ async fn enter(admin: &Admin, listener: Listener, request: &ServiceRequest) -> R
     if authorization.is_none() && key.is_none() {
         return login::by_cookie(admin, request);
     }
-    let principal = admin.engine.access.verify(authorization, key, time::now()).await?;
+    let verified = admin.engine.access.verify(authorization, key, time::now()).await;
+    admin.engine.observed.telemetry.metrics.credential(verified.as_ref().map_or_else(Denied::code, |_| "accepted"));
+    let principal = verified?;
     admin.limits.key(&principal.name, admin.engine.settings.borrow().admin.key_rate)?;
     Ok(Some(standing(principal)))
 }

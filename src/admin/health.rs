@@ -48,6 +48,7 @@ async fn ready(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
+    admin.measure();
     HttpResponse::Ok().content_type(PROMETHEUS).body(admin.engine.observed.telemetry.metrics.text())
 }
 
@@ -56,6 +57,15 @@ async fn snapshot(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 impl Admin {
+    /// Brings figures up to date that are kept where they arise.
+    fn measure(&self) {
+        let metrics = &self.engine.observed.telemetry.metrics;
+        metrics.set_live(self.live.clients() as u64, self.live.refused(), self.live.dropped());
+        for (issuer, standing) in self.engine.access.issuers.standings() {
+            metrics.set_issuer(&issuer, standing.fetches, standing.failed);
+        }
+    }
+
     /// Why the daemon does not do its work now.
     fn unready(&self) -> Option<&'static str> {
         let observed = &self.engine.observed;

@@ -72,8 +72,8 @@ async fn live(
         return Err(Problem::stopping());
     }
     let policy = leaving(&admin, asked.redact, asked.rules.as_deref())?;
-    let shown = Shown::of(&request)?;
-    let client = admin.live.join(policy.as_ref().map(|policy| digest(&policy.rules))).ok_or_else(Problem::busy)?;
+    let shown = Shown::of(&admin, &request)?;
+    let client = admin.live.join(&who.name, policy.as_ref().map(|policy| digest(&policy.rules))).ok_or_else(Problem::busy)?;
     let body = ShortFrames::of(body.into_inner(), CLIENT_MESSAGE_BYTES_MAX as u64);
     let body = web::Payload::from_request(&request, &mut { body }).await.map_err(|error| Problem::failed(&error))?;
     let (answer, session, messages) = actix_ws::handle(&request, body).map_err(|error| Problem::bad_request(&error))?;
@@ -170,9 +170,20 @@ impl Connection {
         let _ = tokio::time::timeout(CLOSING, self.session.close(reason)).await;
     }
 
+    /// Ends it if what its client showed proves nothing any more.
+    async fn check(&self) -> Result<(), End> {
+        match self.shown.still_proves(&self.admin, &self.who).await {
+            true => Ok(()),
+            false => Err(End::Close(CloseCode::Policy, "the credential is not good any more")),
+        }
+    }
+
     async fn until_it_ends(&mut self, messages: &mut AggregatedMessageStream, stopping: &mut watch::Receiver<bool>) -> End {
         let mut pings = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut keys = self.admin.engine.access.keys.changes();
+        // One that changed since the request was let in has not been looked at.
+        keys.mark_changed();
         loop {
             let bytes = self.pending.as_ref().map(String::len);
             let is_blocked = bytes.is_some_and(|bytes| !self.in_flight.has_room(bytes));
@@ -207,12 +218,19 @@ impl Connection {
                         return End::Gone(None);
                     }
                 }
+                // The sender lives as long as the keys.
+                Ok(()) = keys.changed() => {
+                    if let Err(end) = self.check().await {
+                        return end;
+                    }
+                }
                 _ = pings.tick() => {
                     if self.heard.elapsed() > SILENCE_MAX {
                         return End::Close(CloseCode::Policy, "nothing was heard for a minute");
                     }
-                    if !self.shown.still_proves(&self.admin, &self.who).await {
-                        return End::Close(CloseCode::Policy, "the credential is not good any more");
+                    // A token ends by itself, and what issuers say may change.
+                    if let Err(end) = self.check().await {
+                        return end;
                     }
                     if self.look_alive().await.is_err() {
                         return End::Gone(None);

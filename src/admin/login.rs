@@ -4,30 +4,30 @@
 //! A cookie comes along whoever made the browser ask. So nothing is changed for a cookie without a token that only our own pages know:
 //! a field of every form, the header [`CSRF`] under `/api/v1`; and browsers that say where a request comes from must say: from here.
 use super::Admin;
+use super::bounded::body_problem;
 use super::gate::is_same_origin;
 use super::problem::Problem;
-use crate::access::Principal;
 use crate::access::keys::Proof;
+use crate::access::{Denied, Principal};
 use crate::events::time;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::error::UrlencodedError;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub const COOKIE: &str = "honeyguide_session";
 pub const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The form's field with the token.
 pub const CSRF_FIELD: &str = "csrf";
 /// Sessions at once; of more the one goes that was unused for longest.
 const SESSIONS_MAX: usize = 256;
-/// How long a form may take to come.
-const FORM_PATIENCE: Duration = Duration::from_secs(10);
 /// Of these with one key, which otherwise could end everybody else's.
 const SESSIONS_OF_KEY_MAX: usize = 8;
 const IDLE_MAX: Duration = Duration::from_secs(12 * 3_600);
@@ -38,7 +38,9 @@ const NEXT_BYTES_MAX: usize = 2_048;
 
 /// Whose key it is.
 pub(super) fn verify(admin: &Admin, key: &str) -> Result<(Principal, Proof), Problem> {
-    let (principal, proof) = admin.engine.access.keys.prove_once(key, time::now())?;
+    let proved = admin.engine.access.keys.prove_once(key, time::now());
+    admin.engine.observed.telemetry.metrics.credential(proved.as_ref().map_or_else(Denied::code, |_| "accepted"));
+    let (principal, proof) = proved?;
     admin.limits.key(&principal.name, admin.engine.settings.borrow().admin.key_rate)?;
     Ok((principal, proof))
 }
@@ -142,7 +144,7 @@ pub(super) fn whose(admin: &Admin, id: &str) -> Option<Principal> {
 
 /// Whose session the request's cookie names. What changes anything under `/api/v1` needs the token besides it.
 pub(super) fn by_cookie(admin: &Admin, request: &ServiceRequest) -> Result<Option<(Principal, Standing)>, Problem> {
-    let Some(cookie) = request.cookie(COOKIE) else { return Ok(None) };
+    let Some(cookie) = request.cookie(admin.cookie.name()) else { return Ok(None) };
     let Some(principal) = whose(admin, cookie.value()) else { return Ok(None) };
     let csrf = admin.sessions.token(cookie.value());
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -157,14 +159,32 @@ pub(super) fn by_cookie(admin: &Admin, request: &ServiceRequest) -> Result<Optio
     Ok(Some((principal, Standing { csrf, by_cookie: true })))
 }
 
-/// The cookie that holds a session's id; of none, the one that removes it.
-pub(super) fn cookie(id: Option<String>, is_tls: bool) -> Cookie<'static> {
-    let mut cookie =
-        Cookie::build(COOKIE, id.clone().unwrap_or_default()).path("/").http_only(true).same_site(SameSite::Strict).secure(is_tls).finish();
-    if id.is_none() {
-        cookie.make_removal();
+/// What the cookie is called: browsers send cookies of one port to all others of the same host, and two daemons on one host must not end
+/// each other's sessions. With TLS the name itself says that no page without TLS, and none of another host, can have set it.
+pub(super) struct CookieName {
+    name: String,
+    is_tls: bool,
+}
+
+impl CookieName {
+    pub fn of(listen: Option<SocketAddr>, is_tls: bool) -> CookieName {
+        let (prefix, port) = (if is_tls { "__Host-" } else { "" }, listen.map_or(0, |address| address.port()));
+        CookieName { name: format!("{prefix}honeyguide_session_{port}"), is_tls }
     }
-    cookie
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The cookie that holds a session's id; of none, the one that removes it.
+    pub fn holding(&self, id: Option<String>) -> Cookie<'static> {
+        let cookie = Cookie::build(self.name.clone(), id.clone().unwrap_or_default());
+        let mut cookie = cookie.path("/").http_only(true).same_site(SameSite::Strict).secure(self.is_tls).finish();
+        if id.is_none() {
+            cookie.make_removal();
+        }
+        cookie
+    }
 }
 
 /// Browsers say where a request comes from; others need not.
@@ -185,6 +205,13 @@ impl Filled {
     }
 }
 
+fn form_problem(error: actix_web::Error) -> Problem {
+    match error.as_error::<UrlencodedError>() {
+        Some(fault) => body_problem(fault),
+        None => Problem::bad_request(&error),
+    }
+}
+
 impl FromRequest for Filled {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Filled, Problem>>;
@@ -193,8 +220,7 @@ impl FromRequest for Filled {
         let (request, form) = (request.clone(), web::Form::<BTreeMap<String, String>>::from_request(request, payload));
         Box::pin(async move {
             same_origin(&request)?;
-            let form = tokio::time::timeout(FORM_PATIENCE, form).await.map_err(|_| Problem::timeout("the form did not come in time"))?;
-            let filled = Filled(form.map_err(|error| Problem::bad_request(&error))?.into_inner());
+            let filled = Filled(form.await.map_err(form_problem)?.into_inner());
             let standing = request.extensions().get::<Standing>().cloned();
             let expected = standing.map(|standing| standing.csrf).or_else(|| {
                 let admin = request.app_data::<web::Data<Admin>>()?;
@@ -316,10 +342,13 @@ mod tests {
 
     #[test]
     fn the_cookie_is_for_us_alone() {
-        let set = cookie(Some("x".into()), true).to_string();
-        assert_eq!(set, "honeyguide_session=x; HttpOnly; SameSite=Strict; Secure; Path=/");
-        assert!(!cookie(Some("x".into()), false).to_string().contains("Secure"));
-        assert!(cookie(None, false).to_string().contains("Max-Age=0"));
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 8787)));
+        let (tls, plain) = (CookieName::of(listen, true), CookieName::of(listen, false));
+        let set = tls.holding(Some("x".into())).to_string();
+        assert_eq!(set, "__Host-honeyguide_session_8787=x; HttpOnly; SameSite=Strict; Secure; Path=/");
+        assert_eq!(plain.holding(Some("x".into())).to_string(), "honeyguide_session_8787=x; HttpOnly; SameSite=Strict; Path=/");
+        assert!(plain.holding(None).to_string().contains("Max-Age=0"));
+        assert_ne!(plain.name(), CookieName::of(Some(SocketAddr::from(([127, 0, 0, 1], 8788))), false).name());
     }
 
     /// What a browser with a session is answered, over all of the listener on TCP.
@@ -343,7 +372,7 @@ mod tests {
         let engine = Arc::new(Engine::start(data_dir, settings, telemetry, notifier));
         engine.available().await;
         let (_stop, stopping) = tokio::sync::watch::channel(false);
-        let admin = web::Data::new(Admin::new(engine.clone(), stopping));
+        let admin = web::Data::new(Admin::new(engine.clone(), None, stopping));
         let description = web::Data::new(super::super::Description(web::Bytes::new()));
         let listener = super::super::gate::Listener::Tcp;
         let app = actix_web::App::new().wrap(from_fn(super::super::gate::gate));
@@ -358,7 +387,7 @@ mod tests {
         };
         let (_, id) = logged_in("all", Role::Admin, &[]);
         let asked = |request: TestRequest, id: &str| {
-            let request = request.insert_header(("host", "localhost")).insert_header(("cookie", format!("{COOKIE}={id}")));
+            let request = request.insert_header(("host", "localhost")).insert_header(("cookie", format!("{}={id}", admin.cookie.name())));
             call_service(&service, request.to_request())
         };
         let page = asked(TestRequest::get().uri("/"), &id).await;
@@ -373,6 +402,15 @@ mod tests {
         assert_eq!(asked(order().insert_header((CSRF, csrf.as_str())), &id).await.status(), 404, "there is no such sink");
         let foreign = order().insert_header((CSRF, csrf.as_str())).insert_header(("origin", "http://evil.example"));
         assert_eq!(asked(foreign, &id).await.status(), 403);
+
+        // However it is written: what the path means is looked at, not how it begins.
+        let (kept, _) = logged_in("kept", Role::Analyst, &[]);
+        for path in ["/%61pi/v1/keys", "/api/v1/%6beys", "//api/v1/keys", "/./api/v1/keys", "/api%2fv1/keys", "/x/../api/v1/keys"] {
+            let revoke = TestRequest::post().uri(&format!("{path}/{kept}/revoke")).set_json(serde_json::json!({}));
+            let status = asked(revoke, &id).await.status().as_u16();
+            assert!(matches!(status, 403 | 404), "{path}: {status}");
+        }
+        assert!(keys.list(time::now()).iter().any(|row| row.id == kept && row.state == "active"));
 
         let (key, theirs) = logged_in("some", Role::Analyst, &["hive"]);
         for (path, status) in [
@@ -391,6 +429,26 @@ mod tests {
         let page = asked(TestRequest::get().uri("/"), &theirs).await;
         let text = String::from_utf8(to_bytes(page.into_body()).await.unwrap().to_vec()).unwrap();
         assert!(!text.contains("events a second") && text.contains("The last 24 hours"), "the state is about all sensors: {text}");
+
+        // A client that goes away when its change has begun: it is made, and it is recorded.
+        {
+            let revoke = TestRequest::post().uri(&format!("/api/v1/keys/{kept}/revoke")).insert_header(("x-request-id", "gone"));
+            let revoke = asked(revoke.insert_header((CSRF, csrf.as_str())).set_json(serde_json::json!({})), &id);
+            tokio::pin!(revoke);
+            assert!(futures_util::poll!(revoke.as_mut()).is_pending());
+        }
+        let is_recorded = || {
+            let mut found = false;
+            let mut look = |details: serde_json::Value| found |= details["request_id"] == "gone" && details["status"] == 200;
+            admin.engine.store().each_recorded("request", &mut look).unwrap();
+            found
+        };
+        let begun = Instant::now();
+        while !is_recorded() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is recorded");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(keys.list(time::now()).iter().any(|row| row.id == kept && row.state == "revoked"));
 
         keys.revoke(&key, "a test", time::now()).unwrap();
         assert_eq!(asked(TestRequest::get().uri("/"), &theirs).await.status(), 303, "a session ends with its key");

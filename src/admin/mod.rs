@@ -7,6 +7,7 @@ pub mod problem;
 pub(crate) mod alerts;
 pub(crate) mod archive;
 mod audit;
+pub(crate) mod bounded;
 pub(crate) mod changes;
 pub(crate) mod enrich;
 mod erase;
@@ -28,8 +29,10 @@ pub(crate) mod sinks;
 mod status;
 mod stream;
 mod tls;
+mod turns;
 
 use crate::access::Right;
+use crate::access::places::Places;
 use crate::config::Settings;
 use crate::daemon::Engine;
 use crate::live::Hub;
@@ -41,6 +44,7 @@ use actix_web::http::header::ContentType;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::Bytes;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use bounded::Doors;
 use gate::Listener;
 use problem::Problem;
 use route::Route;
@@ -57,7 +61,7 @@ use tokio::sync::{Semaphore, watch};
 /// Largest request body, bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// Searches and checks at once; more wait for their turn.
-const SLOW_MAX: usize = 4;
+const SLOW_MAX: u32 = 4;
 /// Loads at once.
 const LOADS_MAX: usize = 4;
 /// Connections at once, of each listener.
@@ -96,36 +100,38 @@ pub enum Error {
 pub(crate) struct Admin {
     engine: Arc<Engine>,
     rate: status::Rate,
-    slow: Arc<Semaphore>,
+    slow: turns::Turns,
     loads: Arc<Semaphore>,
     /// Changes of quarantine and sidecars go one after the other.
     upkeep: Arc<tokio::sync::Mutex<()>>,
     live: Hub,
-    is_tls: bool,
     stopping: watch::Receiver<bool>,
     limits: limits::Limits,
     refusals: audit::Refusals,
+    pushers: audit::Pushers,
     sessions: login::Sessions,
+    cookie: login::CookieName,
     overview: pages::Kept,
 }
 
 impl Admin {
-    fn new(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Admin {
+    fn new(engine: Arc<Engine>, listen: Option<SocketAddr>, stopping: watch::Receiver<bool>) -> Admin {
         let live = Hub::new(engine.store().clone(), engine.settings.borrow().admin.live);
         // As the listener was opened: turning it on or off takes a restart.
         let is_tls = engine.settings.borrow().admin.tls.is_some();
         Admin {
             rate: status::Rate::default(),
             live,
-            is_tls,
             engine,
-            slow: Arc::new(Semaphore::new(SLOW_MAX)),
+            slow: turns::Turns::new(SLOW_MAX),
             loads: Arc::new(Semaphore::new(LOADS_MAX)),
             upkeep: Arc::default(),
             stopping,
             limits: limits::Limits::default(),
             refusals: audit::Refusals::default(),
+            pushers: audit::Pushers::default(),
             sessions: login::Sessions::default(),
+            cookie: login::CookieName::of(listen, is_tls),
             overview: pages::Kept::default(),
         }
     }
@@ -196,7 +202,7 @@ pub fn serve(engine: Arc<Engine>) -> Result<Serving, Error> {
         }
     };
     let (stopping_sender, stopping) = watch::channel(false);
-    let admin = web::Data::new(Admin::new(engine, stopping));
+    let admin = web::Data::new(Admin::new(engine, listen, stopping));
     actix::spawn(status::measure(admin.clone()));
     let description = serde_json::to_vec(&route::openapi(&routes())).expect("names and numbers only");
     let description = web::Data::new(Description(description.into()));
@@ -256,7 +262,7 @@ fn services(services: &mut web::ServiceConfig, admin: &web::Data<Admin>, descrip
         .app_data(description.clone())
         .app_data(listener)
         .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
-        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| Problem::bad_request(&error).into()))
+        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| bounded::body_problem(&error).into()))
         .app_data(web::QueryConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
         .app_data(web::PathConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
         .default_service(web::to(not_found));
@@ -269,21 +275,30 @@ macro_rules! run {
         let (admin, description, peer) = ($admin, $description, $peer);
         // Those who watch keep theirs, and must not keep the others out.
         let connections_max = CONNECTIONS_MAX + admin.live.limits().clients;
-        let open = admin.engine.observed.telemetry.metrics.connections.with_label_values(&[$listener.name()]);
+        let metrics = &admin.engine.observed.telemetry.metrics;
+        let doors = Doors {
+            places: Places::new(admin.engine.settings.borrow().admin.address_connections),
+            open: metrics.connections.with_label_values(&[$listener.name()]),
+            refused: metrics.connections_refused.with_label_values(&[$listener.name()]),
+            unread_max: bounded::UNREAD_MAX,
+        };
         let $server = HttpServer::new(move || {
             App::new().wrap(from_fn(gate::gate)).wrap(headers()).configure(|app| services(app, &admin, &description, $listener))
         })
         .workers(1)
         // Slow work, loads and changes, and what actix itself needs.
-        .worker_max_blocking_threads(SLOW_MAX + LOADS_MAX + 8)
+        .worker_max_blocking_threads(SLOW_MAX as usize + LOADS_MAX + 8)
         .max_connections(connections_max)
         .client_request_timeout(REQUEST_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
         .on_connect(move |connection, extensions| {
-            extensions.insert(gate::Open::new(open.clone()));
-            extensions.insert::<Peer>(peer(connection));
+            let peer: Peer = peer(connection);
+            if let Some(open) = doors.enter(connection, peer.counted()) {
+                extensions.insert(open);
+                extensions.insert(peer);
+            }
         });
         let running = $listen?.run();
         let handle = running.handle();

@@ -497,7 +497,7 @@ async fn reports(
     let sensor = Some(asked.sensor.clone()).filter(|sensor| !sensor.is_empty());
     questions::may_see_reports(&who, sensor.as_deref())?;
     let of = (asked.kind.clone(), asked.period.trim().to_owned());
-    let made = questions::make(&admin, &of, questions::Reports::of(sensor)).await?;
+    let made = questions::make(&admin, &who, &of, questions::Reports::of(sensor)).await?;
     let title = made.first().map_or_else(|| "Report".to_owned(), |report| format!("Report {}", report.period));
     Ok(drawn(&request, Part::Reports, &title, &page::reports::report(&asked, &made)))
 }
@@ -547,16 +547,16 @@ async fn log_in(admin: web::Data<Admin>, filled: Filled, request: HttpRequest) -
     audit::logged(&admin, audit::Told::of(&request, Some(&principal)), "logged_in", &principal).await;
     let id = admin.sessions.begin(proof, Instant::now());
     let mut answer = see_other(next);
-    answer.add_cookie(&login::cookie(Some(id), admin.is_tls)).map_err(|error| Problem::failed(&error))?;
+    answer.add_cookie(&admin.cookie.holding(Some(id))).map_err(|error| Problem::failed(&error))?;
     Ok(answer)
 }
 
 async fn log_out(admin: web::Data<Admin>, _: Filled, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    if let Some(cookie) = request.cookie(login::COOKIE) {
+    if let Some(cookie) = request.cookie(admin.cookie.name()) {
         admin.sessions.end(cookie.value());
     }
     let mut answer = see_other("/login");
-    answer.add_cookie(&login::cookie(None, admin.is_tls)).map_err(|error| Problem::failed(&error))?;
+    answer.add_cookie(&admin.cookie.holding(None)).map_err(|error| Problem::failed(&error))?;
     Ok(answer)
 }
 

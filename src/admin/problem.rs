@@ -104,12 +104,13 @@ impl Problem {
     }
 
     pub fn busy() -> Problem {
-        Problem::new(
+        let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
             "too much at once",
             "as many requests of this kind as are allowed are under way: try again",
-        )
+        );
+        Problem { retry_after_seconds: Some(1), ..problem }
     }
 
     pub fn stopping() -> Problem {

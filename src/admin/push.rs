@@ -6,10 +6,11 @@
 //! ```
 //!
 //! The answer comes when all of it is durable. A 4xx says that nothing was taken and what to change; a 503 that it is to be sent again.
-use super::Admin;
+use super::bounded::body_problem;
 use super::problem::Problem;
 use super::route::Route;
-use crate::access::Right;
+use super::{Admin, audit};
+use crate::access::{Principal, Right};
 use crate::actors::push::PushOutcome;
 use crate::config::SourceName;
 use crate::daemon::Engine;
@@ -23,19 +24,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// How long a body may take to come.
-const BODY_PATIENCE: Duration = Duration::from_secs(20);
 /// What is asked of those that nothing was taken from.
 const RETRY_AFTER_SECONDS: u16 = 2;
 
 pub fn routes() -> Vec<Route> {
-    // What is pushed is in the journal itself: the ledger repeats none of it.
+    // What is pushed is in the journal itself: the ledger says who pushes, and repeats none of it.
     vec![
         Route::post("/events", Right::Push, "Takes events: answers when they are durable", events)
             .query::<Asked>()
             .answers::<PushOutcome>()
+            .of_sensors()
             .only_asks(),
     ]
 }
@@ -60,6 +59,7 @@ fn pushed() -> String {
 async fn events(
     admin: web::Data<Admin>,
     asked: web::Query<Asked>,
+    who: Principal,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -68,14 +68,21 @@ async fn events(
         return Err(Problem::bad_request(&format!("there is no format {}: there are {}", printable(&asked.format), names.join(", "))));
     };
     let name = SourceName::parse(&asked.source).map_err(|error| Problem::bad_request(&error))?;
+    if name != SourceName::push() && !who.may(Right::Ingest) {
+        // Rules of redaction are by source, and so is what an operator believes of it.
+        return Err(Problem::forbidden(format!("`source` is for who has the right {}: leave it out", Right::Ingest)));
+    }
     let source = Arc::new(Source { name: name.as_str().to_owned(), format });
-    Ok(HttpResponse::Ok().json(take(&admin.engine, source, &request, payload).await?))
+    let outcome = take(&admin.engine, source, (&who.name, who.sensors.clone()), &request, payload).await?;
+    audit::pushed(&admin, &request, &who, name.as_str(), &outcome).await;
+    Ok(HttpResponse::Ok().json(outcome))
 }
 
-/// Takes the events of a request.
+/// Takes the events of a request, from whom, and of which sensors only.
 pub(crate) async fn take(
     engine: &Engine,
     source: Arc<Source>,
+    (whose, only_sensors): (&Arc<str>, Option<Arc<[String]>>),
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<PushOutcome, Problem> {
@@ -84,13 +91,14 @@ pub(crate) async fn take(
         return Err(Problem::unsupported(format!("set Content-Type to {CONTENT_TYPES}, in UTF-8")));
     };
     push::taking(engine)?;
-    let (body, room) = body(engine, request, payload, BODY_BYTES_MAX).await?;
-    Ok(push::push(engine, PushRequest { source, form, body, room }).await?)
+    let (body, room) = body(engine, whose, request, payload, BODY_BYTES_MAX).await?;
+    Ok(push::push(engine, PushRequest { source, form, only_sensors, body, room }).await?)
 }
 
-/// Reads a body of bounded length, within bounded time, when there is room for it.
+/// Reads a body of bounded length when there is room for it. That it comes in time the listener sees to ([`super::bounded`]).
 pub(crate) async fn body(
     engine: &Engine,
+    whose: &Arc<str>,
     request: &HttpRequest,
     mut payload: web::Payload,
     bytes_max: usize,
@@ -103,21 +111,16 @@ pub(crate) async fn body(
     if said.is_some_and(|said| said > bytes_max) {
         return Err(too_large());
     }
-    let room = engine.push.room(said.unwrap_or(bytes_max)).await?;
-    let received = async {
-        let mut body = BytesMut::with_capacity(said.unwrap_or(0));
-        while let Some(part) = payload.next().await {
-            let part = part.map_err(|error| Problem::bad_request(&format!("the body broke off: {error}")))?;
-            if body.len() + part.len() > bytes_max {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&part);
+    let room = engine.push.room(whose, said.unwrap_or(bytes_max)).await?;
+    let mut body = BytesMut::with_capacity(said.unwrap_or(0));
+    while let Some(part) = payload.next().await {
+        let part = part.map_err(|error| body_problem(&error))?;
+        if body.len() + part.len() > bytes_max {
+            return Err(too_large());
         }
-        Ok(body.freeze())
-    };
-    let body = tokio::time::timeout(BODY_PATIENCE, received).await;
-    let body = body.map_err(|_| Problem::timeout(format!("the body did not come within {} s", BODY_PATIENCE.as_secs())))??;
-    Ok((body, room))
+        body.extend_from_slice(&part);
+    }
+    Ok((body.freeze(), room))
 }
 
 impl From<PushError> for Problem {

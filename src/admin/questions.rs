@@ -417,7 +417,7 @@ async fn reports(
     who: Principal,
 ) -> Result<HttpResponse, Problem> {
     may_see_reports(&who, asked.sensor.as_deref())?;
-    Ok(HttpResponse::Ok().json(make(&admin, &of, asked.into_inner()).await?))
+    Ok(HttpResponse::Ok().json(make(&admin, &who, &of, asked.into_inner()).await?))
 }
 
 /// Of some sensors only those.
@@ -437,14 +437,24 @@ struct Publication {
 }
 
 /// Makes reports, and writes them into a sink's Elasticsearch.
-async fn publish(admin: web::Data<Admin>, of: web::Path<(String, String)>, asked: web::Json<Publication>) -> Result<HttpResponse, Problem> {
+async fn publish(
+    admin: web::Data<Admin>,
+    of: web::Path<(String, String)>,
+    asked: web::Json<Publication>,
+    who: Principal,
+) -> Result<HttpResponse, Problem> {
     let Publication { sink, reports } = asked.into_inner();
-    let reports = make(&admin, &of, reports).await?;
+    let reports = make(&admin, &who, &of, reports).await?;
     let settings = admin.engine.settings.borrow().clone();
     Ok(HttpResponse::Ok().json(service::report::publish(&settings, &sink, &reports).await?))
 }
 
-pub(super) async fn make(admin: &web::Data<Admin>, (kind, period): &(String, String), asked: Reports) -> Result<Vec<Report>, Problem> {
+pub(super) async fn make(
+    admin: &web::Data<Admin>,
+    who: &Principal,
+    (kind, period): &(String, String),
+    asked: Reports,
+) -> Result<Vec<Report>, Problem> {
     let Some(kind) = Kind::parse(kind) else {
         return Err(Problem::not_found("reports are daily, weekly, monthly, or of a range"));
     };
@@ -453,6 +463,8 @@ pub(super) async fn make(admin: &web::Data<Admin>, (kind, period): &(String, Str
     let Reports { sensor, all, rows } = asked;
     let sensors = match (sensor, all) {
         (Some(_), true) => return Err(Problem::bad_request(&"`sensor` and `all` exclude each other")),
+        // Who may know of some sensors is not told what others are called.
+        (Some(sensor), false) if who.sensors.is_some() => Sensors::Theirs(sensor),
         (Some(sensor), false) => Sensors::One(sensor),
         (None, true) => Sensors::Each,
         (None, false) => Sensors::Aggregate,

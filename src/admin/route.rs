@@ -4,12 +4,12 @@
 //! made from it. A route is refused to whoever lacks its right, and to keys of some sensors unless it says that it holds to them.
 use super::gate::Listener;
 use super::problem::Problem;
-use super::{Admin, audit, pages};
+use super::{Admin, audit, pages, turns};
 use crate::access::{Principal, Right};
 use actix_web::body::{BoxBody, EitherBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder, ResponseError, web};
 use std::collections::BTreeMap;
@@ -268,16 +268,24 @@ async fn guard(
         let answer = if is_page { pages::problem(request.request(), &problem) } else { problem.error_response() };
         return Ok(request.into_response(answer).map_into_right_body());
     }
+    let who = principal.expect("nobody is refused above");
+    let answering = turns::asked_by(&who, next.call(request));
     let answer = if changes {
         // A task of its own: a client that goes away stops neither the change nor its record.
         let changed = actix_web::rt::spawn(async move {
-            let answered = next.call(request).await;
+            let answered = answering.await;
             audit::changed(&admin, told, &answered).await;
             answered
         });
         changed.await.map_err(|panic| Problem::failed(&panic))??
     } else {
-        next.call(request).await?
+        let answer = answering.await?;
+        let problem = answer.response().error().and_then(Error::as_error::<Problem>);
+        if let Some(problem) = problem.filter(|problem| problem.status == StatusCode::FORBIDDEN) {
+            // What is asked for may be another's, which only the handler knows.
+            audit::refused(&admin, told, problem);
+        }
+        answer
     };
     Ok(if is_page { pages::told(answer) } else { answer }.map_into_left_body())
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 pub const NDJSON: &str = "application/x-ndjson";
 
@@ -17,9 +17,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for the client.
 const PIECES_MAX: usize = 4;
 /// A client that takes nothing for so long is given up: it holds one of few places.
-const STALL: Duration = Duration::from_secs(300);
-/// How long a request waits for a place.
-const TURN: Duration = Duration::from_secs(30);
+const STALL: Duration = Duration::from_secs(60);
 
 enum Piece {
     Bytes(Bytes),
@@ -33,9 +31,15 @@ pub struct Lines {
     pieces: mpsc::Sender<Piece>,
     runtime: Handle,
     buffer: Vec<u8>,
+    /// How long a piece may wait for the client.
+    stall: Duration,
 }
 
 impl Lines {
+    fn new(pieces: mpsc::Sender<Piece>, stall: Duration) -> Lines {
+        Lines { pieces, runtime: Handle::current(), buffer: Vec::new(), stall }
+    }
+
     /// Adds a line. Break: nobody listens any more.
     pub fn push(&mut self, line: &[u8]) -> ControlFlow<()> {
         self.buffer.extend_from_slice(line);
@@ -69,27 +73,19 @@ impl Lines {
     }
 
     fn send(&self, piece: Piece) -> ControlFlow<()> {
-        match self.runtime.block_on(self.pieces.send_timeout(piece, STALL)) {
+        match self.runtime.block_on(self.pieces.send_timeout(piece, self.stall)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         }
     }
 }
 
-/// Waits for a place among the slow requests.
-pub async fn turn(admin: &Admin) -> Result<OwnedSemaphorePermit, Problem> {
-    match tokio::time::timeout(TURN, admin.slow.clone().acquire_owned()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(Problem::busy()),
-    }
-}
-
 /// Runs `work` on a thread that may block and answers with its lines. An error before the first line is the answer; one after it breaks
 /// the answer off.
 pub async fn lines(admin: &Admin, work: impl FnOnce(&mut Lines) -> Result<(), Problem> + Send + 'static) -> Result<HttpResponse, Problem> {
-    let permit = turn(admin).await?;
+    let permit = admin.slow.wait().await?;
     let (pieces, mut receiver) = mpsc::channel(PIECES_MAX);
-    let mut lines = Lines { pieces, runtime: Handle::current(), buffer: Vec::new() };
+    let mut lines = Lines::new(pieces, STALL);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let last = match work(&mut lines) {
@@ -124,10 +120,32 @@ pub async fn lines(admin: &Admin, work: impl FnOnce(&mut Lines) -> Result<(), Pr
 
 /// Runs `work` on a thread that may block, in its turn, to its end even if the client goes away.
 pub async fn one<T: Send + 'static>(admin: &Admin, work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
-    let permit = turn(admin).await?;
+    let permit = admin.slow.wait().await?;
     let done = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         work()
     });
     done.await.unwrap_or_else(|panic| Err(Problem::failed(&panic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_nothing_is_given_up_and_holds_so_much_and_no_more() {
+        let (pieces, mut receiver) = mpsc::channel(PIECES_MAX);
+        let mut lines = Lines::new(pieces, Duration::from_millis(50));
+        let pushed = tokio::task::spawn_blocking(move || {
+            let line = [b'x'; PIECE_BYTES];
+            (0..100).take_while(|_| lines.push(&line).is_continue()).count()
+        });
+        assert_eq!(pushed.await.expect("pushed"), PIECES_MAX);
+        receiver.close();
+        let mut held = 0;
+        while receiver.recv().await.is_some() {
+            held += 1;
+        }
+        assert_eq!(held, PIECES_MAX);
+    }
 }

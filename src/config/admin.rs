@@ -34,6 +34,8 @@ pub struct AdminSettings {
     /// Requests a second, from an address and with a key.
     pub address_rate: u32,
     pub key_rate: u32,
+    /// Connections of one address at once.
+    pub address_connections: usize,
     pub live: LiveLimits,
 }
 
@@ -69,8 +71,10 @@ impl Check<'_> {
             origins: self.origins(fragment, &admin.origins),
             tls,
             address_rate: u32::try_from(admin.address_rate).unwrap_or(u32::MAX),
+            address_connections: admin.address_connections,
             live: LiveLimits {
                 clients: admin.live_clients,
+                clients_each: admin.live_clients_each,
                 queue: QueueLimits { events: admin.live_queue_events, bytes: admin.live_queue_bytes },
             },
             key_rate: u32::try_from(admin.key_rate).unwrap_or(u32::MAX),

@@ -90,8 +90,13 @@ groups! {
         /// Requests a second, on average over ten seconds: from an address, before anything of it is looked at, and with one key.
         address_rate: u64 = "500", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
         key_rate: u64 = "200", Kind::Number { min: 1, max: 1_000_000, none: None }, Reload;
-        /// Clients that may watch the live stream at once (`honeyguide tap`, the page); further ones are refused.
+        /// Connections of one address at once, of those on TCP (64, and `live_clients` more): further ones are hung up on. Behind a proxy
+        /// all have its address: allow it all of them.
+        address_connections: usize = "64", Kind::Number { min: 1, max: 2_000, none: None }, Restart;
+        /// Clients that may watch the live stream at once (`honeyguide tap`, the page), and of these with one key or as one user of the
+        /// machine; further ones are refused.
         live_clients: usize = "64", Kind::Number { min: 1, max: 1_000, none: None }, Restart;
+        live_clients_each: usize = "16", Kind::Number { min: 1, max: 1_000, none: None }, Restart;
         /// Events, and bytes of them, that wait for a client that reads slowly; beyond that the oldest are dropped, and it is told
         /// how many.
         live_queue_events: usize = "1000", Kind::Number { min: 16, max: 100_000, none: None }, Restart;

@@ -210,6 +210,8 @@ enum Fault {
     TooLong,
     Panic,
     Unredactable(redact::Uncertain),
+    /// Of another honeypot than those that who brought it may speak for, or of none.
+    NotTheirs,
 }
 
 impl Fault {
@@ -219,6 +221,7 @@ impl Fault {
             Fault::TooLong => Reason::LineTooLong,
             Fault::Panic => Reason::DecoderPanic,
             Fault::Unredactable(_) => Reason::Unredactable,
+            Fault::NotTheirs => Reason::SensorNotAllowed,
         }
     }
 
@@ -228,6 +231,7 @@ impl Fault {
             Fault::TooLong => format!("line longer than {LINE_BYTES_MAX} bytes"),
             Fault::Panic => "the decoder panicked on it; this is a bug in honeyguide".into(),
             Fault::Unredactable(why) => format!("it cannot be redacted for certain: {why}"),
+            Fault::NotTheirs => "its sensor is none of those that the key is restricted to".into(),
         }
     }
 }
@@ -403,7 +407,8 @@ impl Batcher {
         // From here on lines are what will be stored.
         let lines = redacted.as_ref().map_or(&data, |redacted| &redacted.data);
         let original = |range: &Range<u32>| redacted.as_ref().map_or(range.clone(), |redacted| redacted.line(range.start).original.clone());
-        self.decode(lines, 0..self.candidates.len(), decoder, origin.received_at, |range, fault| {
+        let theirs = origin.only_sensors.as_deref();
+        self.decode(lines, 0..self.candidates.len(), (decoder, theirs), origin.received_at, |range, fault| {
             let (offset, bytes) = input_of(original(&range));
             refusals.add(fault.reason(), offset, bytes, fault.detail());
             None
@@ -496,7 +501,9 @@ impl Batcher {
             let end = if run + 1 == runs.len() { self.candidates.len() } else { (first + events as usize).min(self.candidates.len()) };
             match format {
                 Some(format) => {
-                    self.decode(lines, first..end, format.decoder(), received_at, |range, _| Some(without_terms(range, received_at)));
+                    self.decode(lines, first..end, (format.decoder(), None), received_at, |range, _| {
+                        Some(without_terms(range, received_at))
+                    });
                 }
                 None => self.noted.extend(self.candidates[first..end].iter().map(|range| without_terms(range.clone(), received_at))),
             }
@@ -696,13 +703,13 @@ impl Batcher {
         &mut self,
         data: &[u8],
         candidates: Range<usize>,
-        decoder: &dyn Decoder,
+        rules: (&dyn Decoder, Option<&[String]>),
         received_at: Micros,
         mut faulty: impl FnMut(Range<u32>, &Fault) -> Option<Noted>,
     ) {
         self.at = candidates.start;
         while self.at < candidates.end {
-            let unwound = catch_unwind(AssertUnwindSafe(|| self.decode_until_fault(data, candidates.end, decoder, received_at)));
+            let unwound = catch_unwind(AssertUnwindSafe(|| self.decode_until_fault(data, candidates.end, rules, received_at)));
             let fault = match unwound {
                 Ok(None) => break,
                 Ok(Some(fault)) => fault,
@@ -718,7 +725,14 @@ impl Batcher {
         }
     }
 
-    fn decode_until_fault(&mut self, data: &[u8], end: usize, decoder: &dyn Decoder, received_at: Micros) -> Option<Fault> {
+    /// `rules`: who decodes, and of which honeypots alone events are accepted.
+    fn decode_until_fault(
+        &mut self,
+        data: &[u8],
+        end: usize,
+        (decoder, only_sensors): (&dyn Decoder, Option<&[String]>),
+        received_at: Micros,
+    ) -> Option<Fault> {
         while self.at < end {
             let range = self.candidates[self.at].clone();
             let line = &data[range.start as usize..range.end as usize];
@@ -727,6 +741,12 @@ impl Batcher {
                 return Some(fault);
             }
             let event = &self.event;
+            if let Some(theirs) = only_sensors {
+                let sensor = event.sensor.map(|sensor| sensor.of(line, &event.arena));
+                if !theirs.iter().any(|name| sensor == Some(name.as_bytes())) {
+                    return Some(Fault::NotTheirs);
+                }
+            }
             if let Some(id) = event.id {
                 self.own_ids.push((self.noted.len() as u32, id));
             }

@@ -27,6 +27,7 @@ fn chunk(data: &[u8]) -> Chunk {
         reflowed: false,
         checkpoint: Vec::new(),
         permit: None,
+        only_sensors: None,
     };
     Chunk { origin, data: data.to_vec(), places: Vec::new(), refused: Vec::new(), stored: None }
 }

@@ -12,6 +12,7 @@ mod outbox;
 mod pump;
 pub mod queue;
 
+use crate::access::places::{Place, Places};
 use crate::events::Micros;
 use crate::index::query::Query;
 use crate::store::Store;
@@ -21,7 +22,7 @@ pub use outbox::{Ended, Next};
 use pump::Pump;
 use queue::QueueLimits;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -36,6 +37,8 @@ const _: () = assert!(SUBSCRIPTIONS_MAX <= queue::Slots::BITS as usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveLimits {
     pub clients: usize,
+    /// Of these, of one asker.
+    pub clients_each: usize,
     /// What waits for each of them.
     pub queue: QueueLimits,
 }
@@ -48,6 +51,11 @@ struct Shared {
     store: Store,
     limits: LiveLimits,
     clients: AtomicUsize,
+    /// By who asks.
+    places: Places<Arc<str>>,
+    refused: AtomicU64,
+    /// Events that clients were too slow for.
+    dropped: AtomicU64,
     inbox: Mutex<Inbox>,
     /// An order came, or a client that is behind has room again.
     wake: Notify,
@@ -91,7 +99,16 @@ impl Shared {
 
 impl Hub {
     pub fn new(store: Store, limits: LiveLimits) -> Hub {
-        Hub(Arc::new(Shared { store, limits, clients: AtomicUsize::new(0), inbox: Mutex::default(), wake: Notify::new() }))
+        Hub(Arc::new(Shared {
+            store,
+            limits,
+            clients: AtomicUsize::new(0),
+            places: Places::new(limits.clients_each),
+            refused: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            inbox: Mutex::default(),
+            wake: Notify::new(),
+        }))
     }
 
     pub fn limits(&self) -> LiveLimits {
@@ -102,13 +119,32 @@ impl Hub {
         self.0.clients.load(Ordering::Relaxed)
     }
 
-    /// A new client, unless there are as many as may be. With `redacted`, the digest of the rules in force, lines leave as those rules say,
+    /// How many were refused because there were too many, since the start.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many events were dropped because their clients were too slow, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// A new client of this asker, unless there are as many as may be, of all or of theirs. With `redacted`, the digest of the rules in force, lines leave as those rules say,
     /// and the client is sent away when they change.
-    pub fn join(&self, redacted: Option<String>) -> Option<Client> {
+    pub fn join(&self, whose: &Arc<str>, redacted: Option<String>) -> Option<Client> {
+        let joined = self.try_join(whose, redacted);
+        if joined.is_none() {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        joined
+    }
+
+    fn try_join(&self, whose: &Arc<str>, redacted: Option<String>) -> Option<Client> {
+        let place = self.0.places.take(whose.clone())?;
         let max = self.0.limits.clients;
         let joined = |clients: usize| (clients < max).then_some(clients + 1);
         self.0.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, joined).ok()?;
-        Some(Client { hub: self.clone(), outbox: Arc::new(Outbox::new(self.0.limits.queue, redacted)) })
+        Some(Client { hub: self.clone(), outbox: Arc::new(Outbox::new(self.0.limits.queue, redacted)), _place: place })
     }
 
     /// What a client is told first.
@@ -151,6 +187,7 @@ impl Hub {
 pub struct Client {
     hub: Hub,
     outbox: Arc<Outbox>,
+    _place: Place<Arc<str>>,
 }
 
 impl Client {

@@ -170,15 +170,16 @@ impl Outbox {
         state.queue.forget(1 << slot);
     }
 
-    /// Adds an event, for which older ones may be dropped.
-    pub fn push(&self, event: Event) {
+    /// Adds an event. Answers how many were dropped for it.
+    pub fn push(&self, event: Event) -> u64 {
         let mut state = self.state();
         let was_empty = state.queue.is_empty();
-        state.queue.push(event);
+        let dropped = state.queue.push(event);
         drop(state);
         if was_empty {
             self.changed.notify_one();
         }
+        dropped
     }
 
     /// Adds an event for which there is room.

@@ -375,7 +375,7 @@ impl Pump {
             };
             let event = Event { seq: event.seq, slots, body };
             match whom {
-                For::Now => outbox.push(event),
+                For::Now => drop(self.shared.dropped.fetch_add(outbox.push(event), std::sync::atomic::Ordering::Relaxed)),
                 For::Past { .. } if !outbox.push_if_it_fits(event) => return false,
                 For::Past { .. } => {}
             }
@@ -569,7 +569,7 @@ mod tests {
         fn new(queue: QueueLimits) -> Bench {
             let fs = Arc::new(SimulatedFs::default());
             let parts = open(fs, Layout::new(Path::new("/data")), Limits::default(), CommittedLen::default(), 1, &mut |_| {}).unwrap();
-            let hub = Hub::new(parts.store.clone(), LiveLimits { clients: 3, queue });
+            let hub = Hub::new(parts.store.clone(), LiveLimits { clients: 3, clients_each: 3, queue });
             let pump = Pump::new(hub.0.clone());
             Bench { parts, hub, pump, written: 0 }
         }
@@ -577,7 +577,7 @@ mod tests {
         /// So that an order starts no thread.
         fn joined(&self) -> Client {
             self.hub.0.inbox().is_followed = true;
-            self.hub.join(None).expect("there is room")
+            self.hub.join(&"somebody".into(), None).expect("there is room")
         }
 
         /// Event number `n` gets the sequence number `n`.
@@ -596,6 +596,7 @@ mod tests {
                 reflowed: false,
                 checkpoint: Vec::new(),
                 permit: None,
+                only_sensors: None,
             };
             let data = (1..=events).flat_map(|n| (line(self.written + n) + "\n").into_bytes()).collect();
             self.written += events;
@@ -736,12 +737,12 @@ mod tests {
     fn nobody_is_let_in_beyond_the_limit_and_nothing_runs_for_nobody() {
         let mut bench = Bench::new(WIDE);
         let clients: Vec<Client> = (0..3).map(|_| bench.joined()).collect();
-        assert!(bench.hub.join(None).is_none());
+        assert!(bench.hub.join(&"somebody".into(), None).is_none());
         assert_eq!(bench.pump.step(), Step::Finished);
         assert!(!bench.hub.0.inbox().is_followed);
         drop(clients);
         assert!(bench.hub.0.inbox().orders.is_empty(), "nobody is told that they left who never knew of them");
-        assert_eq!((bench.hub.clients(), bench.hub.join(None).is_some()), (0, true));
+        assert_eq!((bench.hub.clients(), bench.hub.join(&"somebody".into(), None).is_some()), (0, true));
         let client = bench.joined();
         client.subscribe("a".into(), query(""), Begin::Now).unwrap();
         bench.settle();
@@ -789,7 +790,7 @@ mod tests {
     #[test]
     fn a_thread_follows_for_as_long_as_somebody_subscribes() {
         let mut bench = Bench::new(WIDE);
-        let client = bench.hub.join(None).expect("there is room");
+        let client = bench.hub.join(&"somebody".into(), None).expect("there is room");
         client.subscribe("a".into(), query(""), Begin::Now).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert!(matches!(runtime.block_on(client.next()), Next::Message(text) if text.contains("subscribed")));

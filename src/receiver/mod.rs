@@ -7,7 +7,9 @@ mod keys;
 mod persona;
 mod reply;
 
+use crate::access::places::Places;
 use crate::access::rates::{self, Rates};
+use crate::admin::bounded::{Doors, UNREAD_MAX, in_time};
 use crate::admin::problem::Problem;
 use crate::admin::push;
 use crate::config::{ReceiverSettings, SourceName};
@@ -97,15 +99,16 @@ impl Receiver {
         self.files.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets a request in that shows a key, unless the key was shown too often.
-    fn admit(&self, request: &HttpRequest, files: &Files) -> Result<(), Problem> {
+    /// Lets a request in that shows a key, unless the key was shown too often. Answers whose it is.
+    fn admit(&self, request: &HttpRequest, files: &Files) -> Result<Arc<str>, Problem> {
         let mut shown = request.headers().get_all(X_API_KEY);
         let key = match (shown.next(), shown.next()) {
             (Some(key), None) => files.keys.find(key.as_bytes()),
             _ => None,
         };
         let Some(key) = key else { return Err(Problem::unauthorized("send one of the receiver's keys as x-api-key")) };
-        self.rates[1].admit(key).map_err(Problem::too_many)
+        self.rates[1].admit(key).map_err(Problem::too_many)?;
+        Ok(format!("receiver {} {key}", self.settings.name).into())
     }
 
     /// Reads the files again at each reload; what cannot be used changes nothing.
@@ -166,6 +169,16 @@ pub fn check(settings: &ReceiverSettings) -> Result<(), ReceiverError> {
 
 fn serve_one(listener: TcpListener, receiver: Arc<Receiver>) -> io::Result<ServerHandle> {
     let connections_max = receiver.settings.connections_max;
+    // On loopback all come through a proxy or a tunnel, and have its address.
+    let each_max = if receiver.settings.listen.ip().is_loopback() { connections_max } else { connections_max.div_ceil(2) };
+    let metrics = &receiver.engine.observed.telemetry.metrics;
+    let name = format!("receiver {}", receiver.settings.name);
+    let doors = Doors {
+        places: Places::new(each_max),
+        open: metrics.connections.with_label_values(&[&name]),
+        refused: metrics.connections_refused.with_label_values(&[&name]),
+        unread_max: UNREAD_MAX,
+    };
     let receiver = web::Data::from(receiver);
     let server = HttpServer::new(move || {
         App::new()
@@ -185,6 +198,11 @@ fn serve_one(listener: TcpListener, receiver: Arc<Receiver>) -> io::Result<Serve
         .keep_alive(KeepAlive::Disabled)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
+        .on_connect(move |connection, extensions| {
+            if let Some(open) = doors.enter(connection, None) {
+                extensions.insert(open);
+            }
+        })
         .listen(listener)?
         .run();
     let handle = running.handle();
@@ -198,7 +216,7 @@ async fn nothing_here() -> Problem {
 
 /// Counts requests of each address, whatever they ask for and whatever key they show.
 async fn not_too_often<B: MessageBody + 'static>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     // Not what a header says: whoever sends writes it.
@@ -207,16 +225,19 @@ async fn not_too_often<B: MessageBody + 'static>(
     let refused = receiver.and_then(|receiver| receiver.rates[0].admit(address).err());
     match refused {
         Some(seconds) => Ok(request.into_response(Problem::too_many(seconds).error_response()).map_into_right_body()),
-        None => Ok(next.call(request).await?.map_into_left_body()),
+        None => {
+            in_time(&mut request);
+            Ok(next.call(request).await?.map_into_left_body())
+        }
     }
 }
 
 async fn events(receiver: web::Data<Receiver>, request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    receiver.admit(&request, &receiver.files())?;
+    let whose = receiver.admit(&request, &receiver.files())?;
     if !request.query_string().is_empty() {
         return Err(Problem::bad_request(&"there are no parameters here: the receiver's configuration says format and source"));
     }
-    Ok(HttpResponse::Ok().json(push::take(&receiver.engine, receiver.events.clone(), &request, payload).await?))
+    Ok(HttpResponse::Ok().json(push::take(&receiver.engine, receiver.events.clone(), (&whose, None), &request, payload).await?))
 }
 
 /// What the chat convention answers.
@@ -228,17 +249,17 @@ struct Replied {
 
 async fn message(receiver: web::Data<Receiver>, request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let files = receiver.files();
-    receiver.admit(&request, &files)?;
+    let whose = receiver.admit(&request, &files)?;
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     // Some senders say nothing of it.
     if content_type.is_some_and(|content_type| Form::of(content_type) != Some(Form::Json)) {
         return Err(Problem::unsupported("set Content-Type to application/json, in UTF-8"));
     }
     taking(&receiver.engine)?;
-    let (body, room) = push::body(&receiver.engine, &request, payload, MESSAGE_BYTES_MAX).await?;
+    let (body, room) = push::body(&receiver.engine, &whose, &request, payload, MESSAGE_BYTES_MAX).await?;
     let (text, said) = read(&body)?;
     let (source, form) = (receiver.messages.clone(), Form::Json);
-    let outcome = store(&receiver.engine, PushRequest { source, form, body: body.clone(), room }).await?;
+    let outcome = store(&receiver.engine, PushRequest { source, form, only_sensors: None, body: body.clone(), room }).await?;
     if let Some(refusal) = outcome.refusals.first() {
         return Err(Problem::bad_request(&format!("the message is in quarantine: {}", refusal.detail)));
     }

@@ -61,7 +61,7 @@ pub fn period_default(now: Micros) -> Period {
 }
 
 pub fn anomalies(store: &Store, request: &Request, now: Micros) -> Result<Anomalies, ServiceError> {
-    let note = request.sensor.as_deref().map(|name| report::unseen(store, name)).transpose()?.flatten();
+    let note = request.sensor.as_deref().map(|name| report::unseen(store, name, true)).transpose()?.flatten();
     let asked = deviations::Request {
         days: request.period.days.clone(),
         sensor: request.sensor.clone(),

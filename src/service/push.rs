@@ -1,4 +1,5 @@
 //! What is pushed over HTTP, from a body to the counts of what became of it: the same for the admin's socket and for receivers.
+use crate::access::places::{Share, Shares};
 use crate::actors::push::{NoOutcome, Push, PushActor, PushOutcome};
 use crate::daemon::Engine;
 use crate::events::time;
@@ -7,7 +8,6 @@ use crate::sources::{CHUNK_BYTES, Source};
 use actix::Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Of all bodies that are being received or stored, KiB: as many as two of the largest.
 const BODIES_KIB: u32 = 2 * (BODY_BYTES_MAX >> 10) as u32;
@@ -19,7 +19,7 @@ const CUT_AT_ONCE_BYTES: usize = 64 << 10;
 /// The way in for what is pushed.
 pub struct Entrance {
     actor: Addr<PushActor>,
-    bodies: Arc<Semaphore>,
+    bodies: Shares<Arc<str>>,
 }
 
 /// Why nothing is told of events.
@@ -32,19 +32,18 @@ pub enum PushError {
 }
 
 /// Room for a body, for as long as it is held.
-pub struct Room(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+pub struct Room(#[expect(dead_code, reason = "held, not read")] Share);
 
 impl Entrance {
     pub fn new(actor: Addr<PushActor>) -> Entrance {
-        Entrance { actor, bodies: Arc::new(Semaphore::new(BODIES_KIB as usize)) }
+        Entrance { actor, bodies: Shares::new(BODIES_KIB, BODIES_KIB / 2, ROOM_PATIENCE) }
     }
 
-    /// Waits for room for a body of so many bytes, before any of it is read.
-    pub async fn room(&self, bytes: usize) -> Result<Room, PushError> {
+    /// Waits for room for a body of so many bytes, before any of it is read. One who pushes has half of the room at most.
+    pub async fn room(&self, whose: &Arc<str>, bytes: usize) -> Result<Room, PushError> {
         let kib = (bytes.min(BODY_BYTES_MAX) >> 10) as u32 + 1;
-        let permit = tokio::time::timeout(ROOM_PATIENCE, self.bodies.clone().acquire_many_owned(kib.min(BODIES_KIB))).await;
-        let permit = permit.map_err(|_| NoOutcome::NotTaken("as much as may be is on its way already"))?;
-        Ok(Room(permit.expect("the semaphore is never closed")))
+        let share = self.bodies.take(whose.clone(), kib).await;
+        Ok(Room(share.ok_or(NoOutcome::NotTaken("as much as may be is on its way already"))?))
     }
 }
 
@@ -52,6 +51,8 @@ impl Entrance {
 pub struct PushRequest {
     pub source: Arc<Source>,
     pub form: Form,
+    /// Who pushes may push events of these honeypots only.
+    pub only_sensors: Option<Arc<[String]>>,
     pub body: actix_web::web::Bytes,
     pub room: Room,
 }
@@ -59,9 +60,9 @@ pub struct PushRequest {
 /// Stores the events of a body; answers when all of them are durable.
 pub async fn push(engine: &Engine, request: PushRequest) -> Result<PushOutcome, PushError> {
     taking(engine)?;
-    let PushRequest { source, form, body, room } = request;
+    let PushRequest { source, form, only_sensors, body, room } = request;
     let chunk_bytes = (engine.settings.borrow().limits.in_flight_bytes / 8).clamp(64 << 10, CHUNK_BYTES);
-    let cutting = Cutting { source, chunk_bytes, received_at: time::now(), request: rand::random() };
+    let cutting = Cutting { source, chunk_bytes, received_at: time::now(), only_sensors, request: rand::random() };
     let pushed = if body.len() <= CUT_AT_ONCE_BYTES {
         cutting.cut(&body, form)?
     } else {

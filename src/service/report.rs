@@ -22,6 +22,8 @@ pub enum Sensors {
     /// All together, in one report.
     Aggregate,
     One(String),
+    /// One, of somebody who is not told what others are called.
+    Theirs(String),
     /// One report for each sensor that ever was, and then one for all together.
     Each,
 }
@@ -35,10 +37,14 @@ pub fn reports(
     rules: Rules,
     now: Micros,
 ) -> Result<Vec<Report>, ServiceError> {
-    let note = if let Sensors::One(name) = sensors { unseen(store, name)? } else { None };
+    let note = match sensors {
+        Sensors::One(name) => unseen(store, name, true)?,
+        Sensors::Theirs(name) => unseen(store, name, false)?,
+        Sensors::Aggregate | Sensors::Each => None,
+    };
     let sensors = match sensors {
         Sensors::Aggregate => vec![None],
-        Sensors::One(name) => vec![Some(name.clone())],
+        Sensors::One(name) | Sensors::Theirs(name) => vec![Some(name.clone())],
         Sensors::Each => self::sensors(store)?.into_iter().map(Some).chain([None]).collect(),
     };
     let report = |sensor| {
@@ -48,14 +54,15 @@ pub fn reports(
     sensors.into_iter().map(report).collect()
 }
 
-/// What to say of a sensor that never was: its figures are all zeros, which may be a name mistyped.
-pub fn unseen(store: &Store, name: &str) -> Result<Option<String>, ServiceError> {
+/// What to say of a sensor that never was: its figures are all zeros, which may be a name mistyped. `suggests`: also the name of another
+/// one that may be meant.
+pub fn unseen(store: &Store, name: &str, suggests: bool) -> Result<Option<String>, ServiceError> {
     let sensors = sensors(store)?;
     if sensors.iter().any(|known| known == name) {
         return Ok(None);
     }
     let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
-    let short = sensors.iter().filter(|known| known.len().max(name.len()) <= SUGGESTED_BYTES_MAX);
+    let short = sensors.iter().filter(|known| suggests && known.len().max(name.len()) <= SUGGESTED_BYTES_MAX);
     let near = short.map(|known| (distance(known), known)).filter(|(distance, known)| *distance <= (known.len() / 3).clamp(1, 3)).min();
     let hint = near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default();
     Ok(Some(format!("no event came from a sensor called `{}`{hint}", prefix(name, SUGGESTED_BYTES_MAX))))

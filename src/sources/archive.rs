@@ -325,6 +325,7 @@ impl Archive {
                 reflowed: piece.reflowed,
                 checkpoint: Vec::new(),
                 permit: None,
+                only_sensors: None,
             },
             data: piece.data,
             places: piece.places,

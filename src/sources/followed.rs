@@ -230,6 +230,7 @@ impl Followed {
                 reflowed: piece.reflowed,
                 checkpoint: self.checkpoint().encode(),
                 permit: None,
+                only_sensors: None,
             },
             data: piece.data,
             places: piece.places,

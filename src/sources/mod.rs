@@ -52,6 +52,8 @@ pub struct Origin {
     pub checkpoint: Vec<u8>,
     /// The share of the memory budget; given back when the chunk is durable.
     pub permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// Who brought it may bring events of these honeypots only.
+    pub only_sensors: Option<Arc<[String]>>,
 }
 
 /// A stretch of one input, cut at event boundaries.
@@ -136,6 +138,8 @@ pub enum Reason {
     DecoderPanic,
     /// An event that could not be redacted for certain.
     Unredactable,
+    /// Pushed with a key that may not push events of its honeypot.
+    SensorNotAllowed,
     /// The archive is damaged or expands beyond the ratio or size limit.
     Archive,
     /// Bytes found behind the last whole block when a segment was opened.
@@ -145,7 +149,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 12] = [
         Reason::NotAnObject,
         Reason::Malformed,
         Reason::LineTooLong,
@@ -154,6 +158,7 @@ impl Reason {
         Reason::DocumentTooLong,
         Reason::DecoderPanic,
         Reason::Unredactable,
+        Reason::SensorNotAllowed,
         Reason::Archive,
         Reason::TornTail,
         Reason::Undeliverable,
@@ -169,6 +174,7 @@ impl Reason {
             Reason::DocumentTooLong => "document_too_long",
             Reason::DecoderPanic => "decoder_panic",
             Reason::Unredactable => "unredactable",
+            Reason::SensorNotAllowed => "sensor_not_allowed",
             Reason::Archive => "archive",
             Reason::TornTail => "torn_tail",
             Reason::Undeliverable => "undeliverable",

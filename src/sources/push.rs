@@ -94,6 +94,8 @@ pub struct Cutting {
     pub source: Arc<Source>,
     pub chunk_bytes: usize,
     pub received_at: Micros,
+    /// Events of these honeypots only.
+    pub only_sensors: Option<Arc<[String]>>,
     /// Tells requests apart in which events are told apart by their place.
     pub request: u32,
 }
@@ -286,6 +288,7 @@ impl<'a> Cutter<'a> {
             reflowed: self.reflowed,
             checkpoint: Vec::new(),
             permit: None,
+            only_sensors: self.cutting.only_sensors.clone(),
         };
         let (places, refused) = (std::mem::take(&mut self.places), std::mem::take(&mut self.refused));
         self.chunks.push(Chunk { origin, data, places, refused, stored: None });
@@ -307,7 +310,13 @@ mod tests {
     use crate::sources::Format;
 
     fn cutting(format: Format) -> Cutting {
-        Cutting { source: Arc::new(Source { name: "push".into(), format }), chunk_bytes: 64 << 10, received_at: 7, request: 1 }
+        Cutting {
+            source: Arc::new(Source { name: "push".into(), format }),
+            chunk_bytes: 64 << 10,
+            received_at: 7,
+            only_sensors: None,
+            request: 1,
+        }
     }
 
     fn cut(body: &str, form: Form) -> Result<Pushed, BodyError> {

@@ -119,6 +119,7 @@ fn forget(source: Arc<Source>, stream: Arc<str>, now: Micros) -> Chunk {
         reflowed: false,
         checkpoint: Vec::new(),
         permit: None,
+        only_sensors: None,
     };
     Chunk { origin, data: Vec::new(), places: Vec::new(), refused: Vec::new(), stored: None }
 }

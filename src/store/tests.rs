@@ -48,6 +48,7 @@ fn chunk(from: u64, to: u64) -> Chunk {
             reflowed: false,
             checkpoint: to.to_le_bytes().to_vec(),
             permit: None,
+            only_sensors: None,
         },
         data: (from..to).flat_map(|n| text(n).into_bytes()).collect(),
         places: vec![],

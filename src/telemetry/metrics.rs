@@ -133,6 +133,12 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     pub(crate) connections: IntGaugeVec,
+    pub(crate) connections_refused: IntCounterVec,
+    pub(crate) credentials: IntCounterVec,
+    pub(crate) issuer_fetches: IntGaugeVec,
+    pub(crate) live_clients: IntGauge,
+    pub(crate) live_refused: IntGauge,
+    pub(crate) live_dropped: IntGauge,
     process: Process,
 }
 
@@ -348,6 +354,23 @@ impl Metrics {
                 &["route"],
             )),
             connections: make.add(IntGaugeVec::new(Opts::new("http_connections", "Connections that are open."), &["listener"])),
+            connections_refused: make.counters(
+                "http_connections_refused_total",
+                "Connections hung up on because their address had as many as one may have.",
+                "listener",
+            ),
+            credentials: make.counters(
+                "credentials_total",
+                "Credentials that were shown, by what came of it: accepted, or why they were refused.",
+                "outcome",
+            ),
+            issuer_fetches: make.add(IntGaugeVec::new(
+                Opts::new("issuer_fetches", "Fetches of an issuer's keys since it was configured, by outcome: ok, failed."),
+                &["issuer", "outcome"],
+            )),
+            live_clients: make.gauge("live_clients", "Clients that watch the live stream."),
+            live_refused: make.gauge("live_refused", "Clients of the live stream refused because there were too many, since the start."),
+            live_dropped: make.gauge("live_dropped", "Events dropped because clients of the live stream were too slow, since the start."),
             process: Process {
                 update: Mutex::new(()),
                 cpu_seconds: make.add(Counter::new("process_cpu_seconds_total", "Processor time used, user and system.")),
@@ -364,6 +387,7 @@ impl Metrics {
         };
         // A figure that is there from the start can be alerted on before the first case.
         Reason::ALL.iter().for_each(|reason| drop(metrics.rejected.with_label_values(&[reason.name()])));
+        let _ = metrics.credentials.with_label_values(&["accepted"]);
         Actor::ALL.iter().for_each(|actor| drop(metrics.actor_restarts.with_label_values(&[actor.name()])));
         Queue::ALL.iter().for_each(|queue| drop(metrics.queue_saturation.with_label_values(&[queue.name()])));
         for (stage, class) in FailureStage::ALL.iter().flat_map(|stage| FailureClass::ALL.iter().map(move |class| (stage, class))) {
@@ -609,6 +633,23 @@ impl Metrics {
         if let Some(stat) = self.data_dir.as_deref().and_then(|dir| nix::sys::statvfs::statvfs(dir).ok()) {
             process.disk_free_bytes.set(signed(stat.blocks_available() * stat.fragment_size()));
         }
+    }
+
+    /// A credential was shown; the outcome is "accepted" or a code of [`crate::access::Denied`].
+    pub fn credential(&self, outcome: &'static str) {
+        self.credentials.with_label_values(&[outcome]).inc();
+    }
+
+    /// Fetches of an issuer's keys; its name is a configured one.
+    pub fn set_issuer(&self, issuer: &str, fetches: u64, failed: u64) {
+        self.issuer_fetches.with_label_values(&[issuer, "ok"]).set(signed(fetches.saturating_sub(failed)));
+        self.issuer_fetches.with_label_values(&[issuer, "failed"]).set(signed(failed));
+    }
+
+    pub fn set_live(&self, clients: u64, refused: u64, dropped: u64) {
+        self.live_clients.set(signed(clients));
+        self.live_refused.set(signed(refused));
+        self.live_dropped.set(signed(dropped));
     }
 
     /// Everything in Prometheus' text format.

@@ -155,6 +155,7 @@ fn chunk(data: Vec<u8>) -> Chunk {
         reflowed: false,
         checkpoint: Vec::new(),
         permit: None,
+        only_sensors: None,
     };
     Chunk { origin, data, places: Vec::new(), refused: Vec::new(), stored: None }
 }

@@ -69,7 +69,8 @@ fn main() {
 
 fn start(dir: &Path) -> Child {
     let config = dir.join("honeyguide.toml");
-    let text = "data_dir = \"data\"\n[admin]\nlisten = \"off\"\n[[source]]\nname = \"pot\"\npaths = [\"cowrie.json\"]\n";
+    let text =
+        "data_dir = \"data\"\n[admin]\nlisten = \"off\"\nlive_clients_each = 64\n[[source]]\nname = \"pot\"\npaths = [\"cowrie.json\"]\n";
     std::fs::write(&config, text).expect("written");
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_honeyguide"))
         .args(["run", "--config"])
