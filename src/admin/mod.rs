@@ -20,6 +20,7 @@ mod limits;
 mod live;
 mod login;
 mod pages;
+mod parameters;
 pub(crate) mod push;
 pub(crate) mod questions;
 mod route;
@@ -254,7 +255,7 @@ fn services(services: &mut web::ServiceConfig, admin: &web::Data<Admin>, descrip
         .app_data(description.clone())
         .app_data(listener)
         .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
-        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| Problem::bad_request(&error).into()))
+        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| Problem::bad_json(&error).into()))
         .app_data(web::QueryConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
         .app_data(web::PathConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
         .default_service(web::to(not_found));

@@ -1,6 +1,7 @@
 //! Why a request was not answered: `application/problem+json` (RFC 9457), one closed list of codes.
 use crate::service::ServiceError;
 use crate::service::geoip::GeoipError;
+use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
@@ -18,9 +19,15 @@ pub struct Problem {
     pub code: Cow<'static, str>,
     pub title: Cow<'static, str>,
     pub detail: String,
-    /// Of a query: where it stopped making sense, in characters from 1.
+    /// Of a query, or of a line of a JSON body: where it stopped making sense, from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<usize>,
+    /// Of a JSON body.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<usize>,
+    /// The parameter behind the `?` that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parameter: Option<String>,
     /// Seconds; goes into `Retry-After`.
     #[serde(skip)]
     pub retry_after_seconds: Option<u16>,
@@ -35,6 +42,8 @@ impl Problem {
             title: title.into(),
             detail: detail.into(),
             column: None,
+            line: None,
+            parameter: None,
             retry_after_seconds: None,
         }
     }
@@ -42,6 +51,19 @@ impl Problem {
     /// A body, path or parameter that does not fit.
     pub fn bad_request(error: &dyn std::fmt::Display) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, "bad_request", "the request is wrong", error.to_string())
+    }
+
+    /// A JSON body that is none, or not of the form that is described.
+    pub fn bad_json(error: &JsonPayloadError) -> Problem {
+        match error {
+            JsonPayloadError::Deserialize(wrong) => {
+                let problem = Problem::bad_request(&format!("the body does not fit: {wrong}"));
+                Problem { line: Some(wrong.line()), column: Some(wrong.column()), ..problem }
+            }
+            JsonPayloadError::ContentType => Problem::unsupported("set Content-Type to application/json"),
+            JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => Problem::too_large(error.to_string()),
+            error => Problem::bad_request(error),
+        }
     }
 
     pub fn bad_query(error: &crate::index::query::QueryError) -> Problem {
