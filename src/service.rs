@@ -393,6 +393,7 @@ fn missing_of(store: &Store, batch: &Batch, cache: &mut IdCache) -> Result<u64, 
 
 /// Which quarantine records.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = QuarantineSelection)]
 pub struct Selection {
     /// Ascending: see [`Selection::sorted`].

@@ -1,5 +1,6 @@
 //! Routes about the databases that tell where addresses are. Changes go one after the other, and say in the ledger who asked for them.
 use super::Admin;
+use super::parameters::one_of;
 use super::problem::Problem;
 use super::questions::{Checking, absolute, teller};
 use super::route::Route;
@@ -30,9 +31,13 @@ pub fn routes() -> Vec<Route> {
             .names_files()
             .body::<Import>()
             .answers::<DatabaseRow>(),
-        Route::post("/geoip/apply", Right::Enrich, "Gives stored events the places that the databases tell", apply),
+        Route::post("/geoip/apply", Right::Enrich, "Gives stored events the places that the databases tell", apply)
+            .answers_lines::<Checking<RebuildReport>>(),
         Route::get("/geoip/lookup/{address}", Right::Evidence, "What the databases tell of an address", lookup).answers::<PlaceRow>(),
-        Route::post("/geoip/{name}/remove", Right::Enrich, "Removes a database", remove).body::<Nothing>().answers::<Nothing>(),
+        Route::post("/geoip/{name}/remove", Right::Enrich, "Removes a database", remove)
+            .path_value("name", one_of(Kind::ALL.map(Kind::name)))
+            .body::<Nothing>()
+            .answers::<Nothing>(),
     ]
 }
 

@@ -56,8 +56,8 @@ pub(crate) struct Route {
     parameters: Vec<Parameter>,
     /// By content type.
     bodies: Vec<(&'static str, Content)>,
-    /// By status and content type.
-    answers: Vec<(&'static str, &'static str, Content)>,
+    /// By status and content type; `None`: there is nothing behind the head.
+    answers: Vec<(&'static str, Option<(&'static str, Content)>)>,
     schemas: Vec<(String, RefOr<Schema>)>,
     handler: actix_web::Route,
 }
@@ -180,7 +180,13 @@ impl Route {
 
     /// Bytes of this type, with a status that is not 200.
     pub fn says(mut self, status: &'static str, content_type: &'static str) -> Route {
-        self.answers.push((status, content_type, Content::new::<RefOr<Schema>>(None)));
+        self.answers.push((status, Some((content_type, Content::new::<RefOr<Schema>>(None)))));
+        self
+    }
+
+    /// It goes on in another protocol.
+    pub fn switches(mut self) -> Route {
+        self.answers.push(("101", None));
         self
     }
 
@@ -191,7 +197,7 @@ impl Route {
 
     fn answers_as<T: ToSchema>(mut self, status: &'static str, content_type: &'static str) -> Route {
         let content = self.content::<T>();
-        self.answers.push((status, content_type, content));
+        self.answers.push((status, Some((content_type, content))));
         self
     }
 
@@ -348,10 +354,10 @@ pub(crate) fn openapi(routes: &[Route]) -> utoipa::openapi::OpenApi {
         let mut too_many = Response::new("more than is allowed: when to try again");
         too_many.content.clone_from(&refusal.content);
         too_many.headers.insert("Retry-After".to_owned(), RefOr::T(retry_after.clone()));
-        let mut answers = BTreeMap::from([(DONE, Response::new("done"))]);
-        for (status, content_type, content) in &route.answers {
-            let answer = answers.entry(status).or_insert_with(|| Response::new("not now"));
-            answer.content.insert((*content_type).to_owned(), content.clone().into());
+        let mut answers: BTreeMap<&str, Response> = BTreeMap::new();
+        for (status, content) in &route.answers {
+            let answer = answers.entry(status).or_insert_with(|| Response::new(if *status < "400" { "done" } else { "not now" }));
+            answer.content.extend(content.iter().map(|(content_type, content)| ((*content_type).to_owned(), content.clone().into())));
         }
         let mut operation = OperationBuilder::new()
             .summary(Some(route.summary))
@@ -443,6 +449,27 @@ mod tests {
             }),
             Value::Array(items) => items.iter().for_each(|item| references(item, found)),
             _ => {}
+        }
+    }
+
+    #[test]
+    fn every_answer_and_every_body_is_described() {
+        let description = described();
+        for route in super::super::routes().iter().filter(|route| !route.is_page) {
+            let operation = &description["paths"][&route.path][route.method.as_str().to_ascii_lowercase()];
+            let said = format!("{} {}: {operation}", route.method, route.path);
+            let done = ["200", "101"].map(|status| &operation["responses"][status]).into_iter().find(|answer| answer.is_object());
+            let answers = done.unwrap_or_else(|| panic!("{said}"))["content"].as_object();
+            assert!(answers.is_some() || operation["responses"]["101"].is_object(), "{said}");
+            let bodies = operation["requestBody"]["content"].as_object();
+            for (content_type, content) in answers.into_iter().chain(bodies).flatten() {
+                // Lines as honeypots wrote them are of no form.
+                let is_evidence = content_type == crate::admin::stream::NDJSON && matches!(route.method, Method::GET);
+                assert!(content["schema"].is_object() || !content_type.contains("json") || is_evidence, "{said}");
+            }
+            let takes_nothing = ["/verify", "/rebuild", "/geoip/apply"].iter().any(|path| route.path.ends_with(path));
+            assert_eq!(bodies.is_some(), route.method == Method::POST && !takes_nothing, "{said}");
+            assert!(operation["responses"]["429"]["headers"]["Retry-After"].is_object() && operation["responses"]["default"].is_object());
         }
     }
 

@@ -77,7 +77,9 @@ async fn forget(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<N
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Limit {
+    /// 50 when nobody says, and no more than 10,000.
     limit: Option<u64>,
 }
 
