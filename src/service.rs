@@ -33,10 +33,12 @@ pub mod erase;
 pub mod geoip;
 pub mod indicators;
 pub mod leaving;
+pub mod letters;
 pub mod marks;
 pub mod push;
 pub mod report;
 pub mod retention;
+pub mod sessions;
 pub mod sinks;
 pub mod typed;
 
@@ -60,6 +62,8 @@ pub enum ServiceError {
     Io(#[from] std::io::Error),
     #[error("there is no record {0} in quarantine: `honeyguide quarantine list` shows what there is")]
     NoRecord(u64),
+    #[error("the sink {0:?} has no dead letter {1}: `honeyguide sinks dead list` shows what there is")]
+    NoLetter(String, u64),
     #[error("no event has the session id {0:?}")]
     NoSession(String),
     #[error("there is no sink called {0:?}: `honeyguide sinks list` shows what there is")]

@@ -160,6 +160,7 @@ impl From<ServiceError> for Problem {
             | ServiceError::Erase(_) => Problem::bad_request(&error),
             ServiceError::NoRecord(_)
             | ServiceError::NoSession(_)
+            | ServiceError::NoLetter(..)
             | ServiceError::NoSink(_)
             | ServiceError::NoAlert(_)
             | ServiceError::NoIndicator(_)
