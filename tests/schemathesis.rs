@@ -23,7 +23,7 @@ every_seconds = 3600
 name = "logins"
 when = "count"
 query = "eventid:cowrie.login.failed"
-window = "1h"
+window_seconds = 3600
 above = 1000000
 to = ["archive"]
 [[sink]]
@@ -82,7 +82,8 @@ fn every_answer_to_whatever_is_asked_is_one_that_is_described() {
     let key = made.json()["key"].as_str().expect("a key").to_owned();
     let description = home.write("openapi.json", &daemon.get("/api/v1/openapi.json").body);
 
-    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance";
+    let checks =
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance";
     let ran = Command::new(python.with_file_name("schemathesis"))
         .arg("run")
         .arg(&description)

@@ -56,7 +56,8 @@ impl Shown {
                         // JSON's texts, numbers, switches and lists are TOML's; of tables the sign differs.
                         let literal = match value {
                             serde_json::Value::Object(members) => {
-                                let members = members.iter().map(|(name, value)| format!("{} = {value}", serde_json::Value::from(name.as_str())));
+                                let members =
+                                    members.iter().map(|(name, value)| format!("{} = {value}", serde_json::Value::from(name.as_str())));
                                 format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
                             }
                             value => value.to_string(),

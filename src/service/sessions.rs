@@ -155,7 +155,8 @@ impl PagesBefore<'_> {
                     return Ok(());
                 }
                 let sensors = index.cells()?.sensors;
-                for entry in entries.iter().filter(|entry| sensors.get(entry.sensor as usize).is_some_and(|name| **name == *who.1.as_bytes()))
+                for entry in
+                    entries.iter().filter(|entry| sensors.get(entry.sensor as usize).is_some_and(|name| **name == *who.1.as_bytes()))
                 {
                     let outermost = if self.request.newest { entry.last } else { entry.first };
                     possible |= is_before(outermost) || outermost == cursor.after.time;
