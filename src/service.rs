@@ -70,6 +70,12 @@ pub enum ServiceError {
     NoSink(String),
     #[error("{0}")]
     Sink(String),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Wrong(String),
+    /// It would make sense at another moment.
+    #[error("{0}")]
+    NotNow(String),
     #[error("there is no rule of alerts called {0:?}: `honeyguide alerts list` shows what there is")]
     NoAlert(String),
     #[error("{0}")]

@@ -89,6 +89,11 @@ impl Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "a credential is needed", detail)
     }
 
+    /// It would do at another moment, or with something else as it is.
+    pub fn conflict(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, "conflict", "not as it is", detail)
+    }
+
     pub fn method_not_allowed(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method", detail)
     }
@@ -155,9 +160,11 @@ impl From<ServiceError> for Problem {
             ServiceError::Cursor(error) => Problem::bad_cursor(&error),
             ServiceError::ByItself(_)
             | ServiceError::NoSpan
+            | ServiceError::Wrong(_)
             | ServiceError::Indicators(_)
             | ServiceError::Clusters(_)
             | ServiceError::Erase(_) => Problem::bad_request(&error),
+            ServiceError::NotNow(_) => Problem::conflict(error.to_string()),
             ServiceError::NoRecord(_)
             | ServiceError::NoSession(_)
             | ServiceError::NoLetter(..)
