@@ -76,7 +76,7 @@ impl Form {
 
 /// Whether a query string is one that the route takes; the problem names the parameter that is wrong.
 pub(super) fn check(taken: &[Taken], query: &str) -> Result<(), Problem> {
-    let wrong = |name: &str, detail: String| Problem { parameter: Some(said(name)), ..Problem::bad_request(&detail) };
+    let wrong = |name: &str, detail: String| Problem { parameter: Some(said(name).into()), ..Problem::bad_request(&detail) };
     let given = Query::<Vec<(String, String)>>::from_query(query).map_err(|error| Problem::bad_request(&error))?.into_inner();
     for (at, (name, value)) in given.iter().enumerate() {
         let Some(Taken { form, .. }) = taken.iter().find(|taken| taken.name == *name) else {

@@ -14,7 +14,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, utoipa::ToSchema)]
 #[error("{detail}")]
 pub struct Problem {
-    pub r#type: Cow<'static, str>,
+    pub r#type: ProblemType,
     pub status: u16,
     pub code: Cow<'static, str>,
     pub title: Cow<'static, str>,
@@ -24,19 +24,28 @@ pub struct Problem {
     pub column: Option<usize>,
     /// Of a JSON body.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub line: Option<usize>,
+    pub line: Option<u32>,
     /// The parameter behind the `?` that is wrong.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub parameter: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub parameter: Option<Box<str>>,
     /// Seconds; goes into `Retry-After`.
     #[serde(skip)]
     pub retry_after_seconds: Option<u16>,
 }
 
+/// Problems are told apart by their codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum ProblemType {
+    #[default]
+    #[serde(rename = "about:blank")]
+    AboutBlank,
+}
+
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
         Problem {
-            r#type: "about:blank".into(),
+            r#type: ProblemType::AboutBlank,
             status: status.as_u16(),
             code: code.into(),
             title: title.into(),
@@ -58,7 +67,7 @@ impl Problem {
         match error {
             JsonPayloadError::Deserialize(wrong) => {
                 let problem = Problem::bad_request(&format!("the body does not fit: {wrong}"));
-                Problem { line: Some(wrong.line()), column: Some(wrong.column()), ..problem }
+                Problem { line: u32::try_from(wrong.line()).ok(), column: Some(wrong.column()), ..problem }
             }
             JsonPayloadError::ContentType => Problem::unsupported("set Content-Type to application/json"),
             JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => Problem::too_large(error.to_string()),

@@ -89,7 +89,7 @@ impl Settings {
             table(group, group.keys.iter().map(|key| setting(group, key, &value(key))).collect())
         });
         let repeated = GROUPS.iter().filter(|group| group.repeated).flat_map(|group| {
-            self.fragment.tables(group.name).into_iter().map(move |(_, values)| {
+            self.fragment.tables(group.name).iter().map(move |(_, values)| {
                 let known = values.iter().filter_map(|(name, given)| Some(setting(group, group.key(name)?, &given.value)));
                 table(group, known.collect())
             })
