@@ -17,6 +17,7 @@ pub const PROBLEMS_MAX: usize = 100;
 
 /// What to load.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LoadRequest {
     /// Files and directories, absolute.
     #[schema(value_type = Vec<String>)]

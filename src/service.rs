@@ -33,11 +33,13 @@ pub mod erase;
 pub mod geoip;
 pub mod indicators;
 pub mod leaving;
+pub mod letters;
 pub mod marks;
 pub mod peers;
 pub mod push;
 pub mod report;
 pub mod retention;
+pub mod sessions;
 pub mod sinks;
 pub mod typed;
 
@@ -61,12 +63,20 @@ pub enum ServiceError {
     Io(#[from] std::io::Error),
     #[error("there is no record {0} in quarantine: `honeyguide quarantine list` shows what there is")]
     NoRecord(u64),
+    #[error("the sink {0:?} has no dead letter {1}: `honeyguide sinks dead list` shows what there is")]
+    NoLetter(String, u64),
     #[error("no event has the session id {0:?}")]
     NoSession(String),
     #[error("there is no sink called {0:?}: `honeyguide sinks list` shows what there is")]
     NoSink(String),
     #[error("{0}")]
     Sink(String),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Wrong(String),
+    /// It would make sense at another moment.
+    #[error("{0}")]
+    NotNow(String),
     #[error("there is no rule of alerts called {0:?}: `honeyguide alerts list` shows what there is")]
     NoAlert(String),
     #[error("{0}")]
@@ -397,6 +407,7 @@ fn missing_of(store: &Store, batch: &Batch, cache: &mut IdCache) -> Result<u64, 
 
 /// Which quarantine records.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = QuarantineSelection)]
 pub struct Selection {
     /// Ascending: see [`Selection::sorted`].

@@ -4,7 +4,7 @@ mod served;
 use honeyguide::access::{Right, Role};
 use serde_json::{Value, json};
 use served::{Answer, Daemon, Home, get, log, until};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A request with more header fields.
 fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
@@ -84,6 +84,44 @@ fn every_route_answers_the_roles_that_have_its_right_and_no_others() {
             assert_eq!((answer.status, code(&answer).as_str()), (405, "method_not_allowed"), "{}", told(wrong, &answer));
         }
     }
+}
+
+#[test]
+fn what_is_described_is_served_and_nothing_else() {
+    let home = Home::with("address_rate = 100000\nkey_rate = 100000\n");
+    let daemon = Daemon::start(&home);
+    let description = daemon.get("/api/v1/openapi.json").json();
+    // A handler may know nothing of what it is asked for; the words of this one say that there is no handler.
+    let is_nowhere = |answer: &Answer| {
+        let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+        answer.status == 404 && detail.starts_with("there is nothing at this path")
+    };
+    let operations = operations(&description);
+    let paths: BTreeSet<&str> = operations.iter().map(|operation| operation.path.as_str()).collect();
+    for Operation { method, path, .. } in &operations {
+        let answer = daemon.unix(&request(method, path, "", "{\"no\":\"such member\""));
+        assert!(answer.status != 405 && (answer.status != 404 || !is_nowhere(&answer)), "{method} {path}: {answer:?}");
+    }
+    for path in &paths {
+        let (parent, last) = path.rsplit_once('/').expect("a slash");
+        let capital = format!("{parent}/{}{}", last[..1].to_ascii_uppercase(), &last[1..]);
+        let others =
+            [format!("{path}/"), format!("{path}/x/y/z"), format!("{path}x"), format!("/{path}"), format!("/api/v2{path}"), capital];
+        // What a parameter can stand for is described.
+        let is_parameter =
+            |other: &str| description["paths"].as_object().is_some_and(|paths| paths.keys().any(|path| stands_for(path, other)));
+        for other in others.iter().filter(|other| !is_parameter(other) && !paths.contains(other.as_str())) {
+            let answer = daemon.unix(&request("GET", other, "", ""));
+            assert!(is_nowhere(&answer), "{other}: {answer:?}");
+        }
+    }
+}
+
+/// Whether a path with parameters takes in this one.
+fn stands_for(path: &str, other: &str) -> bool {
+    let (parts, others): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), other.split('/').collect());
+    parts.len() == others.len()
+        && parts.iter().zip(others).all(|(part, other)| if part.starts_with('{') { !other.is_empty() } else { *part == other })
 }
 
 #[test]

@@ -141,6 +141,94 @@ fn wrong_requests_are_problems_that_say_where() {
 }
 
 #[test]
+fn what_no_route_takes_is_refused_with_where_and_changes_nothing() {
+    let home = Home::with("[[sink]]\nname = \"archive\"\ntype = \"file\"\npath = \"out.ndjson\"\n");
+    let daemon = Daemon::start(&home);
+    load(&daemon, &home, "cowrie.json", &[&log(1, 500)[..], b"refused\n"].concat());
+    let recorded = || {
+        let mut kinds: Vec<String> = Vec::new();
+        let ledger = daemon.get("/api/v1/audit?limit=1000").json();
+        kinds.extend(ledger["records"].as_array().expect("records").iter().filter_map(|record| record["kind"].as_str()).map(str::to_owned));
+        kinds.retain(|kind| kind != "request");
+        kinds
+    };
+    let held = || {
+        let status = daemon.get("/api/v1/status").json();
+        let lists = ["/api/v1/keys", "/api/v1/sinks/archive/dead", "/api/v1/quarantine"].map(|path| daemon.get(path).json());
+        (status["journal"]["events"].clone(), status["sinks"][0]["state"].clone(), lists, recorded())
+    };
+    until("deliveries", || daemon.get("/api/v1/sinks/archive").json()["lag_events"] == 0);
+    let before = held();
+    for (path, parameter) in [
+        ("/api/v1/events?query=&limt=5", "limt"),
+        ("/api/v1/events?query=&limit=many", "limit"),
+        ("/api/v1/events?query=&limit=-1", "limit"),
+        ("/api/v1/events?query=&newest=1", "newest"),
+        ("/api/v1/events?query=&query=x", "query"),
+        ("/api/v1/events", "query"),
+        ("/api/v1/events/page?query=&since=1d", "since"),
+        ("/api/v1/sessions?limit=1001", "limit"),
+        ("/api/v1/sessions?q=x", "q"),
+        ("/api/v1/terms/username?order=up", "order"),
+        ("/api/v1/status?verbose=true", "verbose"),
+        ("/api/v1/configuration?secrets=true", "secrets"),
+        ("/api/v1/quarantine?reason=nosuch", "reason"),
+        ("/api/v1/anomalies?measure=mood", "measure"),
+        ("/api/v1/anomalies?kind=hourly", "kind"),
+        ("/api/v1/indicators?min_score=101", "min_score"),
+        ("/api/v1/clusters?sort=size", "sort"),
+        ("/api/v1/audit?before=x", "before"),
+        ("/api/v1/alerts/history?limit=x", "limit"),
+        ("/health?x=1", "x"),
+    ] {
+        let wrong = problem(&daemon.get(path), 400, "bad_request");
+        assert_eq!(wrong["parameter"], parameter, "{path}: {wrong}");
+        assert!(wrong["detail"].as_str().expect("text").contains(&format!("`{parameter}`")), "{path}: {wrong}");
+    }
+    for (path, body, says) in [
+        ("/api/v1/keys", r#"{"name":"x","roles":["admin"],"admin":true}"#, "unknown field `admin`"),
+        ("/api/v1/keys", r#"{"name":"x","roles":["root"]}"#, "unknown variant `root`"),
+        ("/api/v1/keys", r#"{"name":7,"roles":["admin"]}"#, "expected a string"),
+        ("/api/v1/keys", r#"{"roles":["admin"]}"#, "missing field `name`"),
+        ("/api/v1/sinks/archive/order", r#""stop""#, "unknown variant `stop`"),
+        ("/api/v1/sinks/archive/order", r#"{"replay_from":-1}"#, "invalid value"),
+        ("/api/v1/sinks/archive/dead/purge", r#"{"all":true}"#, "unknown field `all`"),
+        ("/api/v1/quarantine/purge", r#"{"everything":true}"#, "unknown field `everything`"),
+        ("/api/v1/quarantine/purge", r#"{"numbers":["1"]}"#, "expected u64"),
+        ("/api/v1/quarantine/retry", r#"{"all":true"#, "EOF"),
+        ("/api/v1/load", r#"{"paths":["/x"],"follow":true}"#, "unknown field `follow`"),
+        ("/api/v1/ingested", r#"{"paths":["/x"],"format":7}"#, "expected a"),
+        ("/api/v1/enrich", r#"{"value":"x","fresh":true}"#, "unknown field `fresh`"),
+        ("/api/v1/archive", r#"{"selection":{"from":1}}"#, "unknown field `from`"),
+        ("/api/v1/erase", r#"{"session":"x","dry":true}"#, "unknown field `dry`"),
+        ("/api/v1/geoip", r#"{"path":"/x","kind":"asn"}"#, "unknown field `kind`"),
+        ("/api/v1/reports/daily/last/publish", r#"{"sink":"archive","kind":"x"}"#, "unknown field `kind`"),
+    ] {
+        let wrong = problem(&daemon.post(path, body), 400, "bad_request");
+        assert!(wrong["detail"].as_str().expect("text").contains(says), "{path} {body}: {wrong}");
+        assert!(wrong["line"].is_u64() && wrong["column"].is_u64(), "{path} {body}: {wrong}");
+    }
+    let as_text =
+        "POST /api/v1/keys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}";
+    problem(&daemon.unix(as_text), 415, "unsupported_media_type");
+    let too_large = format!(r#"{{"name":"{}"}}"#, "x".repeat(2 << 20));
+    problem(&daemon.post("/api/v1/keys", &too_large), 413, "too_large");
+    for (path, status, code) in [
+        ("/api/v1/quarantine/x", 400, "bad_request"),
+        ("/api/v1/reports/hourly/last", 404, "not_found"),
+        ("/api/v1/reports/daily/2026-99-99", 400, "bad_request"),
+        ("/api/v1/geoip/lookup/300.1.1.1", 400, "bad_request"),
+        ("/api/v1/sinks/nosuch/dead/5", 404, "not_found"),
+        ("/api/v1/sinks/archive/dead/-5", 400, "bad_request"),
+        ("/api/v1/events/page?query=&cursor=x", 400, "bad_cursor"),
+        ("/api/v1/events/page?query=(", 400, "bad_query"),
+    ] {
+        problem(&daemon.get(path), status, code);
+    }
+    assert_eq!(held(), before, "nothing is changed");
+}
+
+#[test]
 fn a_client_that_goes_away_ends_its_search_and_nothing_else() {
     let home = Home::new();
     let daemon = Daemon::start(&home);

@@ -458,3 +458,16 @@ fn top_count_distinct_and_new_agree_with_the_lines_with_and_without_a_daemon() {
     }
     assert_eq!(answers[0], answers[1]);
 }
+
+#[test]
+fn settings_in_force_are_told_without_what_may_be_secret() {
+    let home = Home::with("[[sink]]\nname = \"archive\"\ntype = \"file\"\npath = \"hunter2/out.ndjson\"\nbatch_events = 7\n");
+    std::fs::create_dir(home.path("hunter2")).expect("made");
+    let stopped = home.json(Exit::Done, &["config"]);
+    let daemon = Daemon::start(&home);
+    assert_eq!(home.json(Exit::Done, &["config"]), stopped);
+    assert_eq!(daemon.get("/api/v1/configuration").json(), stopped);
+    let text = home.expect(Exit::Done, &["config"]);
+    assert!(text.contains("[[sink]]\n") && text.contains("batch_events = 7\n") && text.contains("# path = <hidden>\n"), "{text}");
+    assert!(!text.contains("hunter2") && !stopped.to_string().contains("hunter2"), "{text}");
+}

@@ -172,7 +172,7 @@ fn a_body_that_holds_nothing_is_a_precise_problem_and_changes_nothing() {
         ("", NDJSON, &many, 413, "too_large", "100000 events"),
         ("?format=cowri", JSON, &one, 400, "bad_request", "there is no format cowri: there are cowrie"),
         ("?source=..", JSON, &one, 400, "bad_request", "is no name"),
-        ("?sauce=x", JSON, &one, 400, "bad_request", "unknown field"),
+        ("?sauce=x", JSON, &one, 400, "bad_request", "no parameter `sauce`"),
     ];
     for (query, content_type, body, status, name, why) in table {
         let answer = daemon.push(query, content_type, body);

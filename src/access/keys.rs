@@ -160,16 +160,17 @@ pub fn span(text: &str) -> Option<Micros> {
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// As the ledger names who used it: 1 to 64 letters, digits, "-", "_", "." or "@"; one key in use for each name.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
     pub name: String,
     /// What it may: admin, analyst, researcher, developer, sensor; rights of several add up.
-    #[schema(value_type = Vec<String>)]
+    #[schema(min_items = 1)]
     pub roles: Vec<Role>,
     /// Only what these honeypots caught; none given: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensors: Vec<String>,
     /// For how long: "90d", "12h", or "never".
     #[serde(default)]
-    #[schema(value_type = String, default = "90d")]
+    #[schema(value_type = String, default = "90d", pattern = "^(never|[0-9]{1,4}[mhdw])$")]
     pub expires: Lifetime,
 }
 

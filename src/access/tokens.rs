@@ -52,9 +52,9 @@ pub enum TokensError {
 #[serde(deny_unknown_fields, default)]
 pub struct TokenRequest {
     /// For how long, "1h" at most; "15m" unless said.
+    #[schema(pattern = "^[0-9]{1,4}[smh]$")]
     pub lifetime: Option<String>,
     /// Some of the key's roles; all unless said.
-    #[schema(value_type = Option<Vec<String>>)]
     pub roles: Option<Vec<Role>>,
     /// Some of the key's sensors; all unless said.
     pub sensors: Option<Vec<String>>,

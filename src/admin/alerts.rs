@@ -5,7 +5,8 @@ use super::route::Route;
 use super::sinks::Nothing;
 use super::stream;
 use crate::access::{Principal, Right};
-use crate::service::alerts::{self, HISTORY_MAX};
+use crate::alerts::Notice;
+use crate::service::alerts::{self, AlertRow, AlertTest, HISTORY_MAX};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
@@ -14,9 +15,11 @@ const LIMIT_DEFAULT: usize = 50;
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/alerts", Right::Status, "Rules of alerts, and which are open", list),
-        Route::get("/alerts/history", Right::Evidence, "What was told, newest first", history).query::<Wanted>(),
-        Route::post("/alerts/{rule}/test", Right::Deliver, "Sends a notice that says it is a test", test).body::<Nothing>(),
+        Route::get("/alerts", Right::Status, "Rules of alerts, and which are open", list).answers::<Vec<AlertRow>>(),
+        Route::get("/alerts/history", Right::Evidence, "What was told, newest first", history).query::<Wanted>().answers::<Vec<Notice>>(),
+        Route::post("/alerts/{rule}/test", Right::Deliver, "Sends a notice that says it is a test", test)
+            .body::<Nothing>()
+            .answers::<AlertTest>(),
     ]
 }
 
@@ -30,7 +33,9 @@ async fn list(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
+    /// Name of a rule; all when nobody says.
     rule: Option<String>,
+    /// 50 when nobody says, and no more than 10,000.
     limit: Option<usize>,
 }
 

@@ -20,7 +20,10 @@ const PARQUET: &str = "application/vnd.apache.parquet";
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::post("/archive", Right::Administer, "Archives segments", archive).names_files().body::<ArchiveRequest>(),
+        Route::post("/archive", Right::Administer, "Archives segments", archive)
+            .names_files()
+            .body::<ArchiveRequest>()
+            .answers_lines::<Checking<ArchiveRun>>(),
         Route::get("/events/parquet", Right::Evidence, "The events that match as a table in a Parquet file", parquet)
             .query::<Table>()
             .answers_bytes(PARQUET),
@@ -29,6 +32,7 @@ pub fn routes() -> Vec<Route> {
 
 /// What is to be archived, where and as what; what is not said is the configuration's.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ArchiveRequest {
     #[serde(default)]
     pub to: Option<String>,
@@ -71,8 +75,10 @@ async fn archive(admin: web::Data<Admin>, asked: web::Json<ArchiveRequest>) -> R
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Table {
     query: String,
+    /// All when nobody says.
     #[serde(default)]
     limit: Option<u64>,
     /// As they may leave, by the policy in force.

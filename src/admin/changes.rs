@@ -19,6 +19,7 @@ use futures_util::stream as streams;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::watch;
+use utoipa::PartialSchema;
 
 /// A load tells how far it is about so often.
 const TOLD_EVERY: Duration = Duration::from_millis(200);
@@ -37,9 +38,14 @@ pub fn routes() -> Vec<Route> {
             .body::<Selection>()
             .answers::<RetryOutcome>(),
         Route::post("/quarantine/purge", Right::Administer, "Removes what was refused", purge).body::<Selection>().answers::<Purged>(),
-        Route::get("/quarantine/{number}", Right::Evidence, "One refused piece of input", show).answers::<QuarantineItem>(),
-        Route::get("/quarantine/{number}/bytes", Right::Evidence, "Its bytes, as far as they were kept", bytes).answers_bytes(BYTES),
-        Route::post("/rebuild", Right::Administer, "Makes the index of every segment anew", rebuild),
+        Route::get("/quarantine/{number}", Right::Evidence, "One refused piece of input", show)
+            .path_value("number", u64::schema())
+            .answers::<QuarantineItem>(),
+        Route::get("/quarantine/{number}/bytes", Right::Evidence, "Its bytes, as far as they were kept", bytes)
+            .path_value("number", u64::schema())
+            .answers_bytes(BYTES),
+        Route::post("/rebuild", Right::Administer, "Makes the index of every segment anew", rebuild)
+            .answers_lines::<Checking<RebuildReport>>(),
     ]
 }
 
@@ -78,9 +84,11 @@ fn line(value: &impl Serialize) -> Result<Bytes, Problem> {
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct List {
     #[param(inline)]
     reason: Option<Reason>,
+    /// 50 when nobody says, and no more than 10,000.
     limit: Option<u64>,
 }
 

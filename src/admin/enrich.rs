@@ -16,10 +16,24 @@ pub fn routes() -> Vec<Route> {
 
 /// What to ask about, and whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct EnrichRequest {
     pub value: String,
-    #[serde(flatten)]
-    pub wanted: Wanted,
+    /// Names of enrichers; none: all that answer such values.
+    #[serde(default)]
+    pub with: Vec<String>,
+    /// Ask though an answer is kept.
+    #[serde(default)]
+    pub refresh: bool,
+    /// Ask nobody: only what is kept.
+    #[serde(default)]
+    pub cached: bool,
+}
+
+impl EnrichRequest {
+    pub fn new(value: String, Wanted { with, refresh, cached }: Wanted) -> EnrichRequest {
+        EnrichRequest { value, with, refresh, cached }
+    }
 }
 
 impl From<DeskError> for Problem {
@@ -36,7 +50,8 @@ async fn enrichers(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 async fn enrich(admin: web::Data<Admin>, asked: web::Json<EnrichRequest>) -> Result<HttpResponse, Problem> {
-    let (desk, EnrichRequest { value, wanted }) = (admin.engine.enrichment.clone(), asked.into_inner());
+    let (desk, EnrichRequest { value, with, refresh, cached }) = (admin.engine.enrichment.clone(), asked.into_inner());
+    let wanted = Wanted { with, refresh, cached };
     // To its end although who asked may go away: the quota is used, and the answer is worth keeping.
     let asked = actix_web::rt::spawn(async move { desk.ask(&value, &wanted).await });
     Ok(HttpResponse::Ok().json(asked.await.map_err(|panic| Problem::failed(&panic))??))

@@ -12,7 +12,11 @@ use crate::service::sinks;
 use actix_web::{HttpResponse, web};
 
 pub fn routes() -> Vec<Route> {
-    vec![Route::post("/erase", Right::Administer, "Erases events, leaving tombstones", run).body::<EraseRequest>()]
+    vec![
+        Route::post("/erase", Right::Administer, "Erases events, leaving tombstones", run)
+            .body::<EraseRequest>()
+            .answers_lines::<Checking<EraseReport>>(),
+    ]
 }
 
 /// Events that are stored now; what comes meanwhile is of the next request.

@@ -1,5 +1,6 @@
 //! Routes about the databases that tell where addresses are. Changes go one after the other, and say in the ledger who asked for them.
 use super::Admin;
+use super::parameters::one_of;
 use super::problem::Problem;
 use super::questions::{Checking, absolute, teller};
 use super::route::Route;
@@ -18,6 +19,8 @@ use crate::store::{Live, Store};
 use actix_web::{HttpResponse, web};
 use std::net::IpAddr;
 use std::time::Duration;
+use utoipa::openapi::Schema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, SchemaFormat, Type};
 
 /// How long sealing the segment that was being written may take before the others are begun with.
 const SEALING: Duration = Duration::from_secs(60);
@@ -30,10 +33,22 @@ pub fn routes() -> Vec<Route> {
             .names_files()
             .body::<Import>()
             .answers::<DatabaseRow>(),
-        Route::post("/geoip/apply", Right::Enrich, "Gives stored events the places that the databases tell", apply),
-        Route::get("/geoip/lookup/{address}", Right::Evidence, "What the databases tell of an address", lookup).answers::<PlaceRow>(),
-        Route::post("/geoip/{name}/remove", Right::Enrich, "Removes a database", remove).body::<Nothing>().answers::<Nothing>(),
+        Route::post("/geoip/apply", Right::Enrich, "Gives stored events the places that the databases tell", apply)
+            .answers_lines::<Checking<RebuildReport>>(),
+        Route::get("/geoip/lookup/{address}", Right::Evidence, "What the databases tell of an address", lookup)
+            .path_value("address", addresses())
+            .answers::<PlaceRow>(),
+        Route::post("/geoip/{name}/remove", Right::Enrich, "Removes a database", remove)
+            .path_value("name", one_of(Kind::ALL.map(Kind::name)))
+            .body::<Nothing>()
+            .answers::<Nothing>(),
     ]
+}
+
+/// How addresses are written, for a description.
+fn addresses() -> Schema {
+    let written = |format: &str| ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom(format.to_owned())));
+    Schema::AnyOf(AnyOfBuilder::new().item(written("ipv4").build()).item(written("ipv6").build()).build())
 }
 
 async fn list(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {

@@ -3,6 +3,7 @@ use super::Admin;
 use super::gate::Listener;
 use super::route::{Needs, Route};
 use crate::access::Right;
+use crate::telemetry::metrics::Snapshot;
 use actix_web::http::Method;
 use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
@@ -10,15 +11,21 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Of what is said in words.
+const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub fn routes() -> Vec<Route> {
     use Needs::NothingIfAnonymous as Open;
     vec![
-        Route::new(Method::GET, "/health", Open, "Whether the daemon answers; on the socket, which one it is", health),
-        Route::new(Method::GET, "/ready", Open, "Whether it does its work: 503 and why, if not", ready),
+        Route::new(Method::GET, "/health", Open, "Whether the daemon answers; on the socket, which one it is", health)
+            .answers::<Identity>()
+            .answers_bytes(TEXT),
+        Route::new(Method::GET, "/ready", Open, "Whether it does its work: 503 and why, if not", ready)
+            .answers_bytes(TEXT)
+            .says("503", TEXT),
         Route::new(Method::GET, "/metrics", Open, "Figures for Prometheus", metrics).answers_bytes(PROMETHEUS),
-        Route::new(Method::GET, "/health/metrics", Needs::Right(Right::Status), "Figures as JSON", snapshot),
+        Route::new(Method::GET, "/health/metrics", Needs::Right(Right::Status), "Figures as JSON", snapshot).answers::<Snapshot>(),
     ]
 }
 

@@ -34,6 +34,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Wanted {
     /// Names between commas.
     #[serde(default)]
@@ -43,6 +44,7 @@ struct Wanted {
     #[serde(default)]
     min_count: u64,
     #[serde(default)]
+    #[param(maximum = 100)]
     min_score: u8,
     sensor: Option<String>,
     #[serde(default)]
@@ -103,6 +105,7 @@ async fn indicators(admin: web::Data<Admin>, wanted: web::Query<Wanted>) -> Resu
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct One {
     value: String,
 }

@@ -52,6 +52,7 @@ impl KeyMade {
 #[serde(deny_unknown_fields, default)]
 pub struct Rotation {
     /// How long the secret before is good as well: "1h" unless said, "0s" when it may have leaked.
+    #[schema(pattern = "^[0-9]{1,4}[smhdw]$")]
     pub overlap: Option<String>,
 }
 
@@ -65,9 +66,7 @@ impl From<KeysError> for Problem {
     fn from(error: KeysError) -> Problem {
         match error {
             KeysError::NoKey(_) => Problem::not_found(error.to_string()),
-            KeysError::NameTaken(_) | KeysError::Revoked(_) | KeysError::TooMany => {
-                Problem::new(StatusCode::CONFLICT, "conflict", "not as it is", error.to_string())
-            }
+            KeysError::NameTaken(_) | KeysError::Revoked(_) | KeysError::TooMany => Problem::conflict(error.to_string()),
             error if error.is_usage() => Problem::bad_request(&error),
             error => Problem::failed(&error),
         }

@@ -44,7 +44,7 @@ const IN_FLIGHT_MESSAGES: usize = 24;
 const PONGS: usize = 4;
 
 pub fn routes() -> Vec<Route> {
-    vec![Route::get("/live", Right::Evidence, "Events as they come, over a WebSocket", live).query::<Asked>().of_sensors()]
+    vec![Route::get("/live", Right::Evidence, "Events as they come, over a WebSocket", live).query::<Asked>().switches().of_sensors()]
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

@@ -17,14 +17,17 @@ pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
 pub(crate) mod keys;
+mod letters;
 mod limits;
 mod live;
 mod login;
 mod pages;
+mod parameters;
 mod peers;
 pub(crate) mod push;
 pub(crate) mod questions;
 mod route;
+mod sessions;
 pub(crate) mod sinks;
 mod status;
 mod stream;
@@ -237,6 +240,8 @@ fn routes() -> Vec<Route> {
     routes.extend(alerts::routes());
     routes.extend(sinks::routes());
     routes.extend(peers::routes());
+    routes.extend(letters::routes());
+    routes.extend(sessions::routes());
     routes.extend(geoip::routes());
     routes.extend(archive::routes());
     routes.extend(enrich::routes());
@@ -244,13 +249,19 @@ fn routes() -> Vec<Route> {
     routes.extend(push::routes());
     routes.extend(audit::routes());
     routes.extend(pages::routes());
-    routes.push(Route::get("/openapi.json", Right::Status, "This description", described));
+    routes.push(Route::get("/openapi.json", Right::Status, "This description", described).answers::<OpenApi>());
     routes
 }
 
 async fn described(description: web::Data<Description>) -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::json()).body(description.0.clone())
 }
+
+/// An OpenAPI document.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = Object)]
+#[expect(dead_code, reason = "for the description: it is kept as it is sent")]
+struct OpenApi(serde_json::Map<String, serde_json::Value>);
 
 /// The routes as OpenAPI, made once.
 struct Description(Bytes);
@@ -262,7 +273,7 @@ fn services(services: &mut web::ServiceConfig, admin: &web::Data<Admin>, descrip
         .app_data(description.clone())
         .app_data(listener)
         .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
-        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| bounded::body_problem(&error).into()))
+        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| Problem::bad_json(&error).into()))
         .app_data(web::QueryConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
         .app_data(web::PathConfig::default().error_handler(|error, _| Problem::bad_request(&error).into()))
         .default_service(web::to(not_found));

@@ -1,6 +1,7 @@
 //! Why a request was not answered: `application/problem+json` (RFC 9457), one closed list of codes.
 use crate::service::ServiceError;
 use crate::service::geoip::GeoipError;
+use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
@@ -13,28 +14,45 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, utoipa::ToSchema)]
 #[error("{detail}")]
 pub struct Problem {
-    pub r#type: Cow<'static, str>,
+    pub r#type: ProblemType,
     pub status: u16,
     pub code: Cow<'static, str>,
     pub title: Cow<'static, str>,
     pub detail: String,
-    /// Of a query: where it stopped making sense, in characters from 1.
+    /// Of a query, or of a line of a JSON body: where it stopped making sense, from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<usize>,
+    /// Of a JSON body.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u32>,
+    /// The parameter behind the `?` that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
+    pub parameter: Option<Box<str>>,
     /// Seconds; goes into `Retry-After`.
     #[serde(skip)]
     pub retry_after_seconds: Option<u16>,
 }
 
+/// Problems are told apart by their codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum ProblemType {
+    #[default]
+    #[serde(rename = "about:blank")]
+    AboutBlank,
+}
+
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Problem {
         Problem {
-            r#type: "about:blank".into(),
+            r#type: ProblemType::AboutBlank,
             status: status.as_u16(),
             code: code.into(),
             title: title.into(),
             detail: detail.into(),
             column: None,
+            line: None,
+            parameter: None,
             retry_after_seconds: None,
         }
     }
@@ -42,6 +60,18 @@ impl Problem {
     /// A body, path or parameter that does not fit.
     pub fn bad_request(error: &dyn std::fmt::Display) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, "bad_request", "the request is wrong", error.to_string())
+    }
+
+    /// A JSON body that is none, or not of the form that is described.
+    pub fn bad_json(error: &JsonPayloadError) -> Problem {
+        match error {
+            JsonPayloadError::Deserialize(wrong) => {
+                let problem = Problem::bad_request(&format!("the body does not fit: {wrong}"));
+                Problem { line: u32::try_from(wrong.line()).ok(), column: Some(wrong.column()), ..problem }
+            }
+            JsonPayloadError::ContentType => Problem::unsupported("set Content-Type to application/json"),
+            error => super::bounded::body_problem(error),
+        }
     }
 
     pub fn bad_query(error: &crate::index::query::QueryError) -> Problem {
@@ -65,6 +95,11 @@ impl Problem {
     /// No credential, or one that is none.
     pub fn unauthorized(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "a credential is needed", detail)
+    }
+
+    /// It would do at another moment, or with something else as it is.
+    pub fn conflict(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, "conflict", "not as it is", detail)
     }
 
     pub fn method_not_allowed(detail: impl Into<String>) -> Problem {
@@ -134,11 +169,14 @@ impl From<ServiceError> for Problem {
             ServiceError::Cursor(error) => Problem::bad_cursor(&error),
             ServiceError::ByItself(_)
             | ServiceError::NoSpan
+            | ServiceError::Wrong(_)
             | ServiceError::Indicators(_)
             | ServiceError::Clusters(_)
             | ServiceError::Erase(_) => Problem::bad_request(&error),
+            ServiceError::NotNow(_) => Problem::conflict(error.to_string()),
             ServiceError::NoRecord(_)
             | ServiceError::NoSession(_)
+            | ServiceError::NoLetter(..)
             | ServiceError::NoSink(_)
             | ServiceError::NoAlert(_)
             | ServiceError::NoIndicator(_)

@@ -33,18 +33,40 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::post("/events", Right::Push, "Takes events: answers when they are durable", events)
             .query::<Asked>()
+            .body_as::<PushedBody>("application/json")
+            .body_as::<PushedEvent>("application/x-ndjson")
             .answers::<PushOutcome>()
             .of_sensors()
             .only_asks(),
     ]
 }
 
+/// An event as the honeypot writes it, of up to 1 MiB.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Event, value_type = Object)]
+#[expect(dead_code, reason = "for the description: events are taken as they are")]
+struct PushedEvent(serde_json::Map<String, serde_json::Value>);
+
+/// One event, or several.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Events)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the description: events are taken as they are")]
+enum PushedBody {
+    One(PushedEvent),
+    Many(Vec<PushedEvent>),
+}
+
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 struct Asked {
+    /// Name of a format of logs, built in or configured.
     #[serde(default = "cowrie")]
+    #[param(default = "cowrie")]
     format: String,
+    /// What the events are said to be of.
     #[serde(default = "pushed")]
+    #[param(default = "push", min_length = 1, max_length = 64)]
     source: String,
 }
 

@@ -1,11 +1,12 @@
 //! Routes that only read: events, terms, sessions, checks.
 use super::Admin;
+use super::parameters::one_of;
 use super::problem::Problem;
 use super::route::Route;
 use super::stream::{self, Lines};
 use crate::access::{Principal, Right};
 use crate::cli::counted::{Count, Distinct, Reading};
-use crate::cli::format::{IngestedFile, Schema, TopRow, VerifyReport};
+use crate::cli::format::{self, IngestedFile, TopRow, VerifyReport};
 use crate::cli::{answers, counted};
 use crate::events::{Field, Micros, time};
 use crate::index::aggregate::{Interval, Question};
@@ -27,6 +28,9 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Events and values when nobody says how many.
 const LIMIT_DEFAULT: u64 = 50;
@@ -55,17 +59,21 @@ pub fn routes() -> Vec<Route> {
             .of_sensors(),
         Route::get("/events/cost", Evidence, "What finding them takes", cost).query::<Events>().answers::<SearchCost>().of_sensors(),
         Route::get("/terms/{field}", Evidence, "The most frequent values of a field, or pairs of values", terms)
+            .path_value("field", fields())
             .query::<Counted>()
             .answers::<Vec<TopRow>>()
             .of_sensors(),
         Route::get("/terms/{field}/cost", Evidence, "What finding those reads at most", terms_cost)
+            .path_value("field", fields())
             .query::<Counted>()
             .answers::<Reading>()
             .of_sensors(),
         Route::get("/terms/{field}/new", Evidence, "Values that were seen for the first time then", new_values)
+            .path_value("field", fields())
             .query::<Span>()
             .answers::<Vec<TopRow>>(),
         Route::get("/distinct/{field}", Evidence, "How many different values a field has", distinct)
+            .path_value("field", fields())
             .query::<Counted>()
             .answers::<Distinct>()
             .of_sensors(),
@@ -74,12 +82,16 @@ pub fn routes() -> Vec<Route> {
             .query::<Counted>()
             .answers::<Reading>()
             .of_sensors(),
-        Route::get("/schemas", Evidence, "What events look like", schemas).query::<Schemas>().answers::<Vec<Schema>>(),
+        Route::get("/schemas", Evidence, "What events look like", schemas).query::<Schemas>().answers::<Vec<format::Schema>>(),
         Route::get("/reports/{kind}/{period}", Evidence, "Reports on a period", reports)
+            .path_value("kind", one_of(Kind::ALL.map(Kind::name)))
+            .path_value("period", periods())
             .query::<Reports>()
             .answers::<Vec<Report>>()
             .of_sensors(),
         Route::post("/reports/{kind}/{period}/publish", Enrich, "Writes reports into an Elasticsearch sink", publish)
+            .path_value("kind", one_of(Kind::ALL.map(Kind::name)))
+            .path_value("period", periods())
             .body::<Publication>()
             .answers::<Published>(),
         Route::get("/anomalies", Evidence, "Days of sensors that are not like those before", anomalies)
@@ -95,7 +107,7 @@ pub fn routes() -> Vec<Route> {
         Route::get("/clusters/{id}", Evidence, "One of them in full", cluster)
             .query::<service::clusters::Asked>()
             .answers::<service::clusters::Detail>(),
-        Route::post("/verify", Evidence, "Checks every byte that is kept", verify).only_asks(),
+        Route::post("/verify", Evidence, "Checks every byte that is kept", verify).answers_lines::<Checking<VerifyReport>>().only_asks(),
         Route::post("/ingested", Evidence, "Whether files of the daemon's machine are in the journal", ingested)
             .names_files()
             .body::<IngestedRequest>()
@@ -104,10 +116,24 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
+/// The fields, for a description.
+fn fields() -> Schema {
+    one_of(Field::ALL.iter().map(|field| field.name()))
+}
+
+/// How periods are written.
+fn periods() -> Schema {
+    let days = "last, a day 2026-03-23, a week 2026-W12, a month 2026-03, or days 2026-03-01..2026-03-15";
+    ObjectBuilder::new().schema_type(Type::String).description(Some(days)).pattern(Some(r"^(last|\d{4}-[W\d][\d.W-]*)$")).into()
+}
+
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Events {
     query: String,
+    /// 50 when nobody says; a page has no more than 1,000.
     #[serde(default = "limit_default")]
+    #[param(default = 50)]
     limit: u64,
     #[serde(default)]
     newest: bool,
@@ -267,12 +293,17 @@ async fn cost(admin: web::Data<Admin>, asked: web::Query<Events>, who: Principal
 
 /// Which events are counted, and by what.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Counted {
+    /// Which events; all when nobody says.
     #[serde(default)]
     query: String,
+    /// Another field, for pairs of values; of counts, an interval of time.
     #[serde(default)]
     by: Option<String>,
+    /// 50 when nobody says, and no more than 100,000.
     #[serde(default = "limit_default")]
+    #[param(default = 50)]
     limit: u64,
 }
 
@@ -369,11 +400,15 @@ async fn reading(admin: web::Data<Admin>, question: Question, asked: Counted, wh
 
 /// Since when, and until when.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Span {
+    /// A date, a time or an age.
     since: String,
     #[serde(default)]
     until: Option<String>,
+    /// 50 when nobody says, and no more than 100,000.
     #[serde(default = "limit_default")]
+    #[param(default = 50)]
     limit: u64,
 }
 
@@ -388,7 +423,8 @@ async fn new_values(admin: web::Data<Admin>, field: web::Path<String>, asked: we
     listed(&admin, move || Ok(answers::new_values(&store, field, &span, limit, now)?)).await
 }
 
-#[derive(Deserialize, utoipa::IntoParams, utoipa::ToSchema)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Reports {
     /// One sensor's; without it all together.
     sensor: Option<String>,
@@ -429,11 +465,16 @@ pub(super) fn may_see_reports(who: &Principal, sensor: Option<&str>) -> Result<(
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 struct Publication {
     /// An Elasticsearch sink.
     sink: String,
-    #[serde(flatten)]
-    reports: Reports,
+    /// The others as of reports that are read.
+    sensor: Option<String>,
+    #[serde(default)]
+    all: bool,
+    #[serde(default = "rows_default")]
+    rows: usize,
 }
 
 /// Makes reports, and writes them into a sink's Elasticsearch.
@@ -443,8 +484,8 @@ async fn publish(
     asked: web::Json<Publication>,
     who: Principal,
 ) -> Result<HttpResponse, Problem> {
-    let Publication { sink, reports } = asked.into_inner();
-    let reports = make(&admin, &who, &of, reports).await?;
+    let Publication { sink, sensor, all, rows } = asked.into_inner();
+    let reports = make(&admin, &who, &of, Reports { sensor, all, rows }).await?;
     let settings = admin.engine.settings.borrow().clone();
     Ok(HttpResponse::Ok().json(service::report::publish(&settings, &sink, &reports).await?))
 }
@@ -475,8 +516,10 @@ pub(super) async fn make(
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Anomalies {
     /// As of reports; without it the last days.
+    #[param(value_type = Option<Kind>, inline)]
     kind: Option<String>,
     period: Option<String>,
     sensor: Option<String>,
@@ -509,6 +552,7 @@ async fn anomalies(admin: web::Data<Admin>, asked: web::Query<Anomalies>) -> Res
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Schemas {
     eventid: Option<String>,
     sensor: Option<String>,
@@ -522,6 +566,7 @@ async fn schemas(admin: web::Data<Admin>, asked: web::Query<Schemas>) -> Result<
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Session {
     #[serde(default)]
     redact: bool,
@@ -569,6 +614,27 @@ pub enum Checking<Report> {
     Report(Report),
 }
 
+impl<Report: ToSchema> ToSchema for Checking<Report> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Line", Report::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Report::name().into_owned(), Report::schema()));
+        Report::schemas(schemas);
+    }
+}
+
+impl<Report: ToSchema> PartialSchema for Checking<Report> {
+    fn schema() -> RefOr<Schema> {
+        let one = |name: &str, schema: RefOr<Schema>| ObjectBuilder::new().property(name, schema).required(name).build();
+        let progress = ObjectBuilder::new().property("done", u64::schema()).required("done");
+        let progress = progress.property("total", u64::schema()).required("total").build();
+        let report = RefOr::Ref(Ref::from_schema_name(Report::name()));
+        RefOr::T(Schema::OneOf(OneOfBuilder::new().item(one("progress", progress.into())).item(one("report", report)).build()))
+    }
+}
+
 /// Tells progress while somebody listens; the check itself goes on to its end.
 pub(super) fn teller<Report: Serialize>(lines: &mut Lines) -> impl FnMut(u64, u64) + '_ {
     let mut heard = ControlFlow::Continue(());
@@ -591,6 +657,7 @@ async fn verify(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
 
 /// Files to be looked for in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct IngestedRequest {
     /// Absolute.
     #[schema(value_type = Vec<String>)]

@@ -3,6 +3,7 @@
 //! Nothing is served that is not in it: the listeners, the OpenAPI description and the test that tries every route with every role are
 //! made from it. A route is refused to whoever lacks its right, and to keys of some sensors unless it says that it holds to them.
 use super::gate::Listener;
+use super::parameters::{self, Taken};
 use super::problem::Problem;
 use super::{Admin, audit, pages, turns};
 use crate::access::{Principal, Right};
@@ -14,6 +15,8 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder, ResponseError, web};
 use std::collections::BTreeMap;
 use std::future::{Ready, ready};
+use std::rc::Rc;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{Content, HttpMethod, Ref, RefOr, Required, Response, Schema};
@@ -21,6 +24,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 pub const API: &str = "/api/v1";
 const JSON: &str = "application/json";
+const DONE: &str = "200";
 
 /// Who gets past the guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +54,10 @@ pub(crate) struct Route {
     is_page: bool,
     summary: &'static str,
     parameters: Vec<Parameter>,
-    body: Option<Content>,
-    answer: Option<(&'static str, Content)>,
+    /// By content type.
+    bodies: Vec<(&'static str, Content)>,
+    /// By status and content type; `None`: there is nothing behind the head.
+    answers: Vec<(&'static str, Option<(&'static str, Content)>)>,
     schemas: Vec<(String, RefOr<Schema>)>,
     handler: actix_web::Route,
 }
@@ -125,8 +131,8 @@ impl Route {
             is_page: false,
             summary,
             parameters,
-            body: None,
-            answer: None,
+            bodies: Vec::new(),
+            answers: Vec::new(),
             schemas: Vec::new(),
             handler,
         }
@@ -142,26 +148,56 @@ impl Route {
         self
     }
 
-    pub fn body<T: ToSchema>(mut self) -> Route {
-        self.body = Some(self.content::<T>());
+    /// Which values a parameter of the path can have.
+    pub fn path_value(mut self, name: &str, schema: impl std::convert::Into<RefOr<Schema>>) -> Route {
+        let schema = schema.into();
+        for parameter in self.parameters.iter_mut().filter(|one| one.name == name && one.parameter_in == ParameterIn::Path) {
+            parameter.schema = Some(schema.clone());
+        }
+        self
+    }
+
+    pub fn body<T: ToSchema>(self) -> Route {
+        self.body_as::<T>(JSON)
+    }
+
+    /// In one content type of several.
+    pub fn body_as<T: ToSchema>(mut self, content_type: &'static str) -> Route {
+        let content = self.content::<T>();
+        self.bodies.push((content_type, content));
         self
     }
 
     /// One JSON value.
-    pub fn answers<T: ToSchema>(mut self) -> Route {
-        self.answer = Some((JSON, self.content::<T>()));
-        self
+    pub fn answers<T: ToSchema>(self) -> Route {
+        self.answers_as::<T>(DONE, JSON)
     }
 
     /// Bytes of this type.
-    pub fn answers_bytes(mut self, content_type: &'static str) -> Route {
-        self.answer = Some((content_type, Content::new::<RefOr<Schema>>(None)));
+    pub fn answers_bytes(self, content_type: &'static str) -> Route {
+        self.says(DONE, content_type)
+    }
+
+    /// Bytes of this type, with a status that is not 200.
+    pub fn says(mut self, status: &'static str, content_type: &'static str) -> Route {
+        self.answers.push((status, Some((content_type, Content::new::<RefOr<Schema>>(None)))));
+        self
+    }
+
+    /// It goes on in another protocol.
+    pub fn switches(mut self) -> Route {
+        self.answers.push(("101", None));
         self
     }
 
     /// JSON values, one a line.
-    pub fn answers_lines<T: ToSchema>(mut self) -> Route {
-        self.answer = Some((super::stream::NDJSON, self.content::<T>()));
+    pub fn answers_lines<T: ToSchema>(self) -> Route {
+        self.answers_as::<T>(DONE, super::stream::NDJSON)
+    }
+
+    fn answers_as<T: ToSchema>(mut self, status: &'static str, content_type: &'static str) -> Route {
+        let content = self.content::<T>();
+        self.answers.push((status, Some((content_type, content))));
         self
     }
 
@@ -195,10 +231,11 @@ pub(crate) fn register(services: &mut web::ServiceConfig, routes: Vec<Route>) {
     for (path, routes) in by_path {
         let allowed = routes.iter().map(|route| route.method.as_str()).collect::<Vec<_>>().join(", ");
         let mut resource = web::resource(path);
-        for Route { needs, holds_to_sensors, changes, names_files, is_page, handler, .. } in routes {
-            let rule = Rule { needs, holds_to_sensors, changes, names_files, is_page };
-            resource =
-                resource.route(handler.wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| guard(rule, request, next))));
+        for Route { needs, holds_to_sensors, changes, names_files, is_page, parameters, handler, .. } in routes {
+            let takes = parameters.iter().filter_map(Taken::of).collect();
+            let rule = Rule { needs, holds_to_sensors, changes, names_files, is_page, takes };
+            let guarded = from_fn(move |request: ServiceRequest, next: Next<BoxBody>| guard(rule.clone(), request, next));
+            resource = resource.route(handler.wrap(guarded));
         }
         services.service(resource.default_service(web::to(move || ready(method_not_allowed(&allowed)))));
     }
@@ -212,29 +249,35 @@ fn method_not_allowed(allowed: &str) -> HttpResponse {
 }
 
 /// What the guard knows of a route.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Rule {
     needs: Needs,
     holds_to_sensors: bool,
     changes: bool,
     names_files: bool,
     is_page: bool,
+    takes: Rc<[Taken]>,
 }
 
 /// Lets through who may; what changes something, and every refusal, goes into the ledger.
 async fn guard(
-    Rule { needs, holds_to_sensors, changes, names_files, is_page }: Rule,
+    Rule { needs, holds_to_sensors, changes, names_files, is_page, takes }: Rule,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<EitherBody<BoxBody>>, Error> {
     let admin = request.app_data::<web::Data<Admin>>().cloned().expect("every listener is given it");
     let principal = request.extensions().get::<Principal>().cloned();
+    // Links to pages may carry what others add to them.
+    let wrong = if is_page { None } else { parameters::check(&takes, request.query_string()).err() };
     let right = match needs {
         Needs::Nothing => {
             let answer = next.call(request).await?;
             return Ok(if is_page { pages::told(answer) } else { answer }.map_into_left_body());
         }
         Needs::NothingIfAnonymous if admin.engine.settings.borrow().admin.anonymous => {
+            if let Some(problem) = wrong {
+                return Ok(request.into_response(problem.error_response()).map_into_right_body());
+            }
             return Ok(next.call(request).await?.map_into_left_body());
         }
         Needs::NothingIfAnonymous => Some(Right::Status),
@@ -267,6 +310,9 @@ async fn guard(
         audit::refused(&admin, told, &problem);
         let answer = if is_page { pages::problem(request.request(), &problem) } else { problem.error_response() };
         return Ok(request.into_response(answer).map_into_right_body());
+    }
+    if let Some(problem) = wrong {
+        return Ok(request.into_response(problem.error_response()).map_into_right_body());
     }
     let who = principal.expect("nobody is refused above");
     let answering = turns::asked_by(&who, next.call(request));
@@ -307,27 +353,36 @@ pub(crate) fn openapi(routes: &[Route]) -> utoipa::openapi::OpenApi {
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
     let mut paths: BTreeMap<&str, PathItem> = BTreeMap::new();
     schemas.insert(Problem::name().into_owned(), Problem::schema());
+    let retry_after = HeaderBuilder::new().schema(Some(u64::schema())).description(Some("Seconds.")).build();
     for route in routes.iter().filter(|route| !route.is_page) {
         schemas.extend(route.schemas.iter().cloned());
         let problem = Content::new(Some(RefOr::<Schema>::Ref(Ref::from_schema_name(Problem::name()))));
         let mut refusal = Response::new("why it was not done");
         refusal.content.insert(super::problem::CONTENT_TYPE.to_owned(), problem.into());
-        let mut answer = Response::new("done");
-        if let Some((content_type, content)) = &route.answer {
-            answer.content.insert((*content_type).to_owned(), content.clone().into());
+        let mut too_many = Response::new("more than is allowed: when to try again");
+        too_many.content.clone_from(&refusal.content);
+        too_many.headers.insert("Retry-After".to_owned(), RefOr::T(retry_after.clone()));
+        let mut answers: BTreeMap<&str, Response> = BTreeMap::new();
+        for (status, content) in &route.answers {
+            let answer = answers.entry(status).or_insert_with(|| Response::new(if *status < "400" { "done" } else { "not now" }));
+            answer.content.extend(content.iter().map(|(content_type, content)| ((*content_type).to_owned(), content.clone().into())));
         }
         let mut operation = OperationBuilder::new()
             .summary(Some(route.summary))
             .operation_id(Some(operation_id(route)))
             .tag(tag(&route.path))
-            .response("200", answer)
+            .response("429", too_many)
             .response("default", refusal);
+        for (status, answer) in answers {
+            operation = operation.response(status, answer);
+        }
         for parameter in &route.parameters {
             operation = operation.parameter(parameter.clone());
         }
-        if let Some(body) = &route.body {
-            operation =
-                operation.request_body(Some(RequestBodyBuilder::new().content(JSON, body.clone()).required(Some(Required::True)).build()));
+        if !route.bodies.is_empty() {
+            let body = RequestBodyBuilder::new().required(Some(Required::True));
+            let body = route.bodies.iter().fold(body, |body, (content_type, content)| body.content(*content_type, content.clone()));
+            operation = operation.request_body(Some(body.build()));
         }
         let needed = match route.needs {
             Needs::Nothing | Needs::NothingIfAnonymous => None,
@@ -402,6 +457,27 @@ mod tests {
             }),
             Value::Array(items) => items.iter().for_each(|item| references(item, found)),
             _ => {}
+        }
+    }
+
+    #[test]
+    fn every_answer_and_every_body_is_described() {
+        let description = described();
+        for route in super::super::routes().iter().filter(|route| !route.is_page) {
+            let operation = &description["paths"][&route.path][route.method.as_str().to_ascii_lowercase()];
+            let said = format!("{} {}: {operation}", route.method, route.path);
+            let done = ["200", "101"].map(|status| &operation["responses"][status]).into_iter().find(|answer| answer.is_object());
+            let answers = done.unwrap_or_else(|| panic!("{said}"))["content"].as_object();
+            assert!(answers.is_some() || operation["responses"]["101"].is_object(), "{said}");
+            let bodies = operation["requestBody"]["content"].as_object();
+            for (content_type, content) in answers.into_iter().chain(bodies).flatten() {
+                // Lines as honeypots wrote them are of no form.
+                let is_evidence = content_type == crate::admin::stream::NDJSON && matches!(route.method, Method::GET);
+                assert!(content["schema"].is_object() || !content_type.contains("json") || is_evidence, "{said}");
+            }
+            let takes_nothing = ["/verify", "/rebuild", "/geoip/apply"].iter().any(|path| route.path.ends_with(path));
+            assert_eq!(bodies.is_some(), route.method == Method::POST && !takes_nothing, "{said}");
+            assert!(operation["responses"]["429"]["headers"]["Retry-After"].is_object() && operation["responses"]["default"].is_object());
         }
     }
 

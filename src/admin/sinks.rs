@@ -77,7 +77,9 @@ async fn forget(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<N
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 struct Limit {
+    /// 50 when nobody says, and no more than 10,000.
     limit: Option<u64>,
 }
 
@@ -98,7 +100,7 @@ async fn dead_retry(
 pub(super) async fn retry(admin: &Admin, name: String, by: Arc<str>) -> Result<Redelivered, Problem> {
     // A redelivery may take minutes: a second one is refused rather than wait for the first.
     let upkeep = admin.upkeep.clone().try_lock_owned();
-    let upkeep = upkeep.map_err(|_| Problem::failed(&"quarantine or sidecars are being changed: try again when that is done"))?;
+    let upkeep = upkeep.map_err(|_| Problem::conflict("quarantine or sidecars are being changed: try again when that is done"))?;
     let engine = admin.engine.clone();
     // Goes on when the client goes away.
     let retried = actix_web::rt::spawn(async move {

@@ -7,6 +7,7 @@ use crate::actors::ingest::IngestSnapshot;
 use crate::cli::answers;
 use crate::cli::format::{ActorStatus, SourceStatus, Status};
 use crate::cli::terminal;
+use crate::config::disclosed::Shown;
 use actix_web::{HttpResponse, web};
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -55,12 +56,19 @@ pub async fn measure(admin: web::Data<Admin>) {
 pub fn routes() -> Vec<Route> {
     vec![
         Route::get("/status", Right::Status, "What the daemon holds and does", status).answers::<Status>(),
+        Route::get("/configuration", Right::Status, "The settings in force, without what may be secret", configuration)
+            .answers::<Vec<Shown>>(),
         Route::get("/sources", Right::Status, "Sources: how far they are, and how they do", sources).answers::<Vec<SourceStatus>>(),
     ]
 }
 
 async fn sources(admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(admin.engine.observed.ingests().iter().map(source).collect::<Vec<_>>())
+}
+
+async fn configuration(admin: web::Data<Admin>) -> HttpResponse {
+    let shown = admin.engine.settings.borrow().shown();
+    HttpResponse::Ok().json(shown)
 }
 
 async fn status(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {

@@ -9,8 +9,9 @@ const SUMMARY_BYTES_MAX: usize = 512;
 pub const VALUES_MAX: usize = 50;
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = AlertState)]
 pub enum Happened {
     Firing,
     Recovered,
@@ -32,7 +33,8 @@ impl Happened {
 }
 
 /// One thing that is told. Without its values it stands in the ledger, which never holds what an attacker wrote.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AlertNotice)]
 pub struct Notice {
     /// Counts all notices of this data directory, from 1.
     pub number: u64,
@@ -45,9 +47,11 @@ pub struct Notice {
     pub subject: String,
     pub summary: String,
     #[serde(with = "crate::indicators::written_time")]
+    #[schema(value_type = String)]
     pub at: Micros,
     /// When it began.
     #[serde(with = "crate::indicators::written_time")]
+    #[schema(value_type = String)]
     pub since: Micros,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<u64>,
@@ -68,12 +72,13 @@ pub struct Notice {
 }
 
 /// A value never seen before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NewValue {
     pub value: String,
     /// 0 to 100.
     pub score: u8,
     #[serde(with = "crate::indicators::written_time")]
+    #[schema(value_type = String)]
     pub first_seen: Micros,
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which of the sealed segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = SegmentSelection)]
 pub struct Selection {
     /// From and to, both included.

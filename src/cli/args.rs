@@ -104,6 +104,14 @@ Examples:
   honeyguide peers
   honeyguide peers --json | jq -r '.[] | select(.reachable | not) | [.kind, .name, .answer] | @tsv'")]
     Peers,
+    /// Show the settings in force, without what may be secret
+    #[command(after_long_help = "\
+Of a running daemon, or those that the next one would begin with. Texts that could hold a secret, such as URLs and paths, are not shown.
+
+Examples:
+  honeyguide config
+  honeyguide config --json")]
+    Config,
     /// Load logs and archives into the journal, once
     Load(Load),
     /// Find events
@@ -1112,10 +1120,11 @@ Examples:
     subcommand_required = true,
     arg_required_else_help = true,
     after_long_help = "\
-Dead letters lie in quarantine as well: `honeyguide quarantine show NUMBER` has their content.
+Dead letters lie in quarantine as well, where `honeyguide quarantine` finds them.
 
 Examples:
   honeyguide sinks dead list archive
+  honeyguide sinks dead export archive > letters.ndjson
   honeyguide sinks dead retry archive
   honeyguide sinks dead purge archive"
 )]
@@ -1138,6 +1147,31 @@ Examples:
         /// Show at most this many
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u64,
+    },
+    /// Show a dead letter in full: what was sent, and what the receiver said
+    #[command(after_long_help = "\
+Numbers are those of the list, and change when other dead letters go.
+
+Examples:
+  honeyguide sinks dead show archive 1000000000007
+  honeyguide sinks dead show archive 1000000000007 --json")]
+    Show {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Number of the dead letter
+        #[arg(value_name = "NUMBER")]
+        number: u64,
+    },
+    /// Write all dead letters in full, oldest first, as JSON, one a line
+    #[command(after_long_help = "\
+Examples:
+  honeyguide sinks dead export archive > letters.ndjson
+  honeyguide sinks dead export archive | jq -r .text")]
+    Export {
+        /// Name of the sink
+        #[arg(value_name = "NAME")]
+        name: String,
     },
     /// Send dead letters again; those that arrive leave the quarantine
     #[command(after_long_help = "\

@@ -113,9 +113,7 @@ impl Asker {
 
     fn ask(&self, value: &str, wanted: &Wanted) -> anyhow::Result<Enriched> {
         match self {
-            Asker::Daemon(client) => {
-                client.post(&["api", "v1", "enrich"], &EnrichRequest { value: value.to_owned(), wanted: wanted.clone() })
-            }
+            Asker::Daemon(client) => client.post(&["api", "v1", "enrich"], &EnrichRequest::new(value.to_owned(), wanted.clone())),
             Asker::Local { desk, runtime, .. } => Ok(runtime.block_on(desk.ask(value, wanted))?),
         }
     }

@@ -11,6 +11,7 @@ pub mod checking;
 pub mod client;
 pub mod clusters;
 pub mod completions;
+pub mod config;
 pub mod context;
 pub mod conversation;
 pub mod count;
@@ -82,6 +83,7 @@ fn run(command: &Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::run(args, context),
         Command::Check => check::run(context),
         Command::Peers => peers::run(context),
+        Command::Config => config::run(context),
         Command::Load(args) => load::run(args, context),
         Command::Search(args) => search::run(args, context),
         Command::Tap(args) => tap::run(args, context),

@@ -8,10 +8,15 @@ use crate::admin::changes::Purged;
 use crate::admin::sinks::Nothing;
 use crate::config::Settings;
 use crate::events::time;
+use crate::service::letters::{self, DeadLetter};
 use crate::service::sinks::{self, DeadLetterRow, Order, Ordered, Redelivered, SinkRow, TestReport};
 use anyhow::Context as _;
 use std::fmt::Write as _;
 use std::io::Write;
+use std::ops::ControlFlow;
+
+/// What of a dead letter's content is shown; its JSON form has all of it.
+const CONTENT_COLUMNS_MAX: usize = 4_000;
 
 pub fn run(args: &args::Sinks, context: &Context) -> anyhow::Result<Exit> {
     print::to_stdout(|out| answer(args, context, out))
@@ -62,6 +67,32 @@ pub fn answer(args: &args::Sinks, context: &Context, out: &mut dyn Write) -> any
                     Target::Local(open) => sinks::dead(&open.store, name, *limit)?,
                 };
                 context.tell(&rows, |output| dead(&rows, output), out)?;
+                Ok(Exit::Done)
+            }
+            DeadAction::Show { name, number } => {
+                let letter: DeadLetter = match Target::find(&settings)? {
+                    Target::Daemon(client) => client.get(&path(name, &["dead", &number.to_string()]), &[], None)?,
+                    Target::Local(open) => letters::letter(&open.store, name, *number)?,
+                };
+                context.tell(&letter, |output| dead_letter(&letter, output), out)?;
+                Ok(Exit::Done)
+            }
+            DeadAction::Export { name } => {
+                match Target::find(&settings)? {
+                    Target::Daemon(client) => client.lines(&path(name, &["dead", "export"]), &[], &mut |line| {
+                        out.write_all(line)?;
+                        out.write_all(b"\n")?;
+                        Ok(ControlFlow::Continue(()))
+                    })?,
+                    Target::Local(open) => {
+                        let mut written: anyhow::Result<()> = Ok(());
+                        letters::each_letter(&open.store, name, &mut |letter| {
+                            written = export_line(letter, out);
+                            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                        })?;
+                        written?;
+                    }
+                }
                 Ok(Exit::Done)
             }
             DeadAction::Retry { name } => {
@@ -185,6 +216,31 @@ fn tested(report: &TestReport, output: &Output) -> String {
     let text = format!("{}: {}{status}, after {}", report.sink, report.answer, format::seconds(report.seconds));
     let colour = if report.usable { Colour::Good } else { Colour::Bad };
     format!("{}\n", output.paint(colour, &escape(&text)))
+}
+
+fn export_line(letter: &DeadLetter, out: &mut dyn Write) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *out, letter)?;
+    out.write_all(b"\n")?;
+    Ok(())
+}
+
+fn dead_letter(letter: &DeadLetter, output: &Output) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{} {}", output.paint(Colour::Quiet, &format!("{name:<9}")), escape(value));
+    };
+    line("number", &letter.number.to_string());
+    line("sink", &letter.sink);
+    line("event", &format!("{} of {}", letter.sequence, letter.time));
+    line("id", &letter.id);
+    line("source", &format!("{} ({})", letter.source, letter.format));
+    line("received", &letter.received_at);
+    line("reason", &letter.reason);
+    let kept = if letter.is_whole { "" } else { ", not kept whole: it cannot be sent again" };
+    line("size", &format!("{}{kept}", terminal::bytes(letter.bytes)));
+    let content = letter.text.as_deref().or(letter.hex.as_deref()).unwrap_or("(nothing is kept)");
+    let _ = writeln!(text, "\n{}", terminal::truncate(&escape(content), CONTENT_COLUMNS_MAX));
+    text
 }
 
 fn dead(rows: &[DeadLetterRow], output: &Output) -> String {

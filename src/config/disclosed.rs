@@ -4,6 +4,7 @@
 use super::groups::GROUPS;
 use super::key::{Group, Key, Kind, Value};
 use super::settings::{Settings, default_of};
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
 /// Stands for what is hidden.
@@ -12,7 +13,90 @@ pub const HIDDEN: &str = "<hidden>";
 const NAMES: [(&str, &str); 6] =
     [("source", "name"), ("source", "format"), ("sink", "name"), ("enricher", "name"), ("alert", "name"), ("alert", "to")];
 
+/// A table of the configuration, as strangers may see it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ConfigurationTable)]
+pub struct Shown {
+    /// Empty for what stands before all tables.
+    pub table: String,
+    /// One of several of that name.
+    pub repeated: bool,
+    pub settings: Vec<Setting>,
+}
+
+/// One setting.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Setting {
+    pub name: String,
+    /// Null when it is hidden, or there is none.
+    #[schema(value_type = Value)]
+    pub value: serde_json::Value,
+    /// It is not shown: a text that may be a secret.
+    pub hidden: bool,
+    /// Nobody set it.
+    pub default: bool,
+}
+
+impl Shown {
+    /// The tables as TOML.
+    pub fn text(tables: &[Shown]) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        for Shown { table, repeated, settings } in tables {
+            let _ = match (repeated, table.as_str()) {
+                (true, name) => writeln!(text, "\n[[{name}]]"),
+                (false, "") => Ok(()),
+                (false, name) => writeln!(text, "\n[{name}]"),
+            };
+            for Setting { name, value, hidden, default } in settings {
+                let _ = match (hidden, value) {
+                    (true, _) => writeln!(text, "# {name} = {HIDDEN}"),
+                    (false, serde_json::Value::Null) => writeln!(text, "# {name} is not set"),
+                    (false, value) => {
+                        // JSON's texts, numbers, switches and lists are TOML's; of tables the sign differs.
+                        let literal = match value {
+                            serde_json::Value::Object(members) => {
+                                let members =
+                                    members.iter().map(|(name, value)| format!("{} = {value}", serde_json::Value::from(name.as_str())));
+                                format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
+                            }
+                            value => value.to_string(),
+                        };
+                        writeln!(text, "{name} = {literal}{}", if *default { "  # default" } else { "" })
+                    }
+                };
+            }
+        }
+        text
+    }
+}
+
 impl Settings {
+    /// What is configured, by tables. Texts are shown by the same rule as by [`Settings::disclosed`], names of honeypots among them.
+    pub fn shown(&self) -> Vec<Shown> {
+        let setting = |group: &Group, key: &Key, value: &Value| {
+            let default = *value == default_of(group, key.name);
+            let hidden = !may_be_seen(group, key, value, true);
+            let value = if hidden { serde_json::Value::Null } else { json(value) };
+            Setting { name: key.name.to_owned(), value, hidden, default }
+        };
+        let table = |group: &Group, settings| Shown { table: group.name.to_owned(), repeated: group.repeated, settings };
+        let once = GROUPS.iter().filter(|group| !group.repeated).map(|group| {
+            let value = |key: &Key| match self.fragment.get(group.name, key.name) {
+                Some(given) => given.value.clone(),
+                None => default_of(group, key.name),
+            };
+            table(group, group.keys.iter().map(|key| setting(group, key, &value(key))).collect())
+        });
+        let repeated = GROUPS.iter().filter(|group| group.repeated).flat_map(|group| {
+            self.fragment.tables(group.name).iter().map(move |(_, values)| {
+                let known = values.iter().filter_map(|(name, given)| Some(setting(group, group.key(name)?, &given.value)));
+                table(group, known.collect())
+            })
+        });
+        once.chain(repeated).collect()
+    }
+
     /// What is configured, as TOML; what is not at its default says so. With `sensors` also names of honeypots.
     pub fn disclosed(&self, sensors: bool) -> String {
         let mut text = String::new();
@@ -39,19 +123,36 @@ impl Settings {
     }
 }
 
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::None => serde_json::Value::Null,
+        Value::Number(number) => (*number).into(),
+        Value::Text(text) => text.as_str().into(),
+        Value::Flag(flag) => (*flag).into(),
+        Value::List(list) => list.iter().map(String::as_str).collect(),
+        Value::Map(map) => map.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+    }
+}
+
+/// Whether it cannot be a secret.
+fn may_be_seen(group: &Group, key: &Key, value: &Value, sensors: bool) -> bool {
+    *value == default_of(group, key.name)
+        || matches!((value, key.kind), (Value::None | Value::Number(_) | Value::Flag(_), _) | (Value::Text(_), Kind::Choice(_)))
+        || NAMES.contains(&(group.name, key.name))
+        || sensors && matches!(key.name, "sensor" | "sensors")
+}
+
 fn line(text: &mut String, group: &Group, key: &Key, value: &Value, sensors: bool) {
     let is_default = *value == default_of(group, key.name);
-    let shown = match (value, key.kind) {
-        _ if is_default => value.literal(key.kind),
-        (Value::None | Value::Number(_) | Value::Flag(_), _) | (Value::Text(_), Kind::Choice(_)) => value.literal(key.kind),
-        _ if NAMES.contains(&(group.name, key.name)) => value.literal(key.kind),
-        _ if sensors && matches!(key.name, "sensor" | "sensors") => value.literal(key.kind),
-        (Value::List(list), _) => format!("[]  # {} {HIDDEN}", list.len()),
-        (Value::Map(map), _) => format!("{{}}  # {} {HIDDEN}", map.len()),
-        (Value::Text(text), _) => match text.split_once("://") {
+    let shown = match value {
+        value if may_be_seen(group, key, value, sensors) => value.literal(key.kind),
+        Value::List(list) => format!("[]  # {} {HIDDEN}", list.len()),
+        Value::Map(map) => format!("{{}}  # {} {HIDDEN}", map.len()),
+        Value::Text(text) => match text.split_once("://") {
             Some((scheme @ ("http" | "https" | "unix"), _)) => format!("\"{scheme}://{HIDDEN}\""),
             _ => format!("\"{HIDDEN}\""),
         },
+        Value::None | Value::Number(_) | Value::Flag(_) => value.literal(key.kind),
     };
     let _ = writeln!(text, "{} = {shown}{}", key.name, if is_default { "  # default" } else { "" });
 }
@@ -79,5 +180,18 @@ mod tests {
             assert!(shown.contains(there), "{there} not in\n{shown}");
         }
         assert!(settings.disclosed(true).contains("sensor = \"bank-dmz\""));
+
+        let tables = settings.shown();
+        let (json, text) = (serde_json::to_string(&tables).expect("JSON"), super::Shown::text(&tables));
+        for hidden in ["hunter2", "s3cret", "t0ken", "example", "198.51", "X-Key"] {
+            assert!(!json.contains(hidden) && !text.contains(hidden), "{hidden} in\n{json}\n{text}");
+        }
+        let read: toml::Table = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(read["log"]["level"].as_str(), Some("debug"));
+        assert_eq!(read["sink"][0]["batch_events"].as_integer(), Some(7));
+        assert_eq!(read["alert"][0]["sensor"].as_str(), Some("bank-dmz"));
+        let pager = tables.iter().find(|shown| shown.table == "sink").expect("a sink");
+        let url = pager.settings.iter().find(|setting| setting.name == "url").expect("a URL");
+        assert!(url.hidden && !url.default && url.value.is_null());
     }
 }

@@ -17,6 +17,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Daily, Kind::Weekly, Kind::Monthly, Kind::Range];
+
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Daily => "daily",
@@ -27,7 +29,7 @@ impl Kind {
     }
 
     pub fn parse(name: &str) -> Option<Kind> {
-        [Kind::Daily, Kind::Weekly, Kind::Monthly, Kind::Range].into_iter().find(|kind| kind.name() == name)
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 

@@ -309,7 +309,7 @@ impl Looker {
 }
 
 /// A rule, as `alerts list` tells it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertRow {
     pub rule: String,
     pub when: String,
@@ -321,7 +321,8 @@ pub struct AlertRow {
 }
 
 /// An alert that is open.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = OpenAlert)]
 pub struct OpenRow {
     pub subject: String,
     pub summary: String,
@@ -368,7 +369,7 @@ pub fn history(store: &Store, rule: Option<&str>, limit: usize) -> Result<Vec<No
 }
 
 /// What a rule would say now, and which of its sinks took a notice that says it is a test.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AlertTest {
     pub rule: String,
     /// What the condition holds of now, or values that are new within the window; `None` when it cannot be told now.
@@ -378,7 +379,8 @@ pub struct AlertTest {
     pub sinks: Vec<TestedSink>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = AlertSinkTest)]
 pub struct TestedSink {
     pub sink: String,
     pub arrived: bool,

@@ -15,6 +15,7 @@ pub const REQUEST: &str = "request";
 
 /// Which are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 pub struct Asked {
     /// Only this kind: `request`, `sink_ordered`, …
     pub kind: Option<String>,

@@ -19,7 +19,7 @@ const COMMANDS_MAX: usize = 200;
 
 /// What is asked for: members of a query string, and the options of the command.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::IntoParams)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Asked {
     /// The sessions that began from then on, and before then: dates, times or ages, taken as whole days. All, when nobody says.
     pub since: Option<String>,

@@ -31,6 +31,7 @@ pub enum GeoipError {
 
 /// What to take in.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Import {
     #[schema(value_type = String)]
     pub path: std::path::PathBuf,

@@ -103,10 +103,10 @@ pub struct Published {
 pub async fn publish(settings: &Settings, sink: &str, reports: &[Report]) -> Result<Published, ServiceError> {
     let settings = sinks::known(&settings.sinks, sink)?.clone();
     let documents: Option<Vec<Document>> = reports.iter().map(compatible::document).collect();
-    let documents = documents.ok_or_else(|| ServiceError::Sink("only daily, weekly and monthly reports are published".to_owned()))?;
+    let documents = documents.ok_or_else(|| ServiceError::Wrong("only daily, weekly and monthly reports are published".to_owned()))?;
     let policy = settings.policy;
     let opened = tokio::task::spawn_blocking(move || crate::sinks::open::elasticsearch(&settings)).await;
-    let opened = opened.unwrap_or_else(|panic| Err(panic.to_string())).map_err(ServiceError::Sink)?;
+    let opened = opened.unwrap_or_else(|panic| Err(panic.to_string())).map_err(ServiceError::NotNow)?;
     let mut published = Published { sink: sink.to_owned(), reports: documents.len() as u64, ..Published::default() };
     loop {
         published.attempts += 1;

@@ -233,7 +233,7 @@ fn is_there(store: &Store, order: Order) -> Result<(), ServiceError> {
     match order {
         Order::ReplayFrom(seq) if seq > next => {
             let last = next.saturating_sub(1);
-            Err(ServiceError::Sink(format!("there is no event {seq} yet: the newest is {last}; give a number up to {next}")))
+            Err(ServiceError::Wrong(format!("there is no event {seq} yet: the newest is {last}; give a number up to {next}")))
         }
         _ => Ok(()),
     }
@@ -255,7 +255,7 @@ async fn send(engine: &Engine, name: &str, command: Command) -> Result<(), Servi
 }
 
 fn not_ready(name: &str) -> ServiceError {
-    ServiceError::Sink(format!("the sink `{name}` takes no orders now: `honeyguide sinks show {name}` says why"))
+    ServiceError::NotNow(format!("the sink `{name}` takes no orders now: `honeyguide sinks show {name}` says why"))
 }
 
 fn record(store: &Store, sink: &str, order: Order, cursor: u64, skipped: u64, by: &str) -> Result<(), ServiceError> {
@@ -388,7 +388,7 @@ pub async fn dead_retry(engine: &Engine, name: &str, by: &str) -> Result<Redeliv
         outcome.delivered = removed.await.map_err(|panic| ServiceError::Sink(panic.to_string()))??;
     }
     match sent {
-        Err(error) if outcome.delivered > 0 => Err(ServiceError::Sink(format!("{error}; {} arrived before", outcome.delivered))),
+        Err(error) if outcome.delivered > 0 => Err(ServiceError::NotNow(format!("{error}; {} arrived before", outcome.delivered))),
         sent => sent.map(|()| outcome),
     }
 }
@@ -414,11 +414,11 @@ async fn send_dead(
         let (done, answered) = oneshot::channel();
         send(engine, name, Command::Redeliver(batch, REDELIVERY_PATIENCE, done)).await?;
         let redelivery = answered.await.map_err(|_| not_ready(name))?;
-        let redelivery = redelivery.map_err(|why| ServiceError::Sink(format!("the sink `{name}` sends no dead letters now: {why}")))?;
+        let redelivery = redelivery.map_err(|why| ServiceError::NotNow(format!("the sink `{name}` sends no dead letters now: {why}")))?;
         arrived.extend(redelivery.arrived.iter().map(ToString::to_string));
         if !redelivery.is_whole {
             let seconds = REDELIVERY_PATIENCE.as_secs();
-            return Err(ServiceError::Sink(format!(
+            return Err(ServiceError::NotNow(format!(
                 "the sink `{name}` has not delivered them within {seconds} s, or was paused, sent back or stopped: the others stay in \
                  quarantine; `honeyguide sinks show {name}` says more"
             )));
@@ -466,7 +466,7 @@ fn dead_batch(store: &Store, sink: &str, from: u64, until: u64, items: usize, by
 pub fn forget(settings: &[SinkSettings], state: &State, store: &Store, name: &str, by: &str) -> Result<(), ServiceError> {
     if known(settings, name).is_ok() {
         let remedy = "take it out of the configuration and reload first";
-        return Err(ServiceError::Sink(format!("the sink `{name}` is configured: {remedy}")));
+        return Err(ServiceError::NotNow(format!("the sink `{name}` is configured: {remedy}")));
     }
     store.carry(&SinkCursor::checkpoint_name(name), Vec::new());
     if !state.forget_sink(name).map_err(|error| ServiceError::Sink(error.to_string()))? {

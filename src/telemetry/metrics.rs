@@ -769,7 +769,8 @@ fn signed(value: u64) -> i64 {
 }
 
 /// All figures at one moment, for `/health/metrics` and `status`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = MetricsSnapshot)]
 pub struct Snapshot {
     pub version: &'static str,
     pub uptime_seconds: f64,
@@ -788,7 +789,7 @@ pub struct Snapshot {
     pub process: ProcessSnapshot,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SourceSnapshot {
     pub events: u64,
     pub duplicates: u64,
@@ -809,7 +810,7 @@ impl SourceSnapshot {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct CommitSnapshot {
     pub count: u64,
     pub mean_seconds: f64,
@@ -832,7 +833,7 @@ impl CommitSnapshot {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct JournalSnapshot {
     pub segments: i64,
     pub journal_bytes: i64,
@@ -845,7 +846,7 @@ pub struct JournalSnapshot {
     pub sidecar_hit_ratio: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ProcessSnapshot {
     pub cpu_seconds: f64,
     pub resident_bytes: i64,

@@ -79,6 +79,7 @@ impl Home {
             Command::New(args) => new::answer(args, &context, &mut out),
             Command::Indicators(args) => indicators::answer(args, &context, &mut out),
             Command::Clusters(args) => clusters::answer(args, &context, &mut out),
+            Command::Config => honeyguide::cli::config::answer(&context, &mut out),
             Command::Enrich(args) => enrich::answer(args, &context, &mut out),
             Command::Enrichers => enrich::list_answer(&context, &mut out),
             Command::Session(args) => session::answer(args, &context, &mut out),
