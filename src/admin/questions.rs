@@ -441,7 +441,8 @@ async fn publish(admin: web::Data<Admin>, of: web::Path<(String, String)>, asked
     let Publication { sink, reports } = asked.into_inner();
     let reports = make(&admin, &of, reports).await?;
     let settings = admin.engine.settings.borrow().clone();
-    Ok(HttpResponse::Ok().json(service::report::publish(&settings, &sink, &reports).await?))
+    let published = service::report::publish(&settings, &sink, &reports).await?;
+    Ok(super::audit::Change::new((), &published).told(HttpResponse::Ok().json(published)))
 }
 
 pub(super) async fn make(admin: &web::Data<Admin>, (kind, period): &(String, String), asked: Reports) -> Result<Vec<Report>, Problem> {

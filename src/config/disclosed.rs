@@ -37,12 +37,25 @@ impl Settings {
         }
         text
     }
+
+    /// The same of one value, named as `journal.min_free_bytes`.
+    pub fn disclosed_value(&self, name: &str) -> Option<String> {
+        let (group, key) = name.rsplit_once('.').unwrap_or(("", name));
+        let group = GROUPS.iter().find(|known| known.name == group && !known.repeated)?;
+        let key = group.key(key)?;
+        let value = self.fragment.get(group.name, key.name).map_or_else(|| default_of(group, key.name), |given| given.value.clone());
+        Some(shown(group, key, &value, false))
+    }
 }
 
 fn line(text: &mut String, group: &Group, key: &Key, value: &Value, sensors: bool) {
     let is_default = *value == default_of(group, key.name);
-    let shown = match (value, key.kind) {
-        _ if is_default => value.literal(key.kind),
+    let _ = writeln!(text, "{} = {}{}", key.name, shown(group, key, value, sensors), if is_default { "  # default" } else { "" });
+}
+
+fn shown(group: &Group, key: &Key, value: &Value, sensors: bool) -> String {
+    match (value, key.kind) {
+        _ if *value == default_of(group, key.name) => value.literal(key.kind),
         (Value::None | Value::Number(_) | Value::Flag(_), _) | (Value::Text(_), Kind::Choice(_)) => value.literal(key.kind),
         _ if NAMES.contains(&(group.name, key.name)) => value.literal(key.kind),
         _ if sensors && matches!(key.name, "sensor" | "sensors") => value.literal(key.kind),
@@ -52,8 +65,7 @@ fn line(text: &mut String, group: &Group, key: &Key, value: &Value, sensors: boo
             Some((scheme @ ("http" | "https" | "unix"), _)) => format!("\"{scheme}://{HIDDEN}\""),
             _ => format!("\"{HIDDEN}\""),
         },
-    };
-    let _ = writeln!(text, "{} = {shown}{}", key.name, if is_default { "  # default" } else { "" });
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ const PAGE_BYTES_MAX: usize = 4 << 20;
 /// The kind of those that tell of a request that changed something, or was refused.
 pub const REQUEST: &str = "request";
 
+/// What records of keys call the hash of a secret.
+const SECRET_HASH: &str = "hash";
+
 /// Which are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
 pub struct Asked {
@@ -62,7 +65,7 @@ pub fn records(store: &Store, asked: &Asked) -> Result<Records, ServiceError> {
         if named.as_ref().is_some_and(|named| named.find(line).is_none()) {
             return true;
         }
-        let Ok(Line { time, kind, details }) = serde_json::from_slice(line) else { return true };
+        let Ok(Line { time, kind, mut details }) = serde_json::from_slice(line) else { return true };
         if wanted.is_some_and(|wanted| wanted != kind) {
             return true;
         }
@@ -72,8 +75,28 @@ pub fn records(store: &Store, asked: &Asked) -> Result<Records, ServiceError> {
             return false;
         }
         bytes += line.len();
+        without_hash(&mut details);
         page.records.push(Recorded { number, time, kind, details });
         true
     })?;
     Ok(page)
+}
+
+/// Keys are made anew from the ledger, so it has the hashes of their secrets. Nobody else needs them.
+fn without_hash(details: &mut Value) {
+    if let Value::Object(members) = details {
+        members.remove(SECRET_HASH);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_secret_is_not_told() {
+        let mut details = serde_json::json!({ "id": "a", "hash": "00ff", "by": "uid 0" });
+        without_hash(&mut details);
+        assert_eq!(details, serde_json::json!({ "id": "a", "by": "uid 0" }));
+    }
 }

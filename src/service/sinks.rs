@@ -354,6 +354,16 @@ pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>,
     Ok(newest.into_iter().rev().collect())
 }
 
+/// How many dead letters of a sink are kept.
+pub fn dead_count(store: &Store, sink: &str) -> Result<u64, ServiceError> {
+    let mut count = 0;
+    store.quarantine().for_each(DEAD_LETTERS_FROM, |_, record| {
+        count += u64::from(is_dead(&record, sink));
+        true
+    })?;
+    Ok(count)
+}
+
 /// Removes the dead letters of a sink for good. Answers how many went.
 pub fn dead_purge(store: &Store, sink: &str, by: &str) -> Result<u64, ServiceError> {
     let now = time::now();
