@@ -321,12 +321,9 @@ impl Engine {
     /// Who changed what, as far as the kernel tells: whoever may signal this process.
     fn record_reload(&self, kind: &'static str, mut details: serde_json::Value) {
         details["by"] = "SIGHUP".into();
-        let (store, telemetry) = (self.store().clone(), self.observed.telemetry.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = store.record(kind, details, crate::events::time::now()) {
-                slog::error!(telemetry.logger, "the ledger cannot be written"; "error" => error.to_string());
-            }
-        });
+        if let Err(error) = self.store().record(kind, details, crate::events::time::now()) {
+            slog::error!(self.observed.telemetry.logger, "the ledger cannot be written"; "error" => error.to_string());
+        }
     }
 }
 

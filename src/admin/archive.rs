@@ -55,7 +55,8 @@ async fn archive(admin: web::Data<Admin>, asked: web::Json<ArchiveRequest>) -> R
     let settings = asked.settings(&admin.engine.settings.borrow().archive).map_err(|error| Problem::bad_request(&error))?;
     let store = admin.engine.store().clone();
     // Where to, the records of what was archived say.
-    let change = Change::new(admin.holdings(), serde_json::json!({ "asked": { "formats": settings.formats, "selection": asked.selection } }));
+    let change =
+        Change::new(admin.holdings(), serde_json::json!({ "asked": { "formats": settings.formats, "selection": asked.selection } }));
     let (selection, stop) = (asked.selection, Stop::default());
     // A server may take its time; the daemon's end does not wait for it.
     let (mut stopping, told) = (admin.stopping.clone(), stop.clone());

@@ -19,6 +19,7 @@ pub(crate) mod keys;
 mod limits;
 mod live;
 mod login;
+mod notices;
 mod pages;
 pub(crate) mod push;
 pub(crate) mod questions;
@@ -106,6 +107,7 @@ pub(crate) struct Admin {
     refusals: audit::Refusals,
     sessions: login::Sessions,
     overview: pages::Kept,
+    notices: notices::Notices,
 }
 
 impl Admin {
@@ -126,6 +128,7 @@ impl Admin {
             refusals: audit::Refusals::default(),
             sessions: login::Sessions::default(),
             overview: pages::Kept::default(),
+            notices: notices::Notices::default(),
         }
     }
 

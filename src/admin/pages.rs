@@ -1,4 +1,5 @@
 //! Routes of the page: what a person asks is what programs ask under `/api/v1`, of the same functions, drawn by [`crate::page`].
+use super::audit::Change;
 use super::login::{self, ANYBODY, Filled, Standing};
 use super::problem::Problem;
 use super::route::{Needs, Route};
@@ -30,6 +31,7 @@ use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use maud::Markup;
 use serde::Deserialize;
+use serde_json::json;
 use std::ops::ControlFlow;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -410,22 +412,25 @@ async fn sink_list(admin: web::Data<Admin>, who: Principal, request: HttpRequest
 }
 
 async fn sink(admin: web::Data<Admin>, name: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    one_sink(&admin, &name, &request, None).await
-}
-
-async fn one_sink(admin: &web::Data<Admin>, name: &str, request: &HttpRequest, done: Option<Done>) -> Result<HttpResponse, Problem> {
-    let row = sinks::row(admin, name).await?;
+    let row = sinks::row(&admin, &name).await?;
     let may = request.extensions().get::<Principal>().is_some_and(|who| who.may(Right::Deliver));
     let dead = match may {
         true => {
-            let (store, name) = (admin.engine.store().clone(), name.to_owned());
-            Some(stream::one(admin, move || Ok(service::sinks::dead(&store, &name, DEAD_LETTERS)?)).await?)
+            let (store, name) = (admin.engine.store().clone(), name.clone());
+            Some(stream::one(&admin, move || Ok(service::sinks::dead(&store, &name, DEAD_LETTERS)?)).await?)
         }
         false => None,
     };
-    let csrf = csrf(request);
+    let csrf = csrf(&request);
+    let done = admin.notices.take(&csrf, &name, Instant::now());
     let body = page::sinks::one(&row, dead.as_deref(), Orders { may, csrf: &csrf }, done.as_ref());
-    Ok(drawn(request, Part::Sinks, &format!("Sink {}", row.name), &body))
+    Ok(drawn(&request, Part::Sinks, &format!("Sink {}", row.name), &body))
+}
+
+/// Leads to the sink's page, which tells what was done.
+fn done(admin: &Admin, name: &str, request: &HttpRequest, change: Change, done: Done) -> HttpResponse {
+    admin.notices.leave(&csrf(request), name, done, Instant::now());
+    change.told(see_other(&format!("/sinks/{}", page::shown::encoded(name))))
 }
 
 async fn sink_pause(
@@ -435,8 +440,8 @@ async fn sink_pause(
     who: Principal,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    service::sinks::order(&admin.engine, &name, Order::Pause, &who.name).await?;
-    one_sink(&admin, &name, &request, Some(Done::Paused)).await
+    let (_, change) = sinks::ordered(&admin, &name, Order::Pause, &who.name).await?;
+    Ok(done(&admin, &name, &request, change, Done::Paused))
 }
 
 async fn sink_resume(
@@ -446,14 +451,13 @@ async fn sink_resume(
     who: Principal,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    service::sinks::order(&admin.engine, &name, Order::Resume, &who.name).await?;
-    one_sink(&admin, &name, &request, Some(Done::Resumed)).await
+    let (_, change) = sinks::ordered(&admin, &name, Order::Resume, &who.name).await?;
+    Ok(done(&admin, &name, &request, change, Done::Resumed))
 }
 
 async fn sink_test(admin: web::Data<Admin>, name: web::Path<String>, _: Filled, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let settings = admin.engine.settings.borrow().clone();
-    let tested = service::sinks::test(&settings, &name).await?;
-    one_sink(&admin, &name, &request, Some(Done::Tested(tested))).await
+    let (report, change) = sinks::tested(&admin, &name).await?;
+    Ok(done(&admin, &name, &request, change, Done::Tested(report)))
 }
 
 async fn sink_retry(
@@ -463,8 +467,8 @@ async fn sink_retry(
     who: Principal,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let retried = sinks::retry(&admin, name.clone(), who.name).await?;
-    one_sink(&admin, &name, &request, Some(Done::Retried(retried))).await
+    let (retried, change) = sinks::retry(&admin, name.clone(), who.name).await?;
+    Ok(done(&admin, &name, &request, change, Done::Retried(retried)))
 }
 
 // Reports and audit
@@ -557,7 +561,7 @@ async fn log_out(admin: web::Data<Admin>, _: Filled, request: HttpRequest) -> Re
     }
     let mut answer = see_other("/login");
     answer.add_cookie(&login::cookie(None, admin.is_tls)).map_err(|error| Problem::failed(&error))?;
-    Ok(answer)
+    Ok(Change::new(json!({ "session": "open" }), json!({ "session": "ended" })).told(answer))
 }
 
 // What never changes while the daemon runs

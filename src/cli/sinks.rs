@@ -168,6 +168,9 @@ fn show(row: &SinkRow, output: &Output) -> String {
         "requests",
         &format!("{}, {} of them failed; {} under way of {} allowed", row.attempts, row.failures, row.in_flight, row.concurrency),
     );
+    if let Some(percent) = row.success_percent {
+        line("last hour", &format!("{percent} % of {} succeeded", format::plural(row.attempts_hour, "request", "requests")));
+    }
     line("in memory", &format!("{}, {}", format::plural(row.batches, "batch", "batches"), terminal::bytes(row.batch_bytes)));
     line("dead", &format!("{} since the start; see `honeyguide sinks dead list {}`", row.dead_letters, row.name));
     if row.lost > 0 {

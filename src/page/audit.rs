@@ -48,7 +48,11 @@ pub fn audit(asked: &Asked, page: &Records) -> Markup {
                                     td .nowrap { (moment(&record.time)) }
                                     td { (plain(member(record, "by"))) }
                                     td { (what(record)) }
-                                    td .what { (value(&details(record))) }
+                                    td .what {
+                                        (difference(record))
+                                        @let rest = details(record);
+                                        @if !rest.is_empty() { p .quiet { (value(&rest)) } }
+                                    }
                                 }
                             }
                         }
@@ -81,11 +85,71 @@ fn what(record: &Recorded) -> Markup {
 /// What the other columns do not say.
 fn details(record: &Recorded) -> String {
     let Value::Object(members) = &record.details else { return record.details.to_string() };
-    let told = |name: &&String| name.as_str() == "by" || record.kind == REQUEST && ["method", "path", "status"].contains(&name.as_str());
-    let rest = members.iter().filter(|(name, value)| !told(name) && !value.is_null());
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let told = |name: &&String| match name.as_str() {
+        "by" => true,
+        "before" | "after" => has_sides(record),
+        "method" | "path" | "status" => record.kind == REQUEST,
+        _ => false,
+    };
+    let is_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    let rest = members.iter().filter(|(name, value)| !told(name) && !is_nothing(value));
     let rest: Vec<String> = rest.map(|(name, value)| format!("{name}: {}", text(value))).collect();
-    if rest.is_empty() { "–".to_owned() } else { rest.join(", ") }
+    rest.join(", ")
+}
+
+/// Some tell one of the two, under a name of their own.
+fn has_sides(record: &Recorded) -> bool {
+    record.details.get("before").is_some() && record.details.get("after").is_some()
+}
+
+/// What was, and what is: of members that both have only those that differ.
+fn difference(record: &Recorded) -> Markup {
+    let (before, after) = (&record.details["before"], &record.details["after"]);
+    let (Some(is), true) = (after.as_object(), has_sides(record)) else {
+        let gone = before.as_object().filter(|_| has_sides(record));
+        return html! { @if let Some(gone) = gone { ul .plain { @for (name, was) in gone { (side(name, Some(was), None)) } } } };
+    };
+    let was = |name: &str| before.get(name);
+    let changed: Vec<_> = is.iter().filter(|(name, now)| !now.is_null() && was(name) != Some(*now)).collect();
+    let lost: Vec<_> = before.as_object().into_iter().flatten().filter(|(name, _)| !is.contains_key(*name)).collect();
+    html! {
+        @if changed.is_empty() && lost.is_empty() { p { "nothing changed" } } @else {
+            ul .plain {
+                @for (name, now) in changed { (side(name, was(name), Some(now))) }
+                @for (name, was) in lost {
+                    // Of what was only asked for, it says what there was, and not that it is no more.
+                    @if is.contains_key("asked") { li { (plain(name)) ": " (value(&text(was))) } } @else { (side(name, Some(was), None)) }
+                }
+            }
+        }
+    }
+}
+
+fn side(name: &str, was: Option<&Value>, now: Option<&Value>) -> Markup {
+    html! {
+        li {
+            span .label { (plain(name).replace('_', " ")) ": " }
+            @if let Some(was) = was { del { (value(&text(was))) } }
+            @if was.is_some() && now.is_some() { " " span aria-label="became" { "→" } " " }
+            @if let Some(now) = now { ins { (value(&text(now))) } }
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "–".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
+            if items.is_empty() {
+                "none".to_owned()
+            } else {
+                items.iter().map(text).collect::<Vec<_>>().join(", ")
+            }
+        }
+        Value::Object(members) => members.iter().map(|(name, member)| format!("{name}: {}", text(member))).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +163,16 @@ mod tests {
         let ordered = json!({ "by": "uid 0", "sink": "siem", "order": "pause" });
         let record = |number, kind: &str, details| Recorded { number, time: "2026-03-22T00:00:00Z".into(), kind: kind.into(), details };
         let records = Records { records: vec![record(9, "request", refused), record(8, "sink_ordered", ordered)], next: Some(8) };
+        let paused = json!({ "by": "k", "method": "POST", "path": "/sinks/siem/pause", "status": 303, "before": { "paused": false, "cursor": 7 },
+            "after": { "paused": true, "cursor": 7, "sink": "<b>" } });
+        let page = audit(&Asked::default(), &Records { records: vec![record(1, "request", paused)], next: None }).into_string();
+        for part in ["paused: ", "<del><bdi><code>false</code></bdi></del>", "<ins><bdi><code>true</code></bdi></ins>", "&lt;b&gt;"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!page.contains("cursor"), "it is the same: {page}");
+        let purged = json!({ "by": "k", "status": 200, "before": { "type": "country" }, "after": null });
+        let page = audit(&Asked::default(), &Records { records: vec![record(1, "request", purged)], next: None }).into_string();
+        assert!(page.contains("<del>") && !page.contains("<ins>"), "{page}");
         let page = audit(&Asked { kind: Some("a&b".into()), ..Asked::default() }, &records).into_string();
         for part in ["refused 403", "POST <code>/&lt;b&gt;</code>", "sink ordered", "order: pause", "uid 0", "kind=a%26b&amp;before=8"] {
             assert!(page.contains(part), "{part}: {page}");

@@ -7,6 +7,9 @@ use crate::service::sinks::{DeadLetterRow, Redelivered, SinkRow, TestReport};
 use maud::{Markup, html};
 use std::time::Duration;
 
+/// Below this somebody should see it at once.
+const SUCCESS_PERCENT_LOW: f64 = 90.0;
+
 /// What was just done, told on top of the page.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
@@ -33,7 +36,7 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
                     table {
                         thead {
                             tr {
-                                th { "sink" } th { "state" } th .number { "behind" } th .number { "delivered" } th .number { "dead letters" } th { "last success" }
+                                th { "sink" } th { "state" } th .number { "behind" } th .number { "delivered" } th .number { "last hour" } th .number { "dead letters" } th { "last success" }
                                 @if orders.may { th { "orders" } }
                             }
                         }
@@ -44,6 +47,7 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
                                     td { (state(&sink.state)) }
                                     td .number { (count(sink.lag_events)) @if let Some(lag) = lag(sink) { p .quiet { (lag) } } }
                                     td .number { (count(sink.delivered)) }
+                                    td .number { (success(sink)) }
                                     td .number { (count(sink.dead_letters)) }
                                     td .nowrap { (sink.last_success.as_deref().and_then(|at| age(at, now)).map_or("–".to_owned(), |age| format!("{age} ago"))) }
                                     @if orders.may { td { (pause(sink, orders.csrf)) } }
@@ -63,6 +67,19 @@ fn path(name: &str, order: &str) -> String {
 
 fn lag(sink: &SinkRow) -> Option<String> {
     sink.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok()).map(seconds)
+}
+
+/// How requests of the last hour fared.
+fn success(sink: &SinkRow) -> Markup {
+    html! {
+        @match sink.success_percent {
+            None => span .quiet { "no request" },
+            Some(percent) => {
+                span .bad[percent < SUCCESS_PERCENT_LOW] { (percent) " %" }
+                p .quiet { "of " (counted(sink.attempts_hour, "request", "requests")) }
+            }
+        }
+    }
 }
 
 /// Pauses, or ends a pause; of one that is configured no more there is nothing to order.
@@ -90,7 +107,8 @@ pub fn one(sink: &SinkRow, dead: Option<&[DeadLetterRow]>, orders: Orders<'_>, d
                 div { dt { "behind" } dd { (counted(sink.lag_events, "event", "events")) @if let Some(lag) = lag(sink) { ", " (lag) } } }
                 div { dt { "next event" } dd { (count(sink.cursor)) " of " (count(sink.head)) } }
                 div { dt { "delivered" } dd { (count(sink.delivered)) " since the daemon started" } }
-                div { dt { "failures" } dd { (count(sink.failures)) " of " (counted(sink.attempts, "attempt", "attempts")) } }
+                div { dt { "last hour" } dd { (success(sink)) } }
+                div { dt { "failed" } dd { (count(sink.failures)) " of " (counted(sink.attempts, "request", "requests")) " since the daemon started" } }
                 @if sink.lost > 0 { div { dt { "lost" } dd { (count(sink.lost)) } } }
                 @if let Some(at) = &sink.last_success { div { dt { "last success" } dd { (moment(at)) } } }
                 @if let Some(error) = &sink.last_error { div { dt { "last error" } dd { (value(error)) @if let Some(at) = &sink.last_error_at { ", " (moment(at)) } } } }
@@ -166,6 +184,17 @@ mod tests {
         let letter = DeadLetterRow { reason: "<b>no</b>".into(), ..DeadLetterRow::default() };
         let page = one(&sink("idle"), Some(&[letter]), may, Some(&Done::Paused)).into_string();
         assert!(page.contains("/sinks/siem/retry") && page.contains("&lt;b&gt;no&lt;/b&gt;") && page.contains("It is paused"));
+    }
+
+    #[test]
+    fn a_sink_says_how_many_of_its_requests_succeed() {
+        let told = |percent, requests| {
+            let sink = SinkRow { success_percent: percent, attempts_hour: requests, ..sink("idle") };
+            success(&sink).into_string()
+        };
+        assert!(told(None, 0).contains("no request"));
+        assert!(told(Some(99.5), 200).contains("<span>99.5 %</span>") && told(Some(99.5), 200).contains("of 200 requests"));
+        assert!(told(Some(50.0), 1).contains(r#"class="bad""#));
     }
 
     #[test]

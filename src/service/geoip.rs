@@ -180,7 +180,9 @@ pub fn list(store: &Store) -> Result<Vec<DatabaseRow>, ServiceError> {
 pub fn in_force(store: &Store, kind: Kind) -> Option<serde_json::Value> {
     let databases = store.places().databases();
     let database = databases.of(kind)?;
-    Some(serde_json::json!({ "name": kind, "type": format!("{:.64}", database.type_name()), "built": built(database), "blake3": database.hash() }))
+    Some(
+        serde_json::json!({ "name": kind, "type": format!("{:.64}", database.type_name()), "built": built(database), "blake3": database.hash() }),
+    )
 }
 
 /// Takes a database out of force and removes its file.

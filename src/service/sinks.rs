@@ -45,6 +45,14 @@ pub struct SinkRow {
     pub lost: u64,
     pub attempts: u64,
     pub failures: u64,
+    /// Requests of the last hour, and those of them that failed.
+    #[serde(default)]
+    pub attempts_hour: u64,
+    #[serde(default)]
+    pub failures_hour: u64,
+    /// How many of a hundred requests of the last hour succeeded; none when there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub success_percent: Option<f64>,
     pub in_flight: u64,
     pub concurrency: u64,
     pub batches: u64,
@@ -77,6 +85,9 @@ impl SinkRow {
             lost: snapshot.lost,
             attempts: snapshot.attempts,
             failures: snapshot.failures,
+            attempts_hour: snapshot.attempts_hour,
+            failures_hour: snapshot.failures_hour,
+            success_percent: snapshot.success().map(|ratio| (ratio * 1_000.0).round() / 10.0),
             in_flight: snapshot.in_flight,
             concurrency: snapshot.concurrency,
             batches: snapshot.batches,
