@@ -31,7 +31,7 @@ impl Everything {
             "[[sink]]\nname = \"siem\"\ntype = \"webhook\"\nurl = \"{}\"\nallow_private = [\"127.0.0.1\"]\nsecret_file = \"secret\"\nbatch_age_ms = 5\n\
              [[sink]]\nname = \"elastic\"\ntype = \"elasticsearch\"\nurl = \"{}\"\nindex = \"pots\"\nallow_private = [\"127.0.0.1\"]\nstart = \"end\"\n\
              [[enricher]]\nname = \"noise\"\ntype = \"greynoise\"\n[archive]\nto = \"kept\"\n\
-             [[alert]]\nname = \"full\"\nwhen = \"disk\"\nfree_bytes = \"1 MiB\"\nto = [\"siem\"]\n",
+             [[alert]]\nname = \"full\"\nwhen = \"disk\"\nfree_bytes = \"2 GiB\"\nto = [\"siem\"]\n",
             everything.receiver.url(),
             elastic.url()
         );
@@ -188,7 +188,7 @@ fn every_change_is_recorded_with_what_was_before_and_after() {
 #[test]
 fn a_reload_records_what_it_changes_and_hides_what_may_be_secret() {
     use honeyguide::telemetry::log::Log;
-    let rule = |name: &str| format!("[[alert]]\nname = \"{name}\"\nwhen = \"disk\"\nfree_bytes = \"1 MiB\"\nto = [\"archive\"]\n");
+    let rule = |name: &str| format!("[[alert]]\nname = \"{name}\"\nwhen = \"disk\"\nfree_bytes = \"2 GiB\"\nto = [\"archive\"]\n");
     let sink = "[[sink]]\nname = \"archive\"\ntype = \"file\"\npath = \"out.ndjson\"\n";
     let home = Home::with(&[sink, &rule("gone")].concat());
     let daemon = Daemon::start(&home);

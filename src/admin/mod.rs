@@ -15,6 +15,7 @@ mod gate;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
+mod kept;
 pub(crate) mod keys;
 mod limits;
 mod live;
@@ -106,7 +107,7 @@ pub(crate) struct Admin {
     limits: limits::Limits,
     refusals: audit::Refusals,
     sessions: login::Sessions,
-    overview: pages::Kept,
+    kept: pages::Answers,
     notices: notices::Notices,
 }
 
@@ -127,7 +128,7 @@ impl Admin {
             limits: limits::Limits::default(),
             refusals: audit::Refusals::default(),
             sessions: login::Sessions::default(),
-            overview: pages::Kept::default(),
+            kept: pages::Answers::default(),
             notices: notices::Notices::default(),
         }
     }

@@ -1,5 +1,6 @@
 //! Routes of the page: what a person asks is what programs ask under `/api/v1`, of the same functions, drawn by [`crate::page`].
 use super::audit::Change;
+use super::kept::Kept;
 use super::login::{self, ANYBODY, Filled, Standing};
 use super::problem::Problem;
 use super::route::{Needs, Route};
@@ -14,6 +15,7 @@ use crate::events::time::{MICROS_PER_DAY, MICROS_PER_HOUR};
 use crate::events::{Field, Micros, time};
 use crate::index::aggregate::Interval;
 use crate::index::query::{Query, quote};
+use crate::os::memory;
 use crate::page::events::EventRow;
 use crate::page::layout::{self, Frame, Part, may_of_all};
 use crate::page::overview::{Chart, Evidence, List, Overview};
@@ -21,6 +23,7 @@ use crate::page::search::{Found, Wrong};
 use crate::page::sinks::{Done, Orders};
 use crate::page::{self};
 use crate::report::html;
+use crate::service::indicators::Listed;
 use crate::service::sinks::Order;
 use crate::service::{self, Begin, SearchRequest};
 use crate::store::Store;
@@ -33,7 +36,7 @@ use maud::Markup;
 use serde::Deserialize;
 use serde_json::json;
 use std::ops::ControlFlow;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
@@ -54,6 +57,10 @@ const DEAD_LETTERS: u64 = 50;
 const AUDIT_RECORDS: usize = 50;
 /// How old the lists of the overview may be: making them reads many indexes.
 const LISTS_AGE_MAX: Duration = Duration::from_secs(15);
+/// The same of lists of indicators; so much older ones are told while newer ones are made, and so long the overview waits for the first.
+const INDICATORS_AGE: Duration = Duration::from_secs(15);
+const INDICATORS_STALE: Duration = Duration::from_secs(600);
+const INDICATORS_PATIENCE: Duration = Duration::from_secs(1);
 /// The shortest stretch after which a page is loaded again, if somebody asks for that, seconds.
 const REFRESH_SECONDS: std::ops::RangeInclusive<u32> = 5..=3_600;
 
@@ -83,9 +90,19 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// The overview's lists, kept for a while: of whoever sees everything.
-#[derive(Default)]
-pub(crate) struct Kept(Mutex<Option<(Instant, Evidence)>>);
+/// What is kept of the page's answers.
+pub(crate) struct Answers {
+    /// The overview's charts and lists, by the query that holds to whoever's sensors.
+    lists: Kept<Evidence>,
+    /// Lists of indicators, by what was asked; and as of when.
+    indicators: Kept<(Listed, Micros)>,
+}
+
+impl Default for Answers {
+    fn default() -> Answers {
+        Answers { lists: Kept::new(LISTS_AGE_MAX, Duration::ZERO), indicators: Kept::new(INDICATORS_AGE, INDICATORS_STALE) }
+    }
+}
 
 /// Draws a page in its frame, for whoever asks.
 fn drawn(request: &HttpRequest, part: Part, title: &str, body: &Markup) -> HttpResponse {
@@ -210,28 +227,43 @@ async fn overview(
 /// What the overview tells of events: the newest now, the rest as of some seconds ago.
 async fn evidence(admin: &web::Data<Admin>, who: &Principal, status: Option<&Status>, now: Micros) -> Result<Evidence, Problem> {
     let (store, scope) = (admin.engine.store().clone(), who.within(""));
-    let is_all = who.sensors.is_none();
-    let kept = || admin.overview.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = kept().clone().filter(|(made, _)| is_all && made.elapsed() < LISTS_AGE_MAX).map(|(_, evidence)| evidence);
     let is_old = status.and_then(|status| status.journal.last_event.as_deref()).and_then(|last| time::parse(last.as_bytes()));
     let is_old = is_old.is_some_and(|last| time::day_of(last) < time::day_of(now) - 1);
-    let judged = is_all.then(|| indicators::judges(admin));
-    let made = stream::one(admin, move || {
-        let newest = newest(&store, &scope, now)?;
-        let lists = match known {
-            Some(known) => known,
-            None => lists(&store, &scope, is_old, judged, now)?,
-        };
-        Ok(Evidence { newest, ..lists })
+    let (of, asking, within) = (format!("{is_old} {scope}"), admin.clone(), scope.clone());
+    let lists = admin.kept.lists.of(&of, async move || {
+        let store = asking.engine.store().clone();
+        stream::one(&asking, move || lists(&store, &within, is_old, now)).await
     });
-    let made = made.await?;
-    if is_all {
-        let mut kept = kept();
-        if kept.as_ref().is_none_or(|(made, _)| made.elapsed() >= LISTS_AGE_MAX) {
-            *kept = Some((Instant::now(), made.clone()));
+    let lists = lists.await?;
+    let newest = stream::one(admin, move || newest(&store, &scope, now)).await?;
+    let mut made = Evidence { newest, ..Evidence::clone(&lists) };
+    if who.sensors.is_none() {
+        let since = (!is_old).then(|| time::format_day(time::day_of(now - MICROS_PER_DAY)));
+        let asked = service::indicators::Asked { since, hostile: true, limit: INDICATORS_OVERVIEW, ..Default::default() };
+        // The overview does not wait for what takes seconds.
+        match tokio::time::timeout(INDICATORS_PATIENCE, listed(admin, asked)).await {
+            Ok(Ok(listed)) => made.indicators.clone_from(&listed.0.indicators),
+            // What is wrong, the page of indicators says.
+            Ok(Err(_)) | Err(_) => made.judging = true,
         }
     }
     Ok(made)
+}
+
+/// Indicators by score, as of some time ago: every value there is has to be judged for it.
+async fn listed(admin: &web::Data<Admin>, asked: service::indicators::Asked) -> Result<Arc<(Listed, Micros)>, Problem> {
+    let (question, asking) = (format!("{asked:?}"), admin.clone());
+    let listed = admin.kept.indicators.of(&question, async move || {
+        let (store, judges, now) = (asking.engine.store().clone(), indicators::judges(&asking), time::now());
+        stream::one(&asking, move || {
+            let listed = judges.list(&store, &asked, now)?;
+            // Judging all values leaves much behind, however few are listed.
+            memory::give_back();
+            Ok((listed, now))
+        })
+        .await
+    });
+    listed.await
 }
 
 fn newest(store: &Store, scope: &str, now: Micros) -> Result<Vec<EventRow>, Problem> {
@@ -245,7 +277,7 @@ fn newest(store: &Store, scope: &str, now: Micros) -> Result<Vec<EventRow>, Prob
 }
 
 /// Charts and lists. Lists are of whole days, which the indexes tell without reading events.
-fn lists(store: &Store, scope: &str, is_old: bool, judges: Option<indicators::Judges>, now: Micros) -> Result<Evidence, Problem> {
+fn lists(store: &Store, scope: &str, is_old: bool, now: Micros) -> Result<Evidence, Problem> {
     let first_hour = Interval::Hour.start(now) - 23 * MICROS_PER_HOUR;
     let chart = |name, query: &str| -> Result<Chart, Problem> {
         let query = format!("{scope} {query} since:{}", time::format(first_hour));
@@ -272,15 +304,7 @@ fn lists(store: &Store, scope: &str, is_old: bool, judges: Option<indicators::Ju
         Ok(List { title, field, rows: answers::top(store, field, None, &query, TOP_ROWS, now)? })
     };
     let lists = fields.into_iter().map(list).collect::<Result<_, _>>()?;
-    let indicators = match judges {
-        Some(judges) => {
-            let since = (!is_old).then(|| yesterday.clone());
-            let asked = service::indicators::Asked { since, hostile: true, limit: INDICATORS_OVERVIEW, ..Default::default() };
-            judges.list(store, &asked, now)?.indicators
-        }
-        None => Vec::new(),
-    };
-    Ok(Evidence { newest: Vec::new(), charts, span, span_query, lists, indicators })
+    Ok(Evidence { charts, span, span_query, lists, ..Evidence::default() })
 }
 
 // Search and sessions
@@ -379,9 +403,8 @@ async fn indicator_list(admin: web::Data<Admin>, wanted: web::Query<Wanted>, req
         limit: INDICATORS,
         ..Default::default()
     };
-    let (store, judges) = (admin.engine.store().clone(), indicators::judges(&admin));
-    let listed = stream::one(&admin, move || judges.list(&store, &asked, time::now())).await?;
-    let body = page::indicators::list(&page::indicators::Asked { kind, since, hostile }, &listed);
+    let listed = listed(&admin, asked).await?;
+    let body = page::indicators::list(&page::indicators::Asked { kind, since, hostile }, &listed.0, listed.1);
     Ok(drawn(&request, Part::Indicators, "Indicators", &body))
 }
 

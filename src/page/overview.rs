@@ -43,6 +43,8 @@ pub struct Evidence {
     pub lists: Vec<List>,
     /// The highest scores; none for whoever sees some sensors only.
     pub indicators: Vec<Indicator>,
+    /// They are being judged: the page that is loaded next has them.
+    pub judging: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -347,6 +349,9 @@ fn lists(evidence: &Evidence, data: &Overview) -> Markup {
                         }
                     }
                 }
+            }
+            @if evidence.judging {
+                section { h3 { "Indicators by score" } p .quiet { "They are being judged: load the page again in a few seconds." } }
             }
             @if evidence.lists.iter().all(|list| list.rows.is_empty()) { p .quiet { "Nothing in that time." } }
         }
