@@ -77,7 +77,7 @@ pub(super) async fn logged(admin: &Admin, told: Told, what: &'static str, who: &
         return;
     }
     let mut details = json!(told);
-    details["after"] = json!({ what: who.to_string() });
+    (details["before"], details["after"]) = (Value::Null, json!({ what: who.to_string() }));
     details["status"] = StatusCode::SEE_OTHER.as_u16().into();
     let _ = record(admin, details, time::now()).await;
 }

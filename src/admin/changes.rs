@@ -120,10 +120,11 @@ async fn purge(admin: web::Data<Admin>, asked: web::Json<Selection>) -> Result<H
     let removed = stream::one(&admin, move || {
         let _upkeep = upkeep;
         let before = store.quarantine().records();
-        Ok((before, service::quarantine_purge(&store, &selection, time::now())?))
+        let removed = service::quarantine_purge(&store, &selection, time::now())?;
+        Ok((before, removed, store.quarantine().records()))
     });
-    let (before, removed) = removed.await?;
-    let after = json!({ "records": admin.engine.store().quarantine().records(), "removed": removed });
+    let (before, removed, after) = removed.await?;
+    let after = json!({ "records": after, "removed": removed });
     Ok(Change::new(json!({ "records": before }), after).told(HttpResponse::Ok().json(Purged { removed })))
 }
 
@@ -131,15 +132,21 @@ async fn retry(admin: web::Data<Admin>, asked: web::Json<Selection>) -> Result<H
     let selection = asked.into_inner().sorted();
     let upkeep = admin.upkeep.clone().lock_owned().await;
     let (engine, stopping) = (admin.engine.clone(), admin.stopping.clone());
-    let before = engine.store().quarantine().records();
+    let before = quarantined(&engine).await?;
     let retried = actix::spawn(async move {
         let _upkeep = upkeep;
         retry_selected(&engine, selection, stopping).await
     });
     let retried = retried.await.map_err(|panic| Problem::failed(&panic))??;
-    let records = admin.engine.store().quarantine().records();
+    let records = quarantined(&admin.engine).await?;
     let after = json!({ "records": records, "retried": retried.retried, "resolved": retried.resolved });
     Ok(Change::new(json!({ "records": before }), after).told(HttpResponse::Ok().json(retried)))
+}
+
+/// On a thread that may block: somebody may be writing there.
+async fn quarantined(engine: &Engine) -> Result<u64, Problem> {
+    let store = engine.store().clone();
+    tokio::task::spawn_blocking(move || store.quarantine().records()).await.map_err(|panic| Problem::failed(&panic))
 }
 
 /// Decodes the selected records again, through the path that all input takes; those that are events now leave the quarantine.

@@ -83,7 +83,11 @@ async fn order(admin: web::Data<Admin>, name: web::Path<String>, asked: web::Jso
 pub(super) async fn ordered(admin: &Admin, name: &str, order: Order, by: &str) -> Result<(Ordered, Change), Problem> {
     let before = place(admin, name);
     let ordered = sinks::order(&admin.engine, name, order, by).await?;
-    let change = Change::new(before, &ordered);
+    let mut after = json!({ "paused": ordered.paused, "cursor": ordered.cursor });
+    if ordered.skipped > 0 {
+        after["skipped"] = ordered.skipped.into();
+    }
+    let change = Change::new(before, after);
     Ok((ordered, change))
 }
 
@@ -137,10 +141,10 @@ pub(super) async fn retry(admin: &Admin, name: String, by: Arc<str>) -> Result<(
     retried.await.map_err(|panic| Problem::failed(&panic))?
 }
 
+/// On a thread that may block: somebody may be writing to the quarantine.
 async fn letters(engine: &Engine, name: &str) -> Result<u64, Problem> {
     let (store, name) = (engine.store().clone(), name.to_owned());
-    let counted = tokio::task::spawn_blocking(move || sinks::dead_count(&store, &name));
-    Ok(counted.await.map_err(|panic| Problem::failed(&panic))??)
+    tokio::task::spawn_blocking(move || store.quarantine().letters_of(&name)).await.map_err(|panic| Problem::failed(&panic))
 }
 
 async fn dead_purge(
@@ -152,7 +156,7 @@ async fn dead_purge(
     let (store, upkeep, by) = (admin.engine.store().clone(), admin.upkeep.clone().lock_owned().await, who.name);
     let removed = stream::one(&admin, move || {
         let _upkeep = upkeep;
-        let before = sinks::dead_count(&store, &name)?;
+        let before = store.quarantine().letters_of(&name);
         Ok((before, sinks::dead_purge(&store, &name, &by)?))
     });
     let (before, removed) = removed.await?;

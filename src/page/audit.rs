@@ -114,8 +114,17 @@ fn difference(record: &Recorded) -> Markup {
     let lost: Vec<_> = before.as_object().into_iter().flatten().filter(|(name, _)| !is.contains_key(*name)).collect();
     html! {
         @if changed.is_empty() && lost.is_empty() { p { "nothing changed" } } @else {
+            @let (told, new): (Vec<_>, Vec<_>) = changed.into_iter().partition(|(name, _)| was(name).is_some());
             ul .plain {
-                @for (name, now) in changed { (side(name, was(name), Some(now))) }
+                @for (name, now) in told { (side(name, was(name), Some(now))) }
+                @if !new.is_empty() {
+                    li {
+                        @for (at, (name, now)) in new.into_iter().enumerate() {
+                            @if at > 0 { ", " }
+                            span .label { (plain(name).replace('_', " ")) ": " } ins { (value(&text(now))) }
+                        }
+                    }
+                }
                 @for (name, was) in lost {
                     // Of what was only asked for, it says what there was, and not that it is no more.
                     @if is.contains_key("asked") { li { (plain(name)) ": " (value(&text(was))) } } @else { (side(name, Some(was), None)) }

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// A sink may be so far behind without anybody having to look.
 const LAG_SECONDS_MAX: f64 = 300.0;
+/// Fewer successful requests of a hundred than these should be seen at once.
+const SUCCESS_PERCENT_LOW: f64 = 90.0;
 /// Less space than this is worth a word before intake has to pause, bytes.
 const FREE_BYTES_LOW: u64 = 5 << 30;
 
@@ -118,8 +120,8 @@ pub fn alarms(status: &Status, links_sinks: bool, now: Micros) -> Vec<Alarm> {
         if let Some((level, text)) = of_sink(sink) {
             alarm(level, text, path.clone());
         }
-        if sink.dead_letters > 0 {
-            let dead = counted(sink.dead_letters, "dead letter", "dead letters");
+        if sink.dead_letters_kept > 0 {
+            let dead = counted(sink.dead_letters_kept, "dead letter", "dead letters");
             alarm(Level::Look, format!("Sink {} has {dead}", sink.name), path.clone());
         }
         if sink.lost > 0 {
@@ -312,13 +314,28 @@ fn sinks(sinks: &[SinkRow], links: bool) -> Markup {
                     @for sink in sinks {
                         tr {
                             td { @if links { a href=(format!("/sinks/{}", encoded(&sink.name))) { (sink.name) } } @else { (sink.name) } }
-                            td { (state(&sink.state)) }
-                            td .number { (count(sink.lag_events)) }
-                            td .number { (count(sink.dead_letters)) }
+                            td { (state(&sink.state)) p .quiet { (success(sink)) } }
+                            td .number { (count(sink.lag_events)) @if let Some(lag) = lag(sink) { p .quiet { (lag) } } }
+                            td .number { (count(sink.dead_letters_kept)) }
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+/// How long the oldest event waits.
+pub fn lag(sink: &SinkRow) -> Option<String> {
+    sink.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok()).map(seconds)
+}
+
+/// How requests of the last hour fared.
+pub fn success(sink: &SinkRow) -> Markup {
+    html! {
+        @match sink.success_percent {
+            None => "no request in the last hour",
+            Some(percent) => { span .bad[percent < SUCCESS_PERCENT_LOW] { (percent) " %" } " of " (counted(sink.attempts_hour, "request", "requests")) }
         }
     }
 }
@@ -424,7 +441,7 @@ mod tests {
                 ..Default::default()
             }],
             sinks: vec![
-                SinkRow { dead_letters: 3, lost: 1, ..sink("siem", "paused") },
+                SinkRow { dead_letters_kept: 3, lost: 1, ..sink("siem", "paused") },
                 sink("webhook", "open"),
                 SinkRow { lag_seconds: Some(900.0), ..sink("slow", "delivering") },
                 sink("fine", "idle"),

@@ -1,14 +1,10 @@
 //! Sinks: how far they are, what keeps them, and the few orders an operator gives them from here.
 use super::layout::button;
-use super::overview::state;
-use super::shown::{age, count, counted, encoded, moment, plain, seconds, value};
+use super::overview::{lag, state, success};
+use super::shown::{age, count, counted, encoded, moment, plain, value};
 use crate::events::Micros;
 use crate::service::sinks::{DeadLetterRow, Redelivered, SinkRow, TestReport};
 use maud::{Markup, html};
-use std::time::Duration;
-
-/// Below this somebody should see it at once.
-const SUCCESS_PERCENT_LOW: f64 = 90.0;
 
 /// What was just done, told on top of the page.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +32,7 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
                     table {
                         thead {
                             tr {
-                                th { "sink" } th { "state" } th .number { "behind" } th .number { "delivered" } th .number { "last hour" } th .number { "dead letters" } th { "last success" }
+                                th { "sink" } th { "state" } th .number { "behind" } th .number { "delivered" } th { "last hour" } th .number { "dead letters" } th { "last success" }
                                 @if orders.may { th { "orders" } }
                             }
                         }
@@ -47,8 +43,8 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
                                     td { (state(&sink.state)) }
                                     td .number { (count(sink.lag_events)) @if let Some(lag) = lag(sink) { p .quiet { (lag) } } }
                                     td .number { (count(sink.delivered)) }
-                                    td .number { (success(sink)) }
-                                    td .number { (count(sink.dead_letters)) }
+                                    td .quiet { (success(sink)) }
+                                    td .number { (count(sink.dead_letters_kept)) }
                                     td .nowrap { (sink.last_success.as_deref().and_then(|at| age(at, now)).map_or("–".to_owned(), |age| format!("{age} ago"))) }
                                     @if orders.may { td { (pause(sink, orders.csrf)) } }
                                 }
@@ -63,23 +59,6 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
 
 fn path(name: &str, order: &str) -> String {
     format!("/sinks/{}{order}", encoded(name))
-}
-
-fn lag(sink: &SinkRow) -> Option<String> {
-    sink.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok()).map(seconds)
-}
-
-/// How requests of the last hour fared.
-fn success(sink: &SinkRow) -> Markup {
-    html! {
-        @match sink.success_percent {
-            None => span .quiet { "no request" },
-            Some(percent) => {
-                span .bad[percent < SUCCESS_PERCENT_LOW] { (percent) " %" }
-                p .quiet { "of " (counted(sink.attempts_hour, "request", "requests")) }
-            }
-        }
-    }
 }
 
 /// Pauses, or ends a pause; of one that is configured no more there is nothing to order.
@@ -144,7 +123,7 @@ fn letters(sink: &SinkRow, dead: &[DeadLetterRow], orders: Orders<'_>) -> Markup
                 }
             }
             @if dead.is_empty() { p { "None: the receiver has refused nothing for good." } } @else {
-                @if (dead.len() as u64) < sink.dead_letters { p .quiet { "The newest " (dead.len()) "." } }
+                @if (dead.len() as u64) < sink.dead_letters_kept { p .quiet { "The newest " (dead.len()) "." } }
                 div .scroll tabindex="0" role="region" aria-label="Dead letters" {
                     table {
                         thead { tr { th .number { "record" } th .number { "event" } th { "refused" } th { "why" } th .number { "bytes" } } }
@@ -171,7 +150,7 @@ mod tests {
     use super::*;
 
     fn sink(state: &str) -> SinkRow {
-        SinkRow { name: "siem".into(), r#type: "file".into(), state: state.into(), dead_letters: 1, ..SinkRow::default() }
+        SinkRow { name: "siem".into(), r#type: "file".into(), state: state.into(), dead_letters_kept: 1, ..SinkRow::default() }
     }
 
     #[test]
@@ -193,7 +172,7 @@ mod tests {
             success(&sink).into_string()
         };
         assert!(told(None, 0).contains("no request"));
-        assert!(told(Some(99.5), 200).contains("<span>99.5 %</span>") && told(Some(99.5), 200).contains("of 200 requests"));
+        assert!(told(Some(99.5), 200).contains("<span>99.5 %</span> of 200 requests"));
         assert!(told(Some(50.0), 1).contains(r#"class="bad""#));
     }
 

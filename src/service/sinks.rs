@@ -41,7 +41,11 @@ pub struct SinkRow {
     pub lag_seconds: Option<f64>,
     /// Since the daemon's start.
     pub delivered: u64,
+    /// Since the daemon's start.
     pub dead_letters: u64,
+    /// Dead letters that are there now.
+    #[serde(default)]
+    pub dead_letters_kept: u64,
     pub lost: u64,
     pub attempts: u64,
     pub failures: u64,
@@ -82,6 +86,7 @@ impl SinkRow {
             lag_seconds: snapshot.oldest_waiting.map(waited),
             delivered: snapshot.delivered,
             dead_letters: snapshot.dead_letters,
+            dead_letters_kept: 0,
             lost: snapshot.lost,
             attempts: snapshot.attempts,
             failures: snapshot.failures,
@@ -111,6 +116,12 @@ pub fn list(engine: &Engine, now: Micros) -> Vec<SinkRow> {
         })
         .collect();
     rows.extend(removed(&settings, &engine.state, engine.store()));
+    with_letters(rows, engine.store())
+}
+
+fn with_letters(mut rows: Vec<SinkRow>, store: &Store) -> Vec<SinkRow> {
+    let quarantine = store.quarantine();
+    rows.iter_mut().for_each(|row| row.dead_letters_kept = quarantine.letters_of(&row.name));
     rows
 }
 
@@ -124,7 +135,7 @@ pub fn list_stopped(settings: &[SinkSettings], state: &State, store: &Store, now
         let state = if cursor.paused { SinkState::Paused.name() } else { "stopped" };
         SinkRow { state: state.to_owned(), ..SinkRow::of(sink, &snapshot, now) }
     };
-    settings.iter().map(row).chain(removed(settings, state, store)).collect()
+    with_letters(settings.iter().map(row).chain(removed(settings, state, store)).collect(), store)
 }
 
 fn removed(settings: &[SinkSettings], state: &State, store: &Store) -> Vec<SinkRow> {
@@ -363,16 +374,6 @@ pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>,
         true
     })?;
     Ok(newest.into_iter().rev().collect())
-}
-
-/// How many dead letters of a sink are kept.
-pub fn dead_count(store: &Store, sink: &str) -> Result<u64, ServiceError> {
-    let mut count = 0;
-    store.quarantine().for_each(DEAD_LETTERS_FROM, |_, record| {
-        count += u64::from(is_dead(&record, sink));
-        true
-    })?;
-    Ok(count)
 }
 
 /// Removes the dead letters of a sink for good. Answers how many went.
