@@ -212,6 +212,21 @@ fn a_sink_is_paused_resumed_and_tested_and_the_audit_says_by_whom() {
 }
 
 #[test]
+fn the_state_alone_is_what_the_overview_says_of_it() {
+    let home = home();
+    let daemon = Daemon::start(&home);
+    let state = daemon.get("/state");
+    assert_eq!((state.status, header(&state, "content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(header(&state, "content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")), "{state:?}");
+    assert!(state.text().contains("All is well") && state.text().contains("/sinks/archive") && !state.text().contains("<html"));
+    assert!(daemon.get("/").text().contains(r#"data-state="/state""#));
+    assert_eq!(daemon.post("/api/v1/sinks/archive/order", "\"pause\"").status, 200);
+    until("the pause", || daemon.get("/state").text().contains("Sink archive is paused"));
+    assert!(daemon.get("/state").text().contains("data-title=\"(1) Overview\""));
+    assert_eq!(daemon.tcp(&get("/state", "localhost")).status, 303, "for whoever logged in");
+}
+
+#[test]
 fn loading_the_page_again_repeats_neither_the_order_nor_its_outcome() {
     let home = home();
     let daemon = Daemon::start(&home);
@@ -280,6 +295,9 @@ fn dead_letters_are_shown_and_delivered_again() {
     let daemon = Daemon::start(&home);
     load(&daemon, &home, "cowrie.json", &session("c0ffee", "root", "poisonous <b>command</b>"));
     until("a dead letter", || daemon.get("/api/v1/sinks/siem").json()["dead_letters"] == 1);
+    assert_eq!(daemon.get("/api/v1/sinks/siem").json()["dead_letters_kept"], 1);
+    drop(daemon);
+    let daemon = Daemon::start(&home);
     let page = daemon.get("/sinks/siem");
     assert!(page.text().contains("Deliver them again"), "{}", page.text());
     assert!(daemon.get("/").text().contains("Sink siem has 1 dead letter"));
@@ -287,6 +305,26 @@ fn dead_letters_are_shown_and_delivered_again() {
     let sent = followed(&daemon, &form("/sinks/siem/retry", "", &format!("csrf={}", token(&page))));
     assert!(sent.text().contains("All 1 arrived."), "{}", sent.text());
     assert!(daemon.get("/sinks/siem").text().contains("refused nothing for good"));
+    assert!(!daemon.get("/").text().contains("Sink siem has"), "it is no more");
+    assert_eq!(daemon.get("/api/v1/sinks/siem").json()["dead_letters_kept"], 0);
+    let sink = daemon.get("/api/v1/sinks/siem").json();
+    assert!(sink["attempts_hour"].as_u64() >= Some(2) && sink["success_percent"].as_f64().is_some_and(|percent| percent < 100.0), "{sink}");
+    let metrics = daemon.get("/metrics").text();
+    assert!(metrics.contains("honeyguide_sink_success_ratio{sink=\"siem\"} 0."), "{metrics}");
+}
+
+#[test]
+fn the_audit_says_first_what_people_did() {
+    let home = home();
+    let daemon = Daemon::start(&home);
+    load(&daemon, &home, "cowrie.json", &log(2, 200));
+    let page = daemon.get("/audit").text();
+    assert!(page.contains("/api/v1/load") && !page.contains("schema learned"), "{page}");
+    assert!(daemon.get("/audit?people=false").text().contains("schema learned"));
+    assert!(daemon.get("/audit?kind=schema_learned").text().contains("schema learned"));
+    let of_people = daemon.get("/api/v1/audit?people=true&limit=1000").json();
+    let of_people = of_people["records"].as_array().expect("records").clone();
+    assert!(!of_people.is_empty() && of_people.iter().all(|record| record["details"]["by"].is_string()));
 }
 
 #[test]

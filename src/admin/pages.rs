@@ -70,6 +70,7 @@ pub fn routes() -> Vec<Route> {
     let deliver = Needs::Right(Right::Deliver);
     vec![
         Route::page("/", Needs::Credential, "How things are", overview).of_sensors(),
+        Route::page("/state", state, "What of the overview changes by itself, for its script", state_only),
         Route::page("/search", evidence, "Search", search).of_sensors(),
         Route::page("/sessions/{id:.+}", evidence, "A session, as a transcript", session).of_sensors(),
         Route::page("/indicators", evidence, "Indicators by score", indicator_list),
@@ -214,14 +215,18 @@ async fn overview(
         refresh_seconds,
         now,
     };
-    let title = match &data.status {
-        Some(status) => match page::overview::alarms(status, false, now).len() {
-            0 => "All is well".to_owned(),
-            alarms => format!("({alarms}) Overview"),
-        },
-        None => "Overview".to_owned(),
-    };
+    let title = data.status.as_ref().map_or_else(|| "Overview".to_owned(), |status| page::overview::title(status, now));
     Ok(drawn_with(&request, Part::Overview, &title, &page::overview::overview(&data), StatusCode::OK, refresh_seconds))
+}
+
+/// Without what is around a page: for the script, which puts it in place of what was.
+async fn state_only(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    let status = status::now(&admin).await?;
+    let body = page::overview::state_only(&status, true, time::now());
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .content_type(ContentType::html())
+        .body(body.into_string()))
 }
 
 /// What the overview tells of events: the newest now, the rest as of some seconds ago.
@@ -536,6 +541,10 @@ async fn audit_records(
 ) -> Result<HttpResponse, Problem> {
     let mut asked = asked.into_inner();
     asked.limit = Some(asked.limit.unwrap_or(AUDIT_RECORDS).min(AUDIT_RECORDS));
+    // Who did what, unless something else is asked for: the daemon itself has the most to say.
+    if asked.kind.as_deref().unwrap_or_default().is_empty() {
+        asked.people = Some(asked.people.unwrap_or(true));
+    }
     let records = audit::records(&admin, asked.clone()).await?;
     Ok(drawn(&request, Part::Audit, "Audit", &page::audit::audit(&asked, &records)))
 }

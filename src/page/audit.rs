@@ -16,27 +16,35 @@ const KINDS: [&str; 8] = [
     "segment_removed",
 ];
 
+/// What is often asked for.
+const VIEWS: [(&str, &str); 4] = [
+    ("What people did", "/audit"),
+    ("Requests and refusals", "/audit?kind=request"),
+    ("Orders to sinks", "/audit?kind=sink_ordered"),
+    ("Everything", "/audit?people=false"),
+];
+
 pub fn audit(asked: &Asked, page: &Records) -> Markup {
     let kind = asked.kind.as_deref().unwrap_or_default();
+    let people = asked.people.map(|people| format!("&people={people}")).unwrap_or_default();
+    let of = format!("/audit?kind={}{people}", encoded(kind));
     html! {
         h1 { "Audit" }
         section {
             form .fields action="/audit" {
                 div {
                     label for="kind" { "Kind of record" }
-                    input id="kind" name="kind" value=(kind) list="kinds" maxlength="100" placeholder="all" autocapitalize="off" spellcheck="false";
+                    input id="kind" name="kind" value=(kind) list="kinds" maxlength="100" placeholder="what people did" autocapitalize="off" spellcheck="false";
                     datalist id="kinds" { @for kind in KINDS { option value=(kind); } }
                 }
                 button .primary { "Show" }
             }
             p .kinds {
-                @for (about, kind) in [("Everything", ""), ("Requests and refusals", REQUEST), ("Orders to sinks", "sink_ordered")] {
-                    a href=(format!("/audit?kind={kind}")) { (about) }
-                }
+                @for (about, path) in VIEWS { a href=(path) { (about) } }
             }
         }
         section {
-            @if page.records.is_empty() { p { "No such record." } } @else {
+            @if page.records.is_empty() { p { "No such record. What somebody orders, changes or is refused appears here." } } @else {
                 div .scroll tabindex="0" role="region" aria-label="Records" {
                     table .events {
                         caption .unseen { "Records of the ledger, newest first" }
@@ -46,7 +54,7 @@ pub fn audit(asked: &Asked, page: &Records) -> Markup {
                                 tr {
                                     td .number { (record.number) }
                                     td .nowrap { (moment(&record.time)) }
-                                    td { (plain(member(record, "by"))) }
+                                    td .by { (plain(member(record, "by"))) }
                                     td { (what(record)) }
                                     td .what {
                                         (difference(record))
@@ -59,8 +67,8 @@ pub fn audit(asked: &Asked, page: &Records) -> Markup {
                     }
                 }
                 nav .pages aria-label="Pages" {
-                    @if asked.before.is_some() { a href=(format!("/audit?kind={}", encoded(kind))) { "Newest" } }
-                    @if let Some(next) = page.next { a .button rel="next" href=(format!("/audit?kind={}&before={next}", encoded(kind))) { "Older" } }
+                    @if asked.before.is_some() { a href=(of) { "Newest" } }
+                    @if let Some(next) = page.next { a .button rel="next" href=(format!("{of}&before={next}")) { "Older" } }
                 }
             }
         }
@@ -148,6 +156,7 @@ fn side(name: &str, was: Option<&Value>, now: Option<&Value>) -> Markup {
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "–".to_owned(),
+        Value::String(text) if text.is_empty() => "–".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
             if items.is_empty() {

@@ -21,6 +21,10 @@ const SECRET_HASH: &str = "hash";
 pub struct Asked {
     /// Only this kind: `request`, `sink_ordered`, …
     pub kind: Option<String>,
+    /// Without those that say of nobody that it was them: what the daemon did and learned by itself.
+    #[serde(default)]
+    #[param(inline)]
+    pub people: Option<bool>,
     /// Only those with smaller numbers: where the page before ended.
     pub before: Option<u64>,
     pub limit: Option<usize>,
@@ -66,7 +70,7 @@ pub fn records(store: &Store, asked: &Asked) -> Result<Records, ServiceError> {
             return true;
         }
         let Ok(Line { time, kind, mut details }) = serde_json::from_slice(line) else { return true };
-        if wanted.is_some_and(|wanted| wanted != kind) {
+        if wanted.is_some_and(|wanted| wanted != kind) || (asked.people == Some(true) && !details["by"].is_string()) {
             return true;
         }
         // One more is looked for, to know whether there is one. One alone always fits.

@@ -257,6 +257,18 @@ const checks = {
     await page.screenshot({ path: `${screenshots}/overview-arrived.png` });
     assert.deepEqual(await page.evaluate(() => window.violations), []);
 
+    // Whoever keeps the page open sees what happens to the state, without loading it again.
+    const other = await context.newPage();
+    await other.goto(`${stranger}/sinks`);
+    await other.getByRole("button", { name: "Pause archive" }).click();
+    await other.getByText("It is paused").waitFor();
+    await page.getByText("Sink archive is paused").waitFor();
+    assert.match(await page.title(), /^\(3\) Overview/);
+    await other.getByRole("button", { name: "Resume archive" }).click();
+    await other.getByText("It goes on").waitFor();
+    await other.close();
+    await page.getByText("Sink archive is paused").waitFor({ state: "detached" });
+
     await page.fill("#query", `src_ip:203.0.113.99 since:1h`);
     await page.keyboard.press("Enter");
     await page.waitForURL(/\/search\?query=/);
@@ -286,6 +298,8 @@ const checks = {
     await page.getByText("refused nothing for good").waitFor();
     await page.screenshot({ path: `${screenshots}/sink-delivered.png` });
 
+    await page.goto(`${stranger}/`);
+    assert.equal(await page.getByText("dead letter").filter({ hasText: "Sink siem" }).count(), 0, "it is no more");
     await page.goto(`${stranger}/audit?kind=request`);
     const retried = page.locator("tr").filter({ hasText: "/sinks/siem/retry" });
     assert.match(await retried.innerText(), /laptop[^]*dead letters: 1 → 0/);
