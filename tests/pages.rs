@@ -295,7 +295,10 @@ fn dead_letters_are_shown_and_delivered_again() {
     let daemon = Daemon::start(&home);
     load(&daemon, &home, "cowrie.json", &session("c0ffee", "root", "poisonous <b>command</b>"));
     until("a dead letter", || daemon.get("/api/v1/sinks/siem").json()["dead_letters"] == 1);
-    assert_eq!(daemon.get("/api/v1/sinks/siem").json()["dead_letters_kept"], 1);
+    let sink = daemon.get("/api/v1/sinks/siem").json();
+    assert_eq!(sink["dead_letters_kept"], 1);
+    assert!(sink["failures_hour"].as_u64() >= Some(1) && sink["success_percent"].as_f64().is_some_and(|percent| percent < 100.0), "{sink}");
+    until("the metric", || daemon.get("/metrics").text().contains("honeyguide_sink_success_ratio{sink=\"siem\"} 0"));
     drop(daemon);
     let daemon = Daemon::start(&home);
     let page = daemon.get("/sinks/siem");
@@ -307,10 +310,7 @@ fn dead_letters_are_shown_and_delivered_again() {
     assert!(daemon.get("/sinks/siem").text().contains("refused nothing for good"));
     assert!(!daemon.get("/").text().contains("Sink siem has"), "it is no more");
     assert_eq!(daemon.get("/api/v1/sinks/siem").json()["dead_letters_kept"], 0);
-    let sink = daemon.get("/api/v1/sinks/siem").json();
-    assert!(sink["attempts_hour"].as_u64() >= Some(2) && sink["success_percent"].as_f64().is_some_and(|percent| percent < 100.0), "{sink}");
-    let metrics = daemon.get("/metrics").text();
-    assert!(metrics.contains("honeyguide_sink_success_ratio{sink=\"siem\"} 0."), "{metrics}");
+    assert_eq!(daemon.get("/api/v1/sinks/siem").json()["success_percent"], 100.0, "since the restart");
 }
 
 #[test]

@@ -97,11 +97,20 @@ pub(crate) struct Answers {
     lists: Kept<Evidence>,
     /// Lists of indicators, by what was asked; and as of when.
     indicators: Kept<(Listed, Micros)>,
+    /// All about one indicator, drawn, by its value.
+    dossiers: Kept<Markup>,
+    /// Reports, drawn, by what was asked.
+    reports: Kept<(String, Markup)>,
 }
 
 impl Default for Answers {
     fn default() -> Answers {
-        Answers { lists: Kept::new(LISTS_AGE_MAX, Duration::ZERO), indicators: Kept::new(INDICATORS_AGE, INDICATORS_STALE) }
+        Answers {
+            lists: Kept::new(LISTS_AGE_MAX, Duration::ZERO),
+            indicators: Kept::new(INDICATORS_AGE, INDICATORS_STALE),
+            dossiers: Kept::new(Duration::ZERO, Duration::ZERO),
+            reports: Kept::new(Duration::ZERO, Duration::ZERO),
+        }
     }
 }
 
@@ -414,20 +423,26 @@ async fn indicator_list(admin: web::Data<Admin>, wanted: web::Query<Wanted>, req
 }
 
 async fn indicator(admin: web::Data<Admin>, value: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let (store, judges, now) = (admin.engine.store().clone(), indicators::judges(&admin), time::now());
-    let body = stream::one(&admin, move || {
-        let told = judges.dossier(&store, &value, now)?;
-        let mut relations = Vec::new();
-        if let Some(first) = told.kinds.first().map(|first| &first.indicator).filter(|first| first.count <= RELATED_EVENTS_MAX) {
-            let query = format!("{}:{}", first.kind.name(), quote(&told.value));
-            for (title, field) in page::indicators::related(first.kind) {
-                relations.push(List { title, field, rows: answers::top(&store, field, None, &query, RELATED_ROWS, now)? });
-            }
-        }
-        let sightings: Vec<EventRow> = told.sightings.iter().map(|line| EventRow::seen(line.as_bytes())).collect();
-        Ok(page::indicators::one(&told, &relations, &sightings))
+    let (asking, asked) = (admin.clone(), value.clone());
+    let body = admin.kept.dossiers.of(&value, async move || {
+        let (store, judges, now) = (asking.engine.store().clone(), indicators::judges(&asking), time::now());
+        stream::one(&asking, move || dossier(&store, &judges, &asked, now)).await
     });
-    Ok(drawn(&request, Part::Indicators, "Indicator", &body.await?))
+    let body = body.await?;
+    Ok(drawn(&request, Part::Indicators, "Indicator", &body))
+}
+
+fn dossier(store: &Store, judges: &indicators::Judges, value: &str, now: Micros) -> Result<Markup, Problem> {
+    let told = judges.dossier(store, value, now)?;
+    let mut relations = Vec::new();
+    if let Some(first) = told.kinds.first().map(|first| &first.indicator).filter(|first| first.count <= RELATED_EVENTS_MAX) {
+        let query = format!("{}:{}", first.kind.name(), quote(&told.value));
+        for (title, field) in page::indicators::related(first.kind) {
+            relations.push(List { title, field, rows: answers::top(store, field, None, &query, RELATED_ROWS, now)? });
+        }
+    }
+    let sightings: Vec<EventRow> = told.sightings.iter().map(|line| EventRow::seen(line.as_bytes())).collect();
+    Ok(page::indicators::one(&told, &relations, &sightings))
 }
 
 // Sinks
@@ -528,10 +543,15 @@ async fn reports(
     }
     let sensor = Some(asked.sensor.clone()).filter(|sensor| !sensor.is_empty());
     questions::may_see_reports(&who, sensor.as_deref())?;
-    let of = (asked.kind.clone(), asked.period.trim().to_owned());
-    let made = questions::make(&admin, &of, questions::Reports::of(sensor)).await?;
-    let title = made.first().map_or_else(|| "Report".to_owned(), |report| format!("Report {}", report.period));
-    Ok(drawn(&request, Part::Reports, &title, &page::reports::report(&asked, &made)))
+    let (question, asking) = (format!("{asked:?}"), admin.clone());
+    let made = admin.kept.reports.of(&question, async move || {
+        let of = (asked.kind.clone(), asked.period.trim().to_owned());
+        let made = questions::make(&asking, &of, questions::Reports::of(sensor)).await?;
+        let title = made.first().map_or_else(|| "Report".to_owned(), |report| format!("Report {}", report.period));
+        Ok((title, page::reports::report(&asked, &made)))
+    });
+    let made = made.await?;
+    Ok(drawn(&request, Part::Reports, &made.0, &made.1))
 }
 
 async fn audit_records(

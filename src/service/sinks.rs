@@ -13,7 +13,7 @@ use crate::sinks::{Answer, Batch, Item, Outcome};
 use crate::state::{SinkCursor, State};
 use crate::store::{DEAD_LETTERS_FROM, History, QuarantineRecord, Store};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -350,16 +350,23 @@ fn is_dead(record: &QuarantineRecord, sink: &str) -> bool {
     record.undelivered.as_ref().is_some_and(|undelivered| undelivered.sink == sink)
 }
 
-/// The newest dead letters of a sink, newest first.
+/// Dead letters that are looked through first; of these are too few of the sink's, eight times as many are, and so on.
+const LOOKED_THROUGH: u64 = 1_024;
+
+/// The newest dead letters of a sink, newest first. There may be very many, most of them of other sinks: it begins at their end.
 pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>, ServiceError> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut newest = std::collections::VecDeque::new();
-    store.quarantine().for_each(DEAD_LETTERS_FROM, |number, record| {
-        if let Some(undelivered) = record.undelivered.filter(|undelivered| undelivered.sink == sink) {
-            if newest.len() == limit {
-                newest.pop_front();
-            }
-            if limit > 0 {
+    let quarantine = store.quarantine();
+    let wanted = limit.min(quarantine.letters_of(sink));
+    let (end, mut behind) = (quarantine.letters_end(), LOOKED_THROUGH);
+    let mut newest = VecDeque::new();
+    while newest.len() as u64 != wanted {
+        let from = end.saturating_sub(behind).max(DEAD_LETTERS_FROM);
+        newest.clear();
+        quarantine.for_each(from, |number, record| {
+            if let Some(undelivered) = record.undelivered.filter(|undelivered| undelivered.sink == sink) {
+                if newest.len() as u64 == wanted {
+                    newest.pop_front();
+                }
                 newest.push_back(DeadLetterRow {
                     number,
                     sequence: undelivered.sequence,
@@ -370,9 +377,13 @@ pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>,
                     bytes: record.len,
                 });
             }
+            true
+        })?;
+        if from == DEAD_LETTERS_FROM {
+            break;
         }
-        true
-    })?;
+        behind = behind.saturating_mul(8);
+    }
     Ok(newest.into_iter().rev().collect())
 }
 
