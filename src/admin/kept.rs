@@ -4,7 +4,7 @@
 use super::problem::Problem;
 use actix_web::rt;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How many times as long as it took to make an answer holds.
@@ -20,10 +20,12 @@ pub(super) struct Kept<T> {
     fresh: Duration,
     /// One that is not much older is told as it is, while a newer one is made.
     stale: Duration,
-    entries: Mutex<HashMap<String, (Instant, Arc<Entry<T>>)>>,
+    entries: Mutex<HashMap<String, Arc<Entry<T>>>>,
 }
 
 struct Entry<T> {
+    /// When somebody asked last.
+    asked: Mutex<Instant>,
     made: Mutex<Option<Made<T>>>,
     making: tokio::sync::Mutex<()>,
 }
@@ -72,22 +74,26 @@ impl<T: 'static> Kept<T> {
     }
 
     fn entry(&self, question: &str) -> Arc<Entry<T>> {
-        let new = || Arc::new(Entry { made: Mutex::new(None), making: tokio::sync::Mutex::default() });
+        let new = || Arc::new(Entry { asked: Mutex::new(Instant::now()), made: Mutex::new(None), making: tokio::sync::Mutex::default() });
         if question.len() > QUESTION_BYTES_MAX {
             return new();
         }
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= ANSWERS_MAX && !entries.contains_key(question) {
-            let oldest = entries.iter().min_by_key(|(_, (asked, _))| *asked).map(|(question, _)| question.clone());
+            let oldest = entries.iter().min_by_key(|(_, entry)| *entry.asked()).map(|(question, _)| question.clone());
             oldest.map(|oldest| entries.remove(&oldest));
         }
-        let (asked, entry) = entries.entry(question.to_owned()).or_insert_with(|| (Instant::now(), new()));
-        *asked = Instant::now();
+        let entry = entries.entry(question.to_owned()).or_insert_with(new);
+        *entry.asked() = Instant::now();
         entry.clone()
     }
 }
 
 impl<T> Entry<T> {
+    fn asked(&self) -> MutexGuard<'_, Instant> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn look(&self, fresh: Duration, stale: Duration) -> Look<T> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Made { at, took, answer }) = &*made else { return Look::Nothing };

@@ -15,6 +15,7 @@ use crate::events::time::{MICROS_PER_DAY, MICROS_PER_HOUR};
 use crate::events::{Field, Micros, time};
 use crate::index::aggregate::Interval;
 use crate::index::query::{Query, quote};
+use crate::indicators::Indicator;
 use crate::os::memory;
 use crate::page::events::EventRow;
 use crate::page::layout::{self, Frame, Part, may_of_all};
@@ -35,6 +36,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use maud::Markup;
 use serde::Deserialize;
 use serde_json::json;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -49,6 +51,9 @@ const SESSION_EVENTS_MAX: usize = 2_000;
 /// Rows of a list of the overview.
 const TOP_ROWS: u64 = 8;
 const INDICATORS_OVERVIEW: usize = 8;
+/// Of these so many of a kind, out of so many.
+const INDICATORS_OF_KIND: usize = 2;
+const INDICATORS_ASKED: usize = 1_000;
 const INDICATORS: usize = 100;
 /// What is related to an indicator is counted from its events, if they are no more than these.
 const RELATED_EVENTS_MAX: u64 = 20_000;
@@ -253,15 +258,26 @@ async fn evidence(admin: &web::Data<Admin>, who: &Principal, status: Option<&Sta
     let mut made = Evidence { newest, ..Evidence::clone(&lists) };
     if who.sensors.is_none() {
         let since = (!is_old).then(|| time::format_day(time::day_of(now - MICROS_PER_DAY)));
-        let asked = service::indicators::Asked { since, hostile: true, limit: INDICATORS_OVERVIEW, ..Default::default() };
+        let asked = service::indicators::Asked { since, hostile: true, limit: INDICATORS_ASKED, ..Default::default() };
         // The overview does not wait for what takes seconds.
         match tokio::time::timeout(INDICATORS_PATIENCE, listed(admin, asked)).await {
-            Ok(Ok(listed)) => made.indicators.clone_from(&listed.0.indicators),
+            Ok(Ok(listed)) => made.indicators = varied(&listed.0.indicators),
             // What is wrong, the page of indicators says.
             Ok(Err(_)) | Err(_) => made.judging = true,
         }
     }
     Ok(made)
+}
+
+/// The first of each kind: hashes alone would fill the place of the others.
+fn varied(indicators: &[Indicator]) -> Vec<Indicator> {
+    let mut of_kind: HashMap<Field, usize> = HashMap::new();
+    let few = |indicator: &&Indicator| {
+        let count = of_kind.entry(indicator.kind).or_default();
+        *count += 1;
+        *count <= INDICATORS_OF_KIND
+    };
+    indicators.iter().filter(few).take(INDICATORS_OVERVIEW).cloned().collect()
 }
 
 /// Indicators by score, as of some time ago: every value there is has to be judged for it.

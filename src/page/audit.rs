@@ -55,7 +55,7 @@ pub fn audit(asked: &Asked, page: &Records) -> Markup {
                                     td .number { (record.number) }
                                     td .nowrap { (moment(&record.time)) }
                                     td .by { (plain(member(record, "by"))) }
-                                    td { (what(record)) }
+                                    td .asked { (what(record)) }
                                     td .what {
                                         (difference(record))
                                         @let rest = details(record);

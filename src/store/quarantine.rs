@@ -559,6 +559,20 @@ mod tests {
         assert_eq!(gone[..3], [7, 100, 101]);
         assert!(!offsets(&quarantine).iter().any(|offset| gone.contains(offset) && *offset >= 100), "what is told to be gone is gone");
         assert_eq!(quarantine.take_gone(), [], "told once");
+        let left = 201 - gone.len() as u64;
+        assert_eq!((quarantine.letters_of("a"), quarantine.letters_of("b"), quarantine.letters_of("c")), (0, left, 0));
+        drop(quarantine);
+        let quarantine = Quarantine::open(Arc::new(fs), &layout, 1, 0).expect("opens");
+        assert_eq!((quarantine.letters_of("a"), quarantine.letters_of("b")), (0, left));
+    }
+
+    #[test]
+    fn dead_letters_are_counted_by_sink() {
+        let mut quarantine = open(&SimulatedFs::default()).expect("opens");
+        quarantine.put(&[letter(1, "a", 5), letter(2, "b", 5), record(3), letter(4, "a", 5), letter(1, "a", 5)], 0).expect("put");
+        assert_eq!((quarantine.letters_of("a"), quarantine.letters_of("b")), (2, 1), "each once");
+        quarantine.retain_letters(|_, record| record.offset != 1, 0).expect("removed");
+        assert_eq!((quarantine.letters_of("a"), quarantine.letters_of("b")), (1, 1));
     }
 
     #[test]
