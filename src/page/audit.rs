@@ -153,10 +153,16 @@ fn side(name: &str, was: Option<&Value>, now: Option<&Value>) -> Markup {
     }
 }
 
+/// `2026-03-22T00:00:00.000000Z`, of which people need the first part.
+fn is_stamp(text: &str) -> bool {
+    text.len() == 27 && text.ends_with('Z') && crate::events::time::parse(text.as_bytes()).is_some()
+}
+
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "–".to_owned(),
         Value::String(text) if text.is_empty() => "–".to_owned(),
+        Value::String(text) if is_stamp(text) => text[..19].replace('T', " "),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
             if items.is_empty() {
@@ -182,9 +188,15 @@ mod tests {
         let record = |number, kind: &str, details| Recorded { number, time: "2026-03-22T00:00:00Z".into(), kind: kind.into(), details };
         let records = Records { records: vec![record(9, "request", refused), record(8, "sink_ordered", ordered)], next: Some(8) };
         let paused = json!({ "by": "k", "method": "POST", "path": "/sinks/siem/pause", "status": 303, "before": { "paused": false, "cursor": 7 },
-            "after": { "paused": true, "cursor": 7, "sink": "<b>" } });
+            "after": { "paused": true, "cursor": 7, "sink": "<b>", "until": "2026-03-22T00:00:00.000000Z" } });
         let page = audit(&Asked::default(), &Records { records: vec![record(1, "request", paused)], next: None }).into_string();
-        for part in ["paused: ", "<del><bdi><code>false</code></bdi></del>", "<ins><bdi><code>true</code></bdi></ins>", "&lt;b&gt;"] {
+        for part in [
+            "paused: ",
+            "<del><bdi><code>false</code></bdi></del>",
+            "<ins><bdi><code>true</code></bdi></ins>",
+            "&lt;b&gt;",
+            "<code>2026-03-22 00:00:00</code>",
+        ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("cursor"), "it is the same: {page}");

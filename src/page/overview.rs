@@ -135,8 +135,11 @@ pub fn alarms(status: &Status, links_sinks: bool, now: Micros) -> Vec<Alarm> {
     if let Some(free) = status.journal.free_bytes.filter(|free| *free < FREE_BYTES_LOW && status.paused.is_none()) {
         alarm(Level::Look, format!("Only {} are free on the disk", terminal::bytes(free)), None);
     }
-    if status.quarantine.records > 0 {
-        let records = counted(status.quarantine.records, "record is", "records are");
+    // Dead letters are told with their sinks.
+    let dead: u64 = status.sinks.iter().map(|sink| sink.dead_letters_kept).sum();
+    let refused = status.quarantine.records.saturating_sub(dead);
+    if refused > 0 {
+        let records = counted(refused, "record is", "records are");
         alarm(Level::Look, format!("{records} in quarantine: `honeyguide quarantine list` shows why"), None);
     }
     let last = status.journal.last_event.as_deref().and_then(|last| crate::events::time::parse(last.as_bytes()));
