@@ -287,11 +287,11 @@ impl Engine {
         let telemetry = &self.observed.telemetry;
         let old = self.settings.borrow().clone();
         match config::load(old.file.as_deref(), Some(&old.data_dir)) {
-            Err(error) => telemetry.emit(&ReloadRefused { problems: &error.to_string() }),
+            Err(error) => self.reload_refused(&error.to_string()),
             Ok(new) => {
                 match new.privacy.policy() {
                     Ok(policy) => self.store().privacy().change(policy),
-                    Err(problem) => return telemetry.emit(&ReloadRefused { problems: &problem }),
+                    Err(problem) => return self.reload_refused(&problem),
                 }
                 let changes = old.changes(&new);
                 let settings = old.reloaded(&new);
@@ -300,13 +300,29 @@ impl Engine {
                 telemetry.emit(&SettingsReloaded {
                     applied: changes.in_place.len() as u64,
                     sources: settings.sources.len() as u64,
+                    tables: &changes.tables_told(),
                     needs_restart: &needs_restart.join(", "),
                 });
+                self.record_reload("settings_reloaded", changes.recorded(&old, &new));
                 self.supervisor.do_send(Reload(settings.clone()));
                 self.enrichment.configure(&settings);
                 self.access.configure(&settings);
                 self.settings.send_replace(settings);
             }
+        }
+    }
+
+    /// The log says why: that may quote what nobody else is to see.
+    fn reload_refused(&self, problems: &str) {
+        self.observed.telemetry.emit(&ReloadRefused { problems });
+        self.record_reload("reload_refused", serde_json::json!({}));
+    }
+
+    /// Who changed what, as far as the kernel tells: whoever may signal this process.
+    fn record_reload(&self, kind: &'static str, mut details: serde_json::Value) {
+        details["by"] = "SIGHUP".into();
+        if let Err(error) = self.store().record(kind, details, crate::events::time::now()) {
+            slog::error!(self.observed.telemetry.logger, "the ledger cannot be written"; "error" => error.to_string());
         }
     }
 }

@@ -60,8 +60,8 @@ fn uncommenting_every_option_gives_the_defaults_and_the_examples() {
     assert_eq!(changes.in_place, []);
     // A receiver is a listener: it waits for a restart.
     assert_eq!(changes.needs_restart.iter().map(|change| change.key.as_str()).collect::<Vec<_>>(), ["receiver"]);
-    assert_eq!(changes.sources_added.iter().map(ToString::to_string).collect::<Vec<_>>(), ["cowrie"]);
-    assert_eq!(changes.sinks_added.iter().map(ToString::to_string).collect::<Vec<_>>(), ["archive"]);
+    assert_eq!(changes.of("source").added, ["cowrie"]);
+    assert_eq!(changes.of("sink").added, ["archive"]);
     for (_, key, _, origin) in of_file.values() {
         assert!(matches!(origin, config::Origin::File(_)), "{} was not in the file", key.name);
     }

@@ -51,6 +51,13 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     answer.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
+/// Sends a form, and answers the page that its answer leads to.
+fn followed(daemon: &Daemon, request: &str) -> Answer {
+    let answer = daemon.unix(request);
+    assert_eq!(answer.status, 303, "{answer:?}");
+    daemon.get(header(&answer, "location").expect("a place"))
+}
+
 #[test]
 fn every_page_is_html_that_runs_nothing_but_our_script() {
     let (home, mut nonces) = (home(), std::collections::HashSet::new());
@@ -169,10 +176,10 @@ fn a_form_of_another_site_changes_nothing() {
     let json = daemon.post("/sinks/archive/pause", &serde_json::json!({ "csrf": csrf }).to_string());
     assert_eq!(json.status, 400, "only what a form sends");
     let twice = daemon.unix(&form("/sinks/archive/pause", "", &format!("csrf={csrf}&csrf={csrf}")));
-    assert!(matches!(twice.status, 200 | 400 | 403), "{twice:?}");
+    assert!(matches!(twice.status, 303 | 400 | 403), "{twice:?}");
     assert_eq!(daemon.get("/sinks/archive/pause").status, 405, "nor by a link");
     let home = "Origin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n";
-    assert_eq!(daemon.unix(&form("/sinks/archive/resume", home, &field)).status, 200);
+    assert_eq!(daemon.unix(&form("/sinks/archive/resume", home, &field)).status, 303);
     assert_ne!(state().as_deref(), Some("paused"));
 }
 
@@ -181,7 +188,7 @@ fn a_sink_is_paused_resumed_and_tested_and_the_audit_says_by_whom() {
     let home = home();
     let daemon = Daemon::start(&home);
     let csrf = token(&daemon.get("/sinks"));
-    let order = |what: &str| daemon.unix(&form(&format!("/sinks/archive/{what}"), "", &format!("csrf={csrf}")));
+    let order = |what: &str| followed(&daemon, &form(&format!("/sinks/archive/{what}"), "", &format!("csrf={csrf}")));
     assert!(order("pause").text().contains("It is paused"));
     until("the pause", || daemon.get("/sinks").text().contains("/sinks/archive/resume"));
     assert!(daemon.get("/").text().contains("Sink archive is paused"));
@@ -194,9 +201,54 @@ fn a_sink_is_paused_resumed_and_tested_and_the_audit_says_by_whom() {
     let numbers: Vec<u64> = records.iter().filter_map(|record| record["number"].as_u64()).collect();
     assert!(numbers.is_sorted_by(|before, after| before > after), "newest first: {numbers:?}");
     let pause = records.iter().find(|record| record["details"]["path"] == "/sinks/archive/pause").expect("recorded");
-    assert_eq!((&pause["kind"], &pause["details"]["status"]), (&"request".into(), &200.into()));
+    assert_eq!((&pause["kind"], &pause["details"]["status"]), (&"request".into(), &303.into()));
+    assert_eq!((&pause["details"]["before"]["paused"], &pause["details"]["after"]["paused"]), (&false.into(), &true.into()));
+    let page = daemon.get("/audit?kind=request").text();
+    assert!(
+        page.contains("<del><bdi><code>false</code></bdi></del>") && page.contains("<ins><bdi><code>true</code></bdi></ins>"),
+        "{page}"
+    );
     let page = daemon.get("/audit?kind=sink_ordered").text();
     assert!(page.contains("order: pause") && page.contains("uid ") && !page.contains("/sinks/archive/test"), "{page}");
+}
+
+#[test]
+fn the_state_alone_is_what_the_overview_says_of_it() {
+    let home = home();
+    let daemon = Daemon::start(&home);
+    let state = daemon.get("/state");
+    assert_eq!((state.status, header(&state, "content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(header(&state, "content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")), "{state:?}");
+    assert!(state.text().contains("All is well") && state.text().contains("/sinks/archive") && !state.text().contains("<html"));
+    assert!(daemon.get("/").text().contains(r#"data-state="/state""#));
+    assert_eq!(daemon.post("/api/v1/sinks/archive/order", "\"pause\"").status, 200);
+    until("the pause", || daemon.get("/state").text().contains("Sink archive is paused"));
+    assert!(daemon.get("/state").text().contains("data-title=\"(1) Overview\""));
+    assert_eq!(daemon.tcp(&get("/state", "localhost")).status, 303, "for whoever logged in");
+}
+
+#[test]
+fn loading_the_page_again_repeats_neither_the_order_nor_its_outcome() {
+    let home = home();
+    let daemon = Daemon::start(&home);
+    let csrf = token(&daemon.get("/sinks"));
+    let ordered = || daemon.get("/api/v1/audit?kind=sink_ordered").json()["records"].as_array().map(Vec::len);
+    for (order, told) in
+        [("pause", "It is paused"), ("resume", "It goes on"), ("test", "would take deliveries"), ("retry", "no dead letter")]
+    {
+        let answer = daemon.unix(&form(&format!("/sinks/archive/{order}"), "", &format!("csrf={csrf}")));
+        assert_eq!((answer.status, header(&answer, "location")), (303, Some("/sinks/archive")), "{order}");
+        assert!(!daemon.get("/sinks").text().contains(told), "it is told on the sink's page: {order}");
+        let before = ordered();
+        assert!(daemon.get("/sinks/archive").text().contains(told), "{order}");
+        assert!(!daemon.get("/sinks/archive").text().contains(told), "{order} is told once");
+        assert_eq!(ordered(), before, "{order} is done once");
+    }
+    // Nothing of the address is told.
+    for words in ["?done=paused", "?notice=<b>", "?It%20is%20paused"] {
+        let page = daemon.get(&format!("/sinks/archive{words}")).text();
+        assert!(!page.contains("class=\"done") && !page.contains("<b>"), "{words}: {page}");
+    }
 }
 
 #[test]
@@ -244,13 +296,36 @@ fn dead_letters_are_shown_and_delivered_again() {
     let daemon = Daemon::start(&home);
     load(&daemon, &home, "cowrie.json", &session("c0ffee", "root", "poisonous <b>command</b>"));
     until("a dead letter", || daemon.get("/api/v1/sinks/siem").json()["dead_letters"] == 1);
+    let sink = daemon.get("/api/v1/sinks/siem").json();
+    assert_eq!(sink["dead_letters_kept"], 1);
+    assert!(sink["failures_hour"].as_u64() >= Some(1) && sink["success_percent"].as_f64().is_some_and(|percent| percent < 100.0), "{sink}");
+    until("the metric", || daemon.get("/metrics").text().contains("honeyguide_sink_success_ratio{sink=\"siem\"} 0"));
+    drop(daemon);
+    let daemon = Daemon::start(&home);
     let page = daemon.get("/sinks/siem");
     assert!(page.text().contains("Deliver them again"), "{}", page.text());
     assert!(daemon.get("/").text().contains("Sink siem has 1 dead letter"));
     receiver.faults().poison(None);
-    let sent = daemon.unix(&form("/sinks/siem/retry", "", &format!("csrf={}", token(&page))));
+    let sent = followed(&daemon, &form("/sinks/siem/retry", "", &format!("csrf={}", token(&page))));
     assert!(sent.text().contains("All 1 arrived."), "{}", sent.text());
     assert!(daemon.get("/sinks/siem").text().contains("refused nothing for good"));
+    assert!(!daemon.get("/").text().contains("Sink siem has"), "it is no more");
+    assert_eq!(daemon.get("/api/v1/sinks/siem").json()["dead_letters_kept"], 0);
+    assert_eq!(daemon.get("/api/v1/sinks/siem").json()["success_percent"], 100.0, "since the restart");
+}
+
+#[test]
+fn the_audit_says_first_what_people_did() {
+    let home = home();
+    let daemon = Daemon::start(&home);
+    load(&daemon, &home, "cowrie.json", &log(2, 200));
+    let page = daemon.get("/audit").text();
+    assert!(page.contains("/api/v1/load") && !page.contains("schema learned"), "{page}");
+    assert!(daemon.get("/audit?people=false").text().contains("schema learned"));
+    assert!(daemon.get("/audit?kind=schema_learned").text().contains("schema learned"));
+    let of_people = daemon.get("/api/v1/audit?people=true&limit=1000").json();
+    let of_people = of_people["records"].as_array().expect("records").clone();
+    assert!(!of_people.is_empty() && of_people.iter().all(|record| record["details"]["by"].is_string()));
 }
 
 #[test]
@@ -383,7 +458,7 @@ fn a_developer_sees_the_state_and_no_evidence() {
     let csrf = token(&theirs(get("/sinks", "localhost")));
     let roots = token(&daemon.get("/sinks"));
     assert_eq!(theirs(form("/sinks/archive/pause", "", &format!("csrf={roots}"))).status, 403, "a token is one's own");
-    assert_eq!(theirs(form("/sinks/archive/pause", "", &format!("csrf={csrf}"))).status, 200);
+    assert_eq!(theirs(form("/sinks/archive/pause", "", &format!("csrf={csrf}"))).status, 303);
     assert_eq!(theirs(post("/api/v1/sinks/archive/order", "\"resume\"")).status, 200, "programs need none");
 }
 

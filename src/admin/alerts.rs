@@ -1,5 +1,6 @@
 //! Routes about alerts: rules and what is open, what was told, and trying a rule.
 use super::Admin;
+use super::audit::Change;
 use super::problem::Problem;
 use super::route::Route;
 use super::sinks::Nothing;
@@ -46,5 +47,8 @@ async fn history(admin: web::Data<Admin>, wanted: web::Query<Wanted>) -> Result<
 }
 
 async fn test(admin: web::Data<Admin>, rule: web::Path<String>, _: web::Json<Nothing>, who: Principal) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(alerts::test(&admin.engine, &rule, &who.name).await?))
+    let tested = alerts::test(&admin.engine, &rule, &who.name).await?;
+    // What it was about may be values of events, which the ledger keeps none of.
+    let after = serde_json::json!({ "rule": tested.rule, "holds": tested.holds, "sinks": tested.sinks });
+    Ok(Change::new((), after).told(HttpResponse::Ok().json(tested)))
 }

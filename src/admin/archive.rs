@@ -1,5 +1,6 @@
 //! Routes of archives: archiving on demand, and tables of events.
 use super::Admin;
+use super::audit::Change;
 use super::problem::Problem;
 use super::questions::{Checking, leaving, teller, told_redacted};
 use super::route::Route;
@@ -57,6 +58,9 @@ impl ArchiveRequest {
 async fn archive(admin: web::Data<Admin>, asked: web::Json<ArchiveRequest>) -> Result<HttpResponse, Problem> {
     let settings = asked.settings(&admin.engine.settings.borrow().archive).map_err(|error| Problem::bad_request(&error))?;
     let store = admin.engine.store().clone();
+    // Where to, the records of what was archived say.
+    let change =
+        Change::new(admin.holdings(), serde_json::json!({ "asked": { "formats": settings.formats, "selection": asked.selection } }));
     let (selection, stop) = (asked.selection, Stop::default());
     // A server may take its time; the daemon's end does not wait for it.
     let (mut stopping, told) = (admin.stopping.clone(), stop.clone());
@@ -65,13 +69,13 @@ async fn archive(admin: web::Data<Admin>, asked: web::Json<ArchiveRequest>) -> R
             told.stop();
         }
     });
-    stream::lines(&admin, move |lines| {
+    let answer = stream::lines(&admin, move |lines| {
         let done = run(&store, &settings, selection, &stop, &mut teller::<ArchiveRun>(lines));
         watch.abort();
         let _ = lines.tell(&Checking::Report(done));
         Ok(())
-    })
-    .await
+    });
+    Ok(change.told(answer.await?))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]

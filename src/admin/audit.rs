@@ -26,6 +26,11 @@ const KNOWN_PER_MINUTE: u32 = 60;
 const PUSHERS_MAX: usize = 1_000;
 /// Longest path that is kept, characters.
 const PATH_CHARS_MAX: usize = 256;
+/// Of what was before, and of what was after: bytes of texts and names, about; characters of one text; items of one list.
+const SIDE_BYTES_MAX: usize = 2_048;
+const TEXT_CHARS_MAX: usize = 256;
+const ITEMS_MAX: usize = 32;
+const NUMBER_BYTES: usize = 8;
 /// Longest method: it can be any word.
 const METHOD_CHARS_MAX: usize = 16;
 
@@ -80,7 +85,7 @@ pub(super) async fn logged(admin: &Admin, told: Told, what: &'static str, who: &
         return;
     }
     let mut details = json!(told);
-    details["after"] = json!({ what: who.to_string() });
+    (details["before"], details["after"]) = (Value::Null, json!({ what: who.to_string() }));
     details["status"] = StatusCode::SEE_OTHER.as_u16().into();
     let _ = record(admin, details, time::now()).await;
 }
@@ -114,10 +119,57 @@ pub(super) async fn pushed(admin: &Admin, request: &HttpRequest, who: &Principal
     let _ = record(admin, details, now).await;
 }
 
-/// What was before and after; either may be null.
+/// What was before and after; either may be null. Of work that goes on behind its answer: what was asked for; what came of it is a record
+/// of its own kind.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Change {
-    pub before: Value,
-    pub after: Value,
+    before: Value,
+    after: Value,
+}
+
+impl Change {
+    /// Cut to what a record may hold; what has no JSON is null.
+    pub fn new(before: impl Serialize, after: impl Serialize) -> Change {
+        let small = |value: Result<Value, serde_json::Error>| {
+            let mut value = value.unwrap_or_default();
+            cut(&mut value, &mut { SIDE_BYTES_MAX });
+            value
+        };
+        Change { before: small(serde_json::to_value(before)), after: small(serde_json::to_value(after)) }
+    }
+
+    /// Gives it to the record of the request that this answers.
+    pub fn told(self, mut answer: HttpResponse) -> HttpResponse {
+        answer.extensions_mut().insert(self);
+        answer
+    }
+}
+
+/// Shortens texts and lists, and leaves out what is behind them when `left` bytes are used up.
+fn cut(value: &mut Value, left: &mut usize) {
+    match value {
+        Value::String(text) => {
+            if text.chars().nth(TEXT_CHARS_MAX).is_some() {
+                *text = text.chars().take(TEXT_CHARS_MAX).chain(['…']).collect();
+            }
+            *left = left.saturating_sub(text.len());
+        }
+        Value::Array(items) => {
+            items.truncate(ITEMS_MAX);
+            items.retain_mut(|item| {
+                let fits = *left > 0;
+                cut(item, left);
+                fits
+            });
+        }
+        Value::Object(members) => members.retain(|name, member| {
+            let fits = *left > 0;
+            *left = left.saturating_sub(name.len());
+            cut(member, left);
+            fits
+        }),
+        _ => *left = left.saturating_sub(NUMBER_BYTES),
+    }
 }
 
 /// How many refusals became records in this minute, and how many did not since the last that did.
@@ -197,6 +249,19 @@ mod tests {
         assert!(pushers.is_new(pusher(2), day));
         assert_eq!((0..10_000).filter(|from| pushers.is_new(pusher(*from), day)).count(), PUSHERS_MAX - 2);
         assert!(pushers.is_new(pusher(1), 2 * day));
+    }
+
+    #[test]
+    fn a_record_holds_little_of_whatever_was_asked() {
+        let huge = json!({ "text": "é".repeat(100_000), "list": vec!["x".repeat(1_000); 1_000], "deep": [[[{ "n": 1 }]]], "last": true });
+        let Change { before, after } = Change::new((), &huge);
+        assert_eq!(before, Value::Null);
+        assert!(after.to_string().len() < 2 * SIDE_BYTES_MAX + 4 * TEXT_CHARS_MAX, "{}", after.to_string().len());
+        assert!(after["deep"].is_array() && after["list"][0].as_str().is_some_and(|text| text.ends_with("x…")), "{after}");
+        let many: serde_json::Map<String, Value> = (0..10_000).map(|at| (format!("{at:05}"), Value::Null)).collect();
+        assert!(Change::new(&many, ()).before.to_string().len() < 4 * SIDE_BYTES_MAX);
+        let small = json!({ "paused": false, "cursor": 7 });
+        assert_eq!(Change::new(&small, &small), Change { before: small.clone(), after: small });
     }
 
     #[test]

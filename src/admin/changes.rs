@@ -1,5 +1,6 @@
 //! Routes that change something: load, quarantine, rebuild. What they began goes on when the client goes away.
 use super::Admin;
+use super::audit::Change;
 use super::problem::Problem;
 use super::questions::{Checking, absolute, teller};
 use super::route::Route;
@@ -17,6 +18,7 @@ use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
 use futures_util::stream as streams;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::time::Duration;
 use tokio::sync::watch;
 use utoipa::PartialSchema;
@@ -53,6 +55,7 @@ async fn load(admin: web::Data<Admin>, asked: web::Json<LoadRequest>) -> Result<
     let request = asked.into_inner();
     absolute(&request.paths)?;
     let permit = admin.loads.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
+    let change = Change::new(admin.holdings(), json!({ "asked": &request }));
     let progress = load::start(admin.engine.clone(), request, admin.stopping.clone());
     let mut until_ended = progress.clone();
     actix::spawn(async move {
@@ -74,7 +77,7 @@ async fn load(admin: web::Data<Admin>, asked: web::Json<LoadRequest>) -> Result<
         let following = (!now.ended()).then_some(progress);
         Some((line(&now), following))
     });
-    Ok(HttpResponse::Ok().content_type(NDJSON).streaming(Box::pin(lines)))
+    Ok(change.told(HttpResponse::Ok().content_type(NDJSON).streaming(Box::pin(lines))))
 }
 
 fn line(value: &impl Serialize) -> Result<Bytes, Problem> {
@@ -124,20 +127,34 @@ async fn purge(admin: web::Data<Admin>, asked: web::Json<Selection>) -> Result<H
     let upkeep = admin.upkeep.clone().lock_owned().await;
     let removed = stream::one(&admin, move || {
         let _upkeep = upkeep;
-        Ok(service::quarantine_purge(&store, &selection, time::now())?)
+        let before = store.quarantine().records();
+        let removed = service::quarantine_purge(&store, &selection, time::now())?;
+        Ok((before, removed, store.quarantine().records()))
     });
-    Ok(HttpResponse::Ok().json(Purged { removed: removed.await? }))
+    let (before, removed, after) = removed.await?;
+    let after = json!({ "records": after, "removed": removed });
+    Ok(Change::new(json!({ "records": before }), after).told(HttpResponse::Ok().json(Purged { removed })))
 }
 
 async fn retry(admin: web::Data<Admin>, asked: web::Json<Selection>) -> Result<HttpResponse, Problem> {
     let selection = asked.into_inner().sorted();
     let upkeep = admin.upkeep.clone().lock_owned().await;
     let (engine, stopping) = (admin.engine.clone(), admin.stopping.clone());
+    let before = quarantined(&engine).await?;
     let retried = actix::spawn(async move {
         let _upkeep = upkeep;
         retry_selected(&engine, selection, stopping).await
     });
-    Ok(HttpResponse::Ok().json(retried.await.map_err(|panic| Problem::failed(&panic))??))
+    let retried = retried.await.map_err(|panic| Problem::failed(&panic))??;
+    let records = quarantined(&admin.engine).await?;
+    let after = json!({ "records": records, "retried": retried.retried, "resolved": retried.resolved });
+    Ok(Change::new(json!({ "records": before }), after).told(HttpResponse::Ok().json(retried)))
+}
+
+/// On a thread that may block: somebody may be writing there.
+async fn quarantined(engine: &Engine) -> Result<u64, Problem> {
+    let store = engine.store().clone();
+    tokio::task::spawn_blocking(move || store.quarantine().records()).await.map_err(|panic| Problem::failed(&panic))
 }
 
 /// Decodes the selected records again, through the path that all input takes; those that are events now leave the quarantine.
@@ -161,12 +178,12 @@ pub async fn retry_selected(engine: &Engine, selection: Selection, mut stopping:
 
 async fn rebuild(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
     let upkeep = admin.upkeep.clone().lock_owned().await;
-    let engine = admin.engine.clone();
-    stream::lines(&admin, move |lines| {
+    let (engine, change) = (admin.engine.clone(), Change::new(admin.holdings(), json!({ "asked": "indexes of every segment" })));
+    let answer = stream::lines(&admin, move |lines| {
         let _upkeep = upkeep;
         let report = answers::rebuild(engine.store(), &engine.state, time::now(), &mut teller::<RebuildReport>(lines))?;
         let _ = lines.tell(&Checking::Report(report));
         Ok(())
-    })
-    .await
+    });
+    Ok(change.told(answer.await?))
 }

@@ -1,11 +1,13 @@
 //! Routes of enrichers: where they stand, and questions to them.
 use super::Admin;
+use super::audit::Change;
 use super::problem::Problem;
 use super::route::Route;
 use crate::access::Right;
 use crate::enrich::desk::{DeskError, Enriched, EnricherRow, Wanted};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -52,7 +54,12 @@ async fn enrichers(admin: web::Data<Admin>) -> HttpResponse {
 async fn enrich(admin: web::Data<Admin>, asked: web::Json<EnrichRequest>) -> Result<HttpResponse, Problem> {
     let (desk, EnrichRequest { value, with, refresh, cached }) = (admin.engine.enrichment.clone(), asked.into_inner());
     let wanted = Wanted { with, refresh, cached };
+    let before = json!({ "asked": wanted });
     // To its end although who asked may go away: the quota is used, and the answer is worth keeping.
     let asked = actix_web::rt::spawn(async move { desk.ask(&value, &wanted).await });
-    Ok(HttpResponse::Ok().json(asked.await.map_err(|panic| Problem::failed(&panic))??))
+    let enriched = asked.await.map_err(|panic| Problem::failed(&panic))??;
+    // Not about which value: erasing it from the events would leave it here.
+    let by: Vec<&str> = enriched.answers.iter().map(|answer| answer.enricher.as_str()).collect();
+    let after = json!({ "kind": enriched.kind, "answered_by": by });
+    Ok(Change::new(before, after).told(HttpResponse::Ok().json(enriched)))
 }

@@ -1,5 +1,6 @@
 //! The route that erases a session or a person; on the socket only, as everything that changes something.
 use super::Admin;
+use super::audit::Change;
 use super::geoip::end_segment;
 use super::problem::Problem;
 use super::questions::{Checking, teller};
@@ -10,6 +11,7 @@ use crate::events::time;
 use crate::service::erase::{EraseReport, EraseRequest, erase};
 use crate::service::sinks;
 use actix_web::{HttpResponse, web};
+use serde_json::json;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -27,7 +29,15 @@ async fn run(admin: web::Data<Admin>, asked: web::Json<EraseRequest>, who: Princ
     if !asked.dry_run && !end_segment(&engine).await? {
         return Err(Problem::failed(&"the segment that is written cannot be sealed: the daemon's log says why; nothing was erased"));
     }
-    stream::lines(&admin, move |lines| {
+    // Not whose: what is erased must not stay in the ledger.
+    let what = match (&asked.session, &asked.query) {
+        (Some(_), _) => "a session",
+        (None, Some(_)) => "what a query finds",
+        (None, None) => "nothing",
+    };
+    let after = json!({ "asked": { "of": what, "whole_sessions": asked.whole_sessions, "dry_run": asked.dry_run } });
+    let change = Change::new(admin.holdings(), after);
+    let answer = stream::lines(&admin, move |lines| {
         let _upkeep = upkeep;
         let rows = sinks::list(&engine, time::now());
         let mut tell = teller::<EraseReport>(lines);
@@ -35,6 +45,6 @@ async fn run(admin: web::Data<Admin>, asked: web::Json<EraseRequest>, who: Princ
         drop(tell);
         let _ = lines.tell(&Checking::Report(report));
         Ok(())
-    })
-    .await
+    });
+    Ok(change.told(answer.await?))
 }

@@ -1,5 +1,6 @@
 //! Routes about the databases that tell where addresses are. Changes go one after the other, and say in the ledger who asked for them.
 use super::Admin;
+use super::audit::Change;
 use super::parameters::one_of;
 use super::problem::Problem;
 use super::questions::{Checking, absolute, teller};
@@ -17,6 +18,7 @@ use crate::os::memory;
 use crate::service::geoip::{self, DatabaseRow, Import, PlaceRow};
 use crate::store::{Live, Store};
 use actix_web::{HttpResponse, web};
+use serde_json::json;
 use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::openapi::Schema;
@@ -69,25 +71,30 @@ async fn import(admin: web::Data<Admin>, asked: web::Json<Import>, who: Principa
     let upkeep = admin.upkeep.clone().lock_owned().await;
     let row = stream::one(&admin, move || {
         let _upkeep = upkeep;
+        let before = Kind::ALL.map(|kind| geoip::in_force(&store, kind));
         let mut file = geoip::open_file(&path).map_err(crate::service::ServiceError::from)?;
         let row = geoip::import(&store, &path.to_string_lossy(), &mut file, name, &by, time::now());
         // Checking took memory for every record.
         memory::give_back();
-        Ok(row?)
+        let row = row?;
+        let before = Kind::ALL.into_iter().zip(before).find(|(kind, _)| *kind == row.name).and_then(|(_, before)| before);
+        Ok((before, row))
     });
-    Ok(HttpResponse::Ok().json(row.await?))
+    let (before, row) = row.await?;
+    Ok(Change::new(before, &row).told(HttpResponse::Ok().json(row)))
 }
 
 async fn remove(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<Nothing>, who: Principal) -> Result<HttpResponse, Problem> {
     let kind = Kind::parse(&name).ok_or_else(|| Problem::not_found("databases are called country and asn"))?;
     let (store, by) = (admin.engine.store().clone(), who.name);
     let upkeep = admin.upkeep.clone().lock_owned().await;
-    stream::one(&admin, move || {
+    let removed = stream::one(&admin, move || {
         let _upkeep = upkeep;
-        Ok(geoip::remove(&store, kind, &by, time::now())?)
-    })
-    .await?;
-    Ok(HttpResponse::Ok().json(Nothing {}))
+        let before = geoip::in_force(&store, kind);
+        geoip::remove(&store, kind, &by, time::now())?;
+        Ok(before)
+    });
+    Ok(Change::new(removed.await?, ()).told(HttpResponse::Ok().json(Nothing {})))
 }
 
 /// Makes all sidecars again, that of the segment being written among them: it is ended first.
@@ -96,13 +103,15 @@ async fn apply(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
     let engine = admin.engine.clone();
     // One that cannot be sealed now says so in the log; it has its new terms at the next start.
     end_segment(&engine).await?;
-    stream::lines(&admin, move |lines| {
+    let databases: Vec<_> = Kind::ALL.into_iter().filter_map(|kind| geoip::in_force(engine.store(), kind)).collect();
+    let change = Change::new(admin.holdings(), json!({ "asked": { "databases": databases } }));
+    let answer = stream::lines(&admin, move |lines| {
         let _upkeep = upkeep;
         let report = answers::geoip_apply(engine.store(), &engine.state, time::now(), &mut teller::<RebuildReport>(lines))?;
         let _ = lines.tell(&Checking::Report(report));
         Ok(())
-    })
-    .await
+    });
+    Ok(change.told(answer.await?))
 }
 
 /// Ends the segment that is written, unless it is empty, and waits until it is sealed. Answers whether it is.

@@ -1,4 +1,5 @@
 //! Routes about API keys, and the one that makes tokens of them. A key's text is in the answer that makes it and nowhere else.
+use super::audit::Change;
 use super::problem::Problem;
 use super::route::{Needs, Route};
 use super::sinks::Nothing;
@@ -11,6 +12,7 @@ use crate::sinks::http::Secret;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 
 pub fn routes() -> Vec<Route> {
@@ -108,13 +110,18 @@ async fn list(admin: web::Data<Admin>) -> HttpResponse {
 async fn create(admin: web::Data<Admin>, new: web::Json<NewKey>, who: Principal) -> Result<HttpResponse, Problem> {
     let by = who.name;
     let made = changed(&admin, move |access| Ok(access.keys.create(&new, &by, time::now())?)).await?;
-    Ok(HttpResponse::Ok().json(KeyMade::new(made)))
+    Ok(Change::new((), &made.0).told(HttpResponse::Ok().json(KeyMade::new(made))))
+}
+
+/// What is known of a key: nothing of its secret.
+fn row(access: &Credentials, id: &str) -> Option<KeyRow> {
+    access.keys.list(time::now()).into_iter().find(|row| row.id == id)
 }
 
 async fn revoke(admin: web::Data<Admin>, id: web::Path<String>, _: web::Json<Nothing>, who: Principal) -> Result<HttpResponse, Problem> {
     let by = who.name;
-    let row = changed(&admin, move |access| Ok(access.keys.revoke(&id, &by, time::now())?)).await?;
-    Ok(HttpResponse::Ok().json(row))
+    let (before, row) = changed(&admin, move |access| Ok((row(access, &id), access.keys.revoke(&id, &by, time::now())?))).await?;
+    Ok(Change::new(before, &row).told(HttpResponse::Ok().json(row)))
 }
 
 async fn rotate(
@@ -125,8 +132,9 @@ async fn rotate(
 ) -> Result<HttpResponse, Problem> {
     let by = who.name;
     let overlap = wanted.overlap_or_default().ok_or_else(|| Problem::bad_request(&"give an overlap such as 1h, 7d or 0s"))?;
-    let made = changed(&admin, move |access| Ok(access.keys.rotate(&id, overlap, &by, time::now())?)).await?;
-    Ok(HttpResponse::Ok().json(KeyMade::new(made)))
+    let made = changed(&admin, move |access| Ok((row(access, &id), access.keys.rotate(&id, overlap, &by, time::now())?)));
+    let (before, made) = made.await?;
+    Ok(Change::new(before, &made.0).told(HttpResponse::Ok().json(KeyMade::new(made))))
 }
 
 /// Needs the key itself in a header field, whoever else vouches for the peer.
@@ -134,5 +142,6 @@ async fn token(admin: web::Data<Admin>, wanted: web::Json<TokenRequest>, request
     let (authorization, api_key) = gate::credential(request.headers())?;
     let (authorization, api_key) = (authorization.map(str::to_owned), api_key.map(str::to_owned));
     let made = changed(&admin, move |access| Ok(access.issue(authorization.as_deref(), api_key.as_deref(), &wanted, time::now())?));
-    Ok(HttpResponse::Ok().json(made.await?))
+    let made = made.await?;
+    Ok(Change::new((), json!({ "expires_at": made.expires_at })).told(HttpResponse::Ok().json(made)))
 }

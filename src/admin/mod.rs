@@ -16,11 +16,13 @@ mod gate;
 pub(crate) mod geoip;
 pub(crate) mod health;
 mod indicators;
+mod kept;
 pub(crate) mod keys;
 mod letters;
 mod limits;
 mod live;
 mod login;
+mod notices;
 mod pages;
 mod parameters;
 mod peers;
@@ -114,7 +116,8 @@ pub(crate) struct Admin {
     pushers: audit::Pushers,
     sessions: login::Sessions,
     cookie: login::CookieName,
-    overview: pages::Kept,
+    kept: pages::Answers,
+    notices: notices::Notices,
 }
 
 impl Admin {
@@ -135,8 +138,15 @@ impl Admin {
             pushers: audit::Pushers::default(),
             sessions: login::Sessions::default(),
             cookie: login::CookieName::of(listen, is_tls),
-            overview: pages::Kept::default(),
+            kept: pages::Answers::default(),
+            notices: notices::Notices::default(),
         }
+    }
+
+    /// What the audit says was there before work on all of it.
+    fn holdings(&self) -> serde_json::Value {
+        let view = self.engine.store().view();
+        serde_json::json!({ "events": view.events(), "segments": view.sealed.len() })
     }
 }
 

@@ -1,4 +1,6 @@
 //! Routes of the page: what a person asks is what programs ask under `/api/v1`, of the same functions, drawn by [`crate::page`].
+use super::audit::Change;
+use super::kept::Kept;
 use super::login::{self, ANYBODY, Filled, Standing};
 use super::problem::Problem;
 use super::route::{Needs, Route};
@@ -13,6 +15,8 @@ use crate::events::time::{MICROS_PER_DAY, MICROS_PER_HOUR};
 use crate::events::{Field, Micros, time};
 use crate::index::aggregate::Interval;
 use crate::index::query::{Query, quote};
+use crate::indicators::Indicator;
+use crate::os::memory;
 use crate::page::events::EventRow;
 use crate::page::layout::{self, Frame, Part, may_of_all};
 use crate::page::overview::{Chart, Evidence, List, Overview};
@@ -20,6 +24,7 @@ use crate::page::search::{Found, Wrong};
 use crate::page::sinks::{Done, Orders};
 use crate::page::{self};
 use crate::report::html;
+use crate::service::indicators::Listed;
 use crate::service::sinks::Order;
 use crate::service::{self, Begin, SearchRequest};
 use crate::store::Store;
@@ -30,8 +35,10 @@ use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use maud::Markup;
 use serde::Deserialize;
+use serde_json::json;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 const COOP: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
@@ -44,6 +51,9 @@ const SESSION_EVENTS_MAX: usize = 2_000;
 /// Rows of a list of the overview.
 const TOP_ROWS: u64 = 8;
 const INDICATORS_OVERVIEW: usize = 8;
+/// Of these so many of a kind, out of so many.
+const INDICATORS_OF_KIND: usize = 2;
+const INDICATORS_ASKED: usize = 1_000;
 const INDICATORS: usize = 100;
 /// What is related to an indicator is counted from its events, if they are no more than these.
 const RELATED_EVENTS_MAX: u64 = 20_000;
@@ -52,6 +62,10 @@ const DEAD_LETTERS: u64 = 50;
 const AUDIT_RECORDS: usize = 50;
 /// How old the lists of the overview may be: making them reads many indexes.
 const LISTS_AGE_MAX: Duration = Duration::from_secs(15);
+/// The same of lists of indicators; so much older ones are told while newer ones are made, and so long the overview waits for the first.
+const INDICATORS_AGE: Duration = Duration::from_secs(15);
+const INDICATORS_STALE: Duration = Duration::from_secs(600);
+const INDICATORS_PATIENCE: Duration = Duration::from_secs(1);
 /// The shortest stretch after which a page is loaded again, if somebody asks for that, seconds.
 const REFRESH_SECONDS: std::ops::RangeInclusive<u32> = 5..=3_600;
 
@@ -61,6 +75,7 @@ pub fn routes() -> Vec<Route> {
     let deliver = Needs::Right(Right::Deliver);
     vec![
         Route::page("/", Needs::Credential, "How things are", overview).of_sensors(),
+        Route::page("/state", state, "What of the overview changes by itself, for its script", state_only),
         Route::page("/search", evidence, "Search", search).of_sensors(),
         Route::page("/sessions/{id:.+}", evidence, "A session, as a transcript", session).of_sensors(),
         Route::page("/indicators", evidence, "Indicators by score", indicator_list),
@@ -81,9 +96,28 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-/// The overview's lists, kept for a while: of whoever sees everything.
-#[derive(Default)]
-pub(crate) struct Kept(Mutex<Option<(Instant, Evidence)>>);
+/// What is kept of the page's answers.
+pub(crate) struct Answers {
+    /// The overview's charts and lists, by the query that holds to whoever's sensors.
+    lists: Kept<Evidence>,
+    /// Lists of indicators, by what was asked; and as of when.
+    indicators: Kept<(Listed, Micros)>,
+    /// All about one indicator, drawn, by its value.
+    dossiers: Kept<Markup>,
+    /// Reports, drawn, by what was asked.
+    reports: Kept<(String, Markup)>,
+}
+
+impl Default for Answers {
+    fn default() -> Answers {
+        Answers {
+            lists: Kept::new(LISTS_AGE_MAX, Duration::ZERO),
+            indicators: Kept::new(INDICATORS_AGE, INDICATORS_STALE),
+            dossiers: Kept::new(Duration::ZERO, Duration::ZERO),
+            reports: Kept::new(Duration::ZERO, Duration::ZERO),
+        }
+    }
+}
 
 /// Draws a page in its frame, for whoever asks.
 fn drawn(request: &HttpRequest, part: Part, title: &str, body: &Markup) -> HttpResponse {
@@ -195,41 +229,71 @@ async fn overview(
         refresh_seconds,
         now,
     };
-    let title = match &data.status {
-        Some(status) => match page::overview::alarms(status, false, now).len() {
-            0 => "All is well".to_owned(),
-            alarms => format!("({alarms}) Overview"),
-        },
-        None => "Overview".to_owned(),
-    };
+    let title = data.status.as_ref().map_or_else(|| "Overview".to_owned(), |status| page::overview::title(status, now));
     Ok(drawn_with(&request, Part::Overview, &title, &page::overview::overview(&data), StatusCode::OK, refresh_seconds))
+}
+
+/// Without what is around a page: for the script, which puts it in place of what was.
+async fn state_only(admin: web::Data<Admin>) -> Result<HttpResponse, Problem> {
+    let status = status::now(&admin).await?;
+    let body = page::overview::state_only(&status, true, time::now());
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .content_type(ContentType::html())
+        .body(body.into_string()))
 }
 
 /// What the overview tells of events: the newest now, the rest as of some seconds ago.
 async fn evidence(admin: &web::Data<Admin>, who: &Principal, status: Option<&Status>, now: Micros) -> Result<Evidence, Problem> {
     let (store, scope) = (admin.engine.store().clone(), who.within(""));
-    let is_all = who.sensors.is_none();
-    let kept = || admin.overview.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = kept().clone().filter(|(made, _)| is_all && made.elapsed() < LISTS_AGE_MAX).map(|(_, evidence)| evidence);
     let is_old = status.and_then(|status| status.journal.last_event.as_deref()).and_then(|last| time::parse(last.as_bytes()));
     let is_old = is_old.is_some_and(|last| time::day_of(last) < time::day_of(now) - 1);
-    let judged = is_all.then(|| indicators::judges(admin));
-    let made = stream::one(admin, move || {
-        let newest = newest(&store, &scope, now)?;
-        let lists = match known {
-            Some(known) => known,
-            None => lists(&store, &scope, is_old, judged, now)?,
-        };
-        Ok(Evidence { newest, ..lists })
+    let (of, asking, within) = (format!("{is_old} {scope}"), admin.clone(), scope.clone());
+    let lists = admin.kept.lists.of(&of, async move || {
+        let store = asking.engine.store().clone();
+        stream::one(&asking, move || lists(&store, &within, is_old, now)).await
     });
-    let made = made.await?;
-    if is_all {
-        let mut kept = kept();
-        if kept.as_ref().is_none_or(|(made, _)| made.elapsed() >= LISTS_AGE_MAX) {
-            *kept = Some((Instant::now(), made.clone()));
+    let lists = lists.await?;
+    let newest = stream::one(admin, move || newest(&store, &scope, now)).await?;
+    let mut made = Evidence { newest, ..Evidence::clone(&lists) };
+    if who.sensors.is_none() {
+        let since = (!is_old).then(|| time::format_day(time::day_of(now - MICROS_PER_DAY)));
+        let asked = service::indicators::Asked { since, hostile: true, limit: INDICATORS_ASKED, ..Default::default() };
+        // The overview does not wait for what takes seconds.
+        match tokio::time::timeout(INDICATORS_PATIENCE, listed(admin, asked)).await {
+            Ok(Ok(listed)) => made.indicators = varied(&listed.0.indicators),
+            // What is wrong, the page of indicators says.
+            Ok(Err(_)) | Err(_) => made.judging = true,
         }
     }
     Ok(made)
+}
+
+/// The first of each kind: hashes alone would fill the place of the others.
+fn varied(indicators: &[Indicator]) -> Vec<Indicator> {
+    let mut of_kind: HashMap<Field, usize> = HashMap::new();
+    let few = |indicator: &&Indicator| {
+        let count = of_kind.entry(indicator.kind).or_default();
+        *count += 1;
+        *count <= INDICATORS_OF_KIND
+    };
+    indicators.iter().filter(few).take(INDICATORS_OVERVIEW).cloned().collect()
+}
+
+/// Indicators by score, as of some time ago: every value there is has to be judged for it.
+async fn listed(admin: &web::Data<Admin>, asked: service::indicators::Asked) -> Result<Arc<(Listed, Micros)>, Problem> {
+    let (question, asking) = (format!("{asked:?}"), admin.clone());
+    let listed = admin.kept.indicators.of(&question, async move || {
+        let (store, judges, now) = (asking.engine.store().clone(), indicators::judges(&asking), time::now());
+        stream::one(&asking, move || {
+            let listed = judges.list(&store, &asked, now)?;
+            // Judging all values leaves much behind, however few are listed.
+            memory::give_back();
+            Ok((listed, now))
+        })
+        .await
+    });
+    listed.await
 }
 
 fn newest(store: &Store, scope: &str, now: Micros) -> Result<Vec<EventRow>, Problem> {
@@ -243,7 +307,7 @@ fn newest(store: &Store, scope: &str, now: Micros) -> Result<Vec<EventRow>, Prob
 }
 
 /// Charts and lists. Lists are of whole days, which the indexes tell without reading events.
-fn lists(store: &Store, scope: &str, is_old: bool, judges: Option<indicators::Judges>, now: Micros) -> Result<Evidence, Problem> {
+fn lists(store: &Store, scope: &str, is_old: bool, now: Micros) -> Result<Evidence, Problem> {
     let first_hour = Interval::Hour.start(now) - 23 * MICROS_PER_HOUR;
     let chart = |name, query: &str| -> Result<Chart, Problem> {
         let query = format!("{scope} {query} since:{}", time::format(first_hour));
@@ -270,15 +334,7 @@ fn lists(store: &Store, scope: &str, is_old: bool, judges: Option<indicators::Ju
         Ok(List { title, field, rows: answers::top(store, field, None, &query, TOP_ROWS, now)? })
     };
     let lists = fields.into_iter().map(list).collect::<Result<_, _>>()?;
-    let indicators = match judges {
-        Some(judges) => {
-            let since = (!is_old).then(|| yesterday.clone());
-            let asked = service::indicators::Asked { since, hostile: true, limit: INDICATORS_OVERVIEW, ..Default::default() };
-            judges.list(store, &asked, now)?.indicators
-        }
-        None => Vec::new(),
-    };
-    Ok(Evidence { newest: Vec::new(), charts, span, span_query, lists, indicators })
+    Ok(Evidence { charts, span, span_query, lists, ..Evidence::default() })
 }
 
 // Search and sessions
@@ -377,27 +433,32 @@ async fn indicator_list(admin: web::Data<Admin>, wanted: web::Query<Wanted>, req
         limit: INDICATORS,
         ..Default::default()
     };
-    let (store, judges) = (admin.engine.store().clone(), indicators::judges(&admin));
-    let listed = stream::one(&admin, move || judges.list(&store, &asked, time::now())).await?;
-    let body = page::indicators::list(&page::indicators::Asked { kind, since, hostile }, &listed);
+    let listed = listed(&admin, asked).await?;
+    let body = page::indicators::list(&page::indicators::Asked { kind, since, hostile }, &listed.0, listed.1);
     Ok(drawn(&request, Part::Indicators, "Indicators", &body))
 }
 
 async fn indicator(admin: web::Data<Admin>, value: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let (store, judges, now) = (admin.engine.store().clone(), indicators::judges(&admin), time::now());
-    let body = stream::one(&admin, move || {
-        let told = judges.dossier(&store, &value, now)?;
-        let mut relations = Vec::new();
-        if let Some(first) = told.kinds.first().map(|first| &first.indicator).filter(|first| first.count <= RELATED_EVENTS_MAX) {
-            let query = format!("{}:{}", first.kind.name(), quote(&told.value));
-            for (title, field) in page::indicators::related(first.kind) {
-                relations.push(List { title, field, rows: answers::top(&store, field, None, &query, RELATED_ROWS, now)? });
-            }
-        }
-        let sightings: Vec<EventRow> = told.sightings.iter().map(|line| EventRow::seen(line.as_bytes())).collect();
-        Ok(page::indicators::one(&told, &relations, &sightings))
+    let (asking, asked) = (admin.clone(), value.clone());
+    let body = admin.kept.dossiers.of(&value, async move || {
+        let (store, judges, now) = (asking.engine.store().clone(), indicators::judges(&asking), time::now());
+        stream::one(&asking, move || dossier(&store, &judges, &asked, now)).await
     });
-    Ok(drawn(&request, Part::Indicators, "Indicator", &body.await?))
+    let body = body.await?;
+    Ok(drawn(&request, Part::Indicators, "Indicator", &body))
+}
+
+fn dossier(store: &Store, judges: &indicators::Judges, value: &str, now: Micros) -> Result<Markup, Problem> {
+    let told = judges.dossier(store, value, now)?;
+    let mut relations = Vec::new();
+    if let Some(first) = told.kinds.first().map(|first| &first.indicator).filter(|first| first.count <= RELATED_EVENTS_MAX) {
+        let query = format!("{}:{}", first.kind.name(), quote(&told.value));
+        for (title, field) in page::indicators::related(first.kind) {
+            relations.push(List { title, field, rows: answers::top(store, field, None, &query, RELATED_ROWS, now)? });
+        }
+    }
+    let sightings: Vec<EventRow> = told.sightings.iter().map(|line| EventRow::seen(line.as_bytes())).collect();
+    Ok(page::indicators::one(&told, &relations, &sightings))
 }
 
 // Sinks
@@ -410,22 +471,25 @@ async fn sink_list(admin: web::Data<Admin>, who: Principal, request: HttpRequest
 }
 
 async fn sink(admin: web::Data<Admin>, name: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    one_sink(&admin, &name, &request, None).await
-}
-
-async fn one_sink(admin: &web::Data<Admin>, name: &str, request: &HttpRequest, done: Option<Done>) -> Result<HttpResponse, Problem> {
-    let row = sinks::row(admin, name).await?;
+    let row = sinks::row(&admin, &name).await?;
     let may = request.extensions().get::<Principal>().is_some_and(|who| who.may(Right::Deliver));
     let dead = match may {
         true => {
-            let (store, name) = (admin.engine.store().clone(), name.to_owned());
-            Some(stream::one(admin, move || Ok(service::sinks::dead(&store, &name, DEAD_LETTERS)?)).await?)
+            let (store, name) = (admin.engine.store().clone(), name.clone());
+            Some(stream::one(&admin, move || Ok(service::sinks::dead(&store, &name, DEAD_LETTERS)?)).await?)
         }
         false => None,
     };
-    let csrf = csrf(request);
+    let csrf = csrf(&request);
+    let done = admin.notices.take(&csrf, &name, Instant::now());
     let body = page::sinks::one(&row, dead.as_deref(), Orders { may, csrf: &csrf }, done.as_ref());
-    Ok(drawn(request, Part::Sinks, &format!("Sink {}", row.name), &body))
+    Ok(drawn(&request, Part::Sinks, &format!("Sink {}", row.name), &body))
+}
+
+/// Leads to the sink's page, which tells what was done.
+fn done(admin: &Admin, name: &str, request: &HttpRequest, change: Change, done: Done) -> HttpResponse {
+    admin.notices.leave(&csrf(request), name, done, Instant::now());
+    change.told(see_other(&format!("/sinks/{}", page::shown::encoded(name))))
 }
 
 async fn sink_pause(
@@ -435,8 +499,8 @@ async fn sink_pause(
     who: Principal,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    service::sinks::order(&admin.engine, &name, Order::Pause, &who.name).await?;
-    one_sink(&admin, &name, &request, Some(Done::Paused)).await
+    let (_, change) = sinks::ordered(&admin, &name, Order::Pause, &who.name).await?;
+    Ok(done(&admin, &name, &request, change, Done::Paused))
 }
 
 async fn sink_resume(
@@ -446,14 +510,13 @@ async fn sink_resume(
     who: Principal,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    service::sinks::order(&admin.engine, &name, Order::Resume, &who.name).await?;
-    one_sink(&admin, &name, &request, Some(Done::Resumed)).await
+    let (_, change) = sinks::ordered(&admin, &name, Order::Resume, &who.name).await?;
+    Ok(done(&admin, &name, &request, change, Done::Resumed))
 }
 
 async fn sink_test(admin: web::Data<Admin>, name: web::Path<String>, _: Filled, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let settings = admin.engine.settings.borrow().clone();
-    let tested = service::sinks::test(&settings, &name).await?;
-    one_sink(&admin, &name, &request, Some(Done::Tested(tested))).await
+    let (report, change) = sinks::tested(&admin, &name).await?;
+    Ok(done(&admin, &name, &request, change, Done::Tested(report)))
 }
 
 async fn sink_retry(
@@ -463,8 +526,8 @@ async fn sink_retry(
     who: Principal,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let retried = sinks::retry(&admin, name.clone(), who.name).await?;
-    one_sink(&admin, &name, &request, Some(Done::Retried(retried))).await
+    let (retried, change) = sinks::retry(&admin, name.clone(), who.name).await?;
+    Ok(done(&admin, &name, &request, change, Done::Retried(retried)))
 }
 
 // Reports and audit
@@ -496,10 +559,15 @@ async fn reports(
     }
     let sensor = Some(asked.sensor.clone()).filter(|sensor| !sensor.is_empty());
     questions::may_see_reports(&who, sensor.as_deref())?;
-    let of = (asked.kind.clone(), asked.period.trim().to_owned());
-    let made = questions::make(&admin, &who, &of, questions::Reports::of(sensor)).await?;
-    let title = made.first().map_or_else(|| "Report".to_owned(), |report| format!("Report {}", report.period));
-    Ok(drawn(&request, Part::Reports, &title, &page::reports::report(&asked, &made)))
+    let (question, asking, who) = (format!("{asked:?} {:?}", who.sensors), admin.clone(), who.clone());
+    let made = admin.kept.reports.of(&question, async move || {
+        let of = (asked.kind.clone(), asked.period.trim().to_owned());
+        let made = questions::make(&asking, &who, &of, questions::Reports::of(sensor)).await?;
+        let title = made.first().map_or_else(|| "Report".to_owned(), |report| format!("Report {}", report.period));
+        Ok((title, page::reports::report(&asked, &made)))
+    });
+    let made = made.await?;
+    Ok(drawn(&request, Part::Reports, &made.0, &made.1))
 }
 
 async fn audit_records(
@@ -509,6 +577,10 @@ async fn audit_records(
 ) -> Result<HttpResponse, Problem> {
     let mut asked = asked.into_inner();
     asked.limit = Some(asked.limit.unwrap_or(AUDIT_RECORDS).min(AUDIT_RECORDS));
+    // Who did what, unless something else is asked for: the daemon itself has the most to say.
+    if asked.kind.as_deref().unwrap_or_default().is_empty() {
+        asked.people = Some(asked.people.unwrap_or(true));
+    }
     let records = audit::records(&admin, asked.clone()).await?;
     Ok(drawn(&request, Part::Audit, "Audit", &page::audit::audit(&asked, &records)))
 }
@@ -557,7 +629,7 @@ async fn log_out(admin: web::Data<Admin>, _: Filled, request: HttpRequest) -> Re
     }
     let mut answer = see_other("/login");
     answer.add_cookie(&admin.cookie.holding(None)).map_err(|error| Problem::failed(&error))?;
-    Ok(answer)
+    Ok(Change::new(json!({ "session": "open" }), json!({ "session": "ended" })).told(answer))
 }
 
 // What never changes while the daemon runs

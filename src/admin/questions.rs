@@ -487,7 +487,8 @@ async fn publish(
     let Publication { sink, sensor, all, rows } = asked.into_inner();
     let reports = make(&admin, &who, &of, Reports { sensor, all, rows }).await?;
     let settings = admin.engine.settings.borrow().clone();
-    Ok(HttpResponse::Ok().json(service::report::publish(&settings, &sink, &reports).await?))
+    let published = service::report::publish(&settings, &sink, &reports).await?;
+    Ok(super::audit::Change::new((), &published).told(HttpResponse::Ok().json(published)))
 }
 
 pub(super) async fn make(

@@ -1,14 +1,17 @@
 //! Routes about sinks. Orders say in the ledger who gave them.
 use super::Admin;
+use super::audit::Change;
 use super::changes::Purged;
 use super::problem::Problem;
 use super::route::Route;
 use super::stream;
 use crate::access::{Principal, Right};
+use crate::daemon::Engine;
 use crate::events::time;
 use crate::service::sinks::{self, DeadLetterRow, Order, Ordered, Redelivered, SinkRow, TestReport};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Most dead letters of one list.
@@ -61,19 +64,44 @@ async fn show(admin: web::Data<Admin>, name: web::Path<String>) -> Result<HttpRe
 }
 
 async fn test(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<Nothing>) -> Result<HttpResponse, Problem> {
+    let (report, change) = tested(&admin, &name).await?;
+    Ok(change.told(HttpResponse::Ok().json(report)))
+}
+
+pub(super) async fn tested(admin: &Admin, name: &str) -> Result<(TestReport, Change), Problem> {
     let settings = admin.engine.settings.borrow().clone();
-    Ok(HttpResponse::Ok().json(sinks::test(&settings, &name).await?))
+    let report = sinks::test(&settings, name).await?;
+    let change = Change::new((), &report);
+    Ok((report, change))
 }
 
 async fn order(admin: web::Data<Admin>, name: web::Path<String>, asked: web::Json<Order>, who: Principal) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(sinks::order(&admin.engine, &name, *asked, &who.name).await?))
+    let (ordered, change) = ordered(&admin, &name, *asked, &who.name).await?;
+    Ok(change.told(HttpResponse::Ok().json(ordered)))
+}
+
+pub(super) async fn ordered(admin: &Admin, name: &str, order: Order, by: &str) -> Result<(Ordered, Change), Problem> {
+    let before = place(admin, name);
+    let ordered = sinks::order(&admin.engine, name, order, by).await?;
+    let mut after = json!({ "paused": ordered.paused, "cursor": ordered.cursor });
+    if ordered.skipped > 0 {
+        after["skipped"] = ordered.skipped.into();
+    }
+    let change = Change::new(before, after);
+    Ok((ordered, change))
+}
+
+/// Where a sink stands in the journal, if it has begun.
+fn place(admin: &Admin, name: &str) -> Option<serde_json::Value> {
+    let cursor = admin.engine.state.cursor(name)?;
+    Some(json!({ "paused": cursor.paused, "cursor": cursor.seq }))
 }
 
 async fn forget(admin: web::Data<Admin>, name: web::Path<String>, _: web::Json<Nothing>, who: Principal) -> Result<HttpResponse, Problem> {
-    let (engine, by) = (admin.engine.clone(), who.name);
+    let (engine, by, before) = (admin.engine.clone(), who.name, place(&admin, &name));
     let settings = engine.settings.borrow().sinks.clone();
     stream::one(&admin, move || Ok(sinks::forget(&settings, &engine.state, engine.store(), &name, &by)?)).await?;
-    Ok(HttpResponse::Ok().json(Nothing {}))
+    Ok(Change::new(before, ()).told(HttpResponse::Ok().json(Nothing {})))
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -94,10 +122,11 @@ async fn dead_retry(
     _: web::Json<Nothing>,
     who: Principal,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(retry(&admin, name.into_inner(), who.name).await?))
+    let (retried, change) = retry(&admin, name.into_inner(), who.name).await?;
+    Ok(change.told(HttpResponse::Ok().json(retried)))
 }
 
-pub(super) async fn retry(admin: &Admin, name: String, by: Arc<str>) -> Result<Redelivered, Problem> {
+pub(super) async fn retry(admin: &Admin, name: String, by: Arc<str>) -> Result<(Redelivered, Change), Problem> {
     // A redelivery may take minutes: a second one is refused rather than wait for the first.
     let upkeep = admin.upkeep.clone().try_lock_owned();
     let upkeep = upkeep.map_err(|_| Problem::conflict("quarantine or sidecars are being changed: try again when that is done"))?;
@@ -105,9 +134,19 @@ pub(super) async fn retry(admin: &Admin, name: String, by: Arc<str>) -> Result<R
     // Goes on when the client goes away.
     let retried = actix_web::rt::spawn(async move {
         let _upkeep = upkeep;
-        sinks::dead_retry(&engine, &name, &by).await
+        let before = letters(&engine, &name).await?;
+        let retried = sinks::dead_retry(&engine, &name, &by).await?;
+        let after = letters(&engine, &name).await?;
+        let after = json!({ "dead_letters": after, "retried": retried.retried, "delivered": retried.delivered });
+        Ok((retried, Change::new(json!({ "dead_letters": before }), after)))
     });
-    Ok(retried.await.map_err(|panic| Problem::failed(&panic))??)
+    retried.await.map_err(|panic| Problem::failed(&panic))?
+}
+
+/// On a thread that may block: somebody may be writing to the quarantine.
+async fn letters(engine: &Engine, name: &str) -> Result<u64, Problem> {
+    let (store, name) = (engine.store().clone(), name.to_owned());
+    tokio::task::spawn_blocking(move || store.quarantine().letters_of(&name)).await.map_err(|panic| Problem::failed(&panic))
 }
 
 async fn dead_purge(
@@ -119,7 +158,10 @@ async fn dead_purge(
     let (store, upkeep, by) = (admin.engine.store().clone(), admin.upkeep.clone().lock_owned().await, who.name);
     let removed = stream::one(&admin, move || {
         let _upkeep = upkeep;
-        Ok(sinks::dead_purge(&store, &name, &by)?)
+        let before = store.quarantine().letters_of(&name);
+        Ok((before, sinks::dead_purge(&store, &name, &by)?))
     });
-    Ok(HttpResponse::Ok().json(Purged { removed: removed.await? }))
+    let (before, removed) = removed.await?;
+    let after = json!({ "dead_letters": before.saturating_sub(removed), "removed": removed });
+    Ok(Change::new(json!({ "dead_letters": before }), after).told(HttpResponse::Ok().json(Purged { removed })))
 }

@@ -80,7 +80,10 @@ pub(super) async fn now(admin: &Admin) -> Result<Status, Problem> {
     let data_dir = engine.settings.borrow().data_dir.clone();
     let digest = engine.observed.journal.borrow().digest.clone();
     // Not among the slow requests: it must answer when those are many.
-    let held = tokio::task::spawn_blocking(move || answers::status(engine.store(), &data_dir, digest));
+    let held = tokio::task::spawn_blocking(move || {
+        let status = answers::status(engine.store(), &data_dir, digest)?;
+        Ok::<_, Problem>(Status { sinks: crate::service::sinks::list(&engine, crate::events::time::now()), ..status })
+    });
     let status = held.await.map_err(|panic| Problem::failed(&panic))??;
     Ok(admin.running(status))
 }
@@ -110,7 +113,6 @@ impl Admin {
             events_per_second: Some(self.rate.per_second(Instant::now(), journal.durable_seq)),
             sources: observed.ingests().iter().map(source).collect(),
             actors: self.actors(),
-            sinks: crate::service::sinks::list(engine, crate::events::time::now()),
             ..holdings
         }
     }

@@ -171,7 +171,7 @@ pub fn list(rows: &[SinkRow], output: &Output) -> String {
             row.state.as_str().into(),
             terminal::count(row.lag_events).into(),
             terminal::count(row.delivered).into(),
-            row.dead_letters.to_string().into(),
+            row.dead_letters_kept.to_string().into(),
             row.reason.as_deref().unwrap_or_default().into(),
         ]);
     }
@@ -199,8 +199,14 @@ fn show(row: &SinkRow, output: &Output) -> String {
         "requests",
         &format!("{}, {} of them failed; {} under way of {} allowed", row.attempts, row.failures, row.in_flight, row.concurrency),
     );
+    if let Some(percent) = row.success_percent {
+        line("last hour", &format!("{percent} % of {} succeeded", format::plural(row.attempts_hour, "request", "requests")));
+    }
     line("in memory", &format!("{}, {}", format::plural(row.batches, "batch", "batches"), terminal::bytes(row.batch_bytes)));
-    line("dead", &format!("{} since the start; see `honeyguide sinks dead list {}`", row.dead_letters, row.name));
+    line(
+        "dead",
+        &format!("{} kept, {} since the start; see `honeyguide sinks dead list {}`", row.dead_letters_kept, row.dead_letters, row.name),
+    );
     if row.lost > 0 {
         line("lost", &format!("{} gone before they were delivered", format::plural(row.lost, "event was", "events were")));
     }

@@ -121,6 +121,15 @@ impl Settings {
         }
         text
     }
+
+    /// The same of one value, named as `journal.min_free_bytes`.
+    pub fn disclosed_value(&self, name: &str) -> Option<String> {
+        let (group, key) = name.rsplit_once('.').unwrap_or(("", name));
+        let group = GROUPS.iter().find(|known| known.name == group && !known.repeated)?;
+        let key = group.key(key)?;
+        let value = self.fragment.get(group.name, key.name).map_or_else(|| default_of(group, key.name), |given| given.value.clone());
+        Some(shown(group, key, &value, false))
+    }
 }
 
 fn json(value: &Value) -> serde_json::Value {
@@ -144,7 +153,11 @@ fn may_be_seen(group: &Group, key: &Key, value: &Value, sensors: bool) -> bool {
 
 fn line(text: &mut String, group: &Group, key: &Key, value: &Value, sensors: bool) {
     let is_default = *value == default_of(group, key.name);
-    let shown = match value {
+    let _ = writeln!(text, "{} = {}{}", key.name, shown(group, key, value, sensors), if is_default { "  # default" } else { "" });
+}
+
+fn shown(group: &Group, key: &Key, value: &Value, sensors: bool) -> String {
+    match value {
         value if may_be_seen(group, key, value, sensors) => value.literal(key.kind),
         Value::List(list) => format!("[]  # {} {HIDDEN}", list.len()),
         Value::Map(map) => format!("{{}}  # {} {HIDDEN}", map.len()),
@@ -153,8 +166,7 @@ fn line(text: &mut String, group: &Group, key: &Key, value: &Value, sensors: boo
             _ => format!("\"{HIDDEN}\""),
         },
         Value::None | Value::Number(_) | Value::Flag(_) => value.literal(key.kind),
-    };
-    let _ = writeln!(text, "{} = {shown}{}", key.name, if is_default { "  # default" } else { "" });
+    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,39 @@
 //! What a changed configuration means for a running daemon.
 use super::key::Apply;
-use super::settings::{Settings, SourceName};
+use super::settings::Settings;
+use serde_json::{Map, Value, json};
 
 /// Differences between two configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Sources to start, to stop, and to stop and start again with their new settings.
-    pub sources_added: Vec<SourceName>,
-    pub sources_removed: Vec<SourceName>,
-    pub sources_changed: Vec<SourceName>,
-    /// Sinks, likewise.
-    pub sinks_added: Vec<SourceName>,
-    pub sinks_removed: Vec<SourceName>,
-    pub sinks_changed: Vec<SourceName>,
+    /// Tables that have names, by the name of the table; those in which nothing changes are left out.
+    pub tables: Vec<(&'static str, Tables)>,
     /// Ages of sensors, all of which are taken over.
     pub retention_changed: bool,
     /// Values that the running daemon takes over.
     pub in_place: Vec<Change>,
     /// Values that wait for the next start.
     pub needs_restart: Vec<Change>,
+}
+
+/// Tables of one kind to take up, to drop, and to do both with: their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+    pub changed: Vec<String>,
+}
+
+impl Tables {
+    fn between<T: PartialEq>(old: &[T], new: &[T], name: impl Fn(&T) -> &str) -> Tables {
+        let named = |tables: &mut dyn Iterator<Item = &T>| tables.map(|table| name(table).to_owned()).collect();
+        let before = |table: &&T| old.iter().find(|old| name(old) == name(table));
+        Tables {
+            added: named(&mut new.iter().filter(|table| before(table).is_none())),
+            removed: named(&mut old.iter().filter(|table| !new.iter().any(|new| name(new) == name(table)))),
+            changed: named(&mut new.iter().filter(|table| before(table).is_some_and(|before| before != *table))),
+        }
+    }
 }
 
 /// One value, before and after, as TOML.
@@ -33,6 +48,43 @@ pub struct Change {
 impl Changes {
     pub fn is_empty(&self) -> bool {
         *self == Changes::default()
+    }
+
+    /// Of the tables called so: `source`, `sink`, `alert`, …
+    pub fn of(&self, table: &str) -> Tables {
+        self.tables.iter().find(|(name, _)| *name == table).map(|(_, tables)| tables.clone()).unwrap_or_default()
+    }
+
+    /// `added alert quiet, changed sink siem`
+    pub fn tables_told(&self) -> String {
+        let told = |what: &'static str, of: fn(&Tables) -> &Vec<String>| {
+            self.tables.iter().flat_map(move |(table, tables)| of(tables).iter().map(move |name| format!("{what} {table} {name}")))
+        };
+        let all = told("added", |tables| &tables.added)
+            .chain(told("removed", |tables| &tables.removed))
+            .chain(told("changed", |tables| &tables.changed));
+        all.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What the ledger says of a reload from `old` to `new`: texts that may be secret are hidden, as in [`Settings::disclosed`].
+    pub fn recorded(&self, old: &Settings, new: &Settings) -> Value {
+        let named = |of: fn(&Tables) -> &Vec<String>| -> Vec<String> {
+            self.tables.iter().flat_map(|(table, tables)| of(tables).iter().map(move |name| format!("{table} {name}"))).collect()
+        };
+        let values = |settings: &Settings| -> Map<String, Value> {
+            let shown = |change: &Change| Some((change.key.clone(), settings.disclosed_value(&change.key)?.into()));
+            self.in_place.iter().chain(&self.needs_restart).filter_map(shown).collect()
+        };
+        let waiting: Vec<&str> = self.needs_restart.iter().map(|change| change.key.as_str()).collect();
+        json!({
+            "before": values(old),
+            "after": values(new),
+            "added": named(|tables| &tables.added),
+            "removed": named(|tables| &tables.removed),
+            "changed": named(|tables| &tables.changed),
+            "retention_changed": self.retention_changed,
+            "needs_restart": waiting,
+        })
     }
 }
 
@@ -72,24 +124,14 @@ impl Settings {
             changes.needs_restart.push(Change { key: "receiver".into(), old: names(self), new: names(new) });
         }
         changes.retention_changed = self.retention != new.retention;
-        for source in &new.sources {
-            match self.sources.iter().find(|old| old.name == source.name) {
-                None => changes.sources_added.push(source.name.clone()),
-                Some(old) if old != source => changes.sources_changed.push(source.name.clone()),
-                Some(_) => {}
-            }
-        }
-        let gone = self.sources.iter().filter(|old| !new.sources.iter().any(|source| source.name == old.name));
-        changes.sources_removed = gone.map(|source| source.name.clone()).collect();
-        for sink in &new.sinks {
-            match self.sinks.iter().find(|old| old.name == sink.name) {
-                None => changes.sinks_added.push(sink.name.clone()),
-                Some(old) if old != sink => changes.sinks_changed.push(sink.name.clone()),
-                Some(_) => {}
-            }
-        }
-        let gone = self.sinks.iter().filter(|old| !new.sinks.iter().any(|sink| sink.name == old.name));
-        changes.sinks_removed = gone.map(|sink| sink.name.clone()).collect();
+        let tables = [
+            ("source", Tables::between(&self.sources, &new.sources, |source| source.name.as_str())),
+            ("sink", Tables::between(&self.sinks, &new.sinks, |sink| sink.name.as_str())),
+            ("enricher", Tables::between(&self.enrichers, &new.enrichers, |enricher| enricher.name.as_str())),
+            ("alert", Tables::between(&self.alerts.rules, &new.alerts.rules, |rule| rule.name.as_str())),
+            ("issuer", Tables::between(&self.issuers, &new.issuers, |issuer| issuer.issuer.as_str())),
+        ];
+        changes.tables = tables.into_iter().filter(|(_, tables)| *tables != Tables::default()).collect();
         changes
     }
 
@@ -155,10 +197,8 @@ mod tests {
                     [journal]\nevidence_days = 30\nsegment_bytes = \"8 MiB\"\n[anomalies]\nthreshold = 8\n[indicators]\nown = [\"192.0.2.1\"]";
         let new = settings(text);
         let changes = old.changes(&new);
-        let names = |names: &[SourceName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(names(&changes.sources_added), ["c"]);
-        assert_eq!(names(&changes.sources_removed), ["a"]);
-        assert_eq!(names(&changes.sources_changed), ["b"]);
+        let Tables { added, removed, changed } = changes.of("source");
+        assert_eq!((added, removed, changed), (vec!["c".to_owned()], vec!["a".to_owned()], vec!["b".to_owned()]));
         let lines = |changes: &[Change]| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             lines(&changes.in_place),
@@ -179,10 +219,41 @@ mod tests {
         );
         let reloaded = old.reloaded(&new);
         let left = reloaded.changes(&new);
-        assert!(left.in_place.is_empty() && left.sources_changed.is_empty() && left.sources_added.is_empty());
+        assert!(left.in_place.is_empty() && left.tables.is_empty());
         assert_eq!(left.needs_restart, changes.needs_restart);
         assert_eq!(old.changes(&reloaded).needs_restart, []);
         assert_eq!((reloaded.anomalies.rules.threshold, reloaded.lists.own.len()), (8.0, 1));
+    }
+
+    #[test]
+    fn a_reload_knows_which_rules_sinks_and_enrichers_change() {
+        let sink = "[[sink]]\nname = \"pager\"\ntype = \"webhook\"\nurl = \"https://h.example/t0ken\"\n";
+        let rule =
+            |name: &str, free: &str| format!("[[alert]]\nname = \"{name}\"\nwhen = \"disk\"\nfree_bytes = \"{free}\"\nto = [\"pager\"]\n");
+        let old = settings(&[sink, &rule("full", "5 GiB"), &rule("gone", "1 GiB")].concat());
+        let new = settings(
+            &[
+                &sink.replace("t0ken", "0ther"),
+                &rule("full", "6 GiB") as &str,
+                &rule("new", "1 GiB"),
+                "[indicators]\nown = [\"192.0.2.1\"]\n[log]\nlevel = \"debug\"\n",
+            ]
+            .concat(),
+        );
+        let changes = old.changes(&new);
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let Tables { added, removed, changed } = changes.of("alert");
+        assert_eq!((added, removed, changed), (names(&["new"]), names(&["gone"]), names(&["full"])));
+        assert_eq!(changes.of("sink").changed, ["pager"]);
+        assert_eq!(changes.of("enricher"), Tables::default());
+        assert_eq!(changes.tables_told(), "added alert new, removed alert gone, changed sink pager, changed alert full");
+        let recorded = changes.recorded(&old, &new);
+        assert_eq!((&recorded["added"], &recorded["changed"]), (&json!(["alert new"]), &json!(["sink pager", "alert full"])));
+        assert_eq!((&recorded["before"]["log.level"], &recorded["after"]["log.level"]), (&json!("\"info\""), &json!("\"debug\"")));
+        for secret in ["192.0.2.1", "t0ken", "0ther"] {
+            assert!(!recorded.to_string().contains(secret), "{recorded}");
+        }
+        assert_eq!(old.reloaded(&new).changes(&new).tables, []);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use super::charts::{self, Bar};
 use super::events::{self, EventRow};
 use super::overview::{List, indicator_link, top};
 use super::shown::{count, counted, encoded, moment, plain, value, value_of};
-use crate::events::{Field, time};
+use crate::events::{Field, Micros, time};
 use crate::index::query::quote;
 use crate::indicators::{self, Indicator};
 use crate::service::dossier::{Dossier, Occurrences};
@@ -18,7 +18,7 @@ pub struct Asked {
     pub hostile: bool,
 }
 
-pub fn list(asked: &Asked, listed: &Listed) -> Markup {
+pub fn list(asked: &Asked, listed: &Listed, as_of: Micros) -> Markup {
     html! {
         h1 { "Indicators" }
         section {
@@ -50,7 +50,10 @@ pub fn list(asked: &Asked, listed: &Listed) -> Markup {
         }
         section {
             h2 { (counted(listed.indicators.len() as u64, "indicator", "indicators")) @if listed.more > 0 { " of " (count(listed.more + listed.indicators.len() as u64)) } ", the highest scores first" }
-            @if listed.indicators.is_empty() { p { "None." } } @else {
+            p .quiet { "As of " (moment(&time::format(as_of))) "." }
+            @if listed.indicators.is_empty() {
+                p { "None. Indicators are addresses, domains, URLs and files that events name: they appear here as soon as there are any." }
+            } @else {
                 div .scroll tabindex="0" role="region" aria-label="Indicators" {
                     table {
                         thead { tr { th .number { "score" } th { "kind" } th { "indicator" } th .number { "events" } th { "last seen" } th { "known" } } }

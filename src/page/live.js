@@ -139,21 +139,31 @@
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
   connect();
 
-  // Figures of the state.
-  const rate = document.getElementById("live-rate");
-  const events = document.getElementById("live-events");
-  const figures = async () => {
+  // The state: the daemon draws it anew, and it takes the place of what was, unless somebody is at it.
+  const said = document.getElementById("state-said");
+  const inUse = (element) => {
+    const selection = getSelection();
+    return element.contains(document.activeElement) || (!selection.isCollapsed && element.contains(selection.anchorNode));
+  };
+  const renew = async () => {
     if (document.hidden || paused) return;
     try {
-      const answer = await fetch(live.dataset.status, { headers: { accept: "application/json" }, cache: "no-store" });
-      if (!answer.ok) return;
-      const status = await answer.json();
-      const perSecond = status.events_per_second ?? 0;
-      rate.textContent = perSecond > 0 && perSecond < 10 ? perSecond.toFixed(1) : String(Math.floor(perSecond));
-      events.textContent = String(status.journal.events).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+      const answer = await fetch(live.dataset.state, { cache: "no-store" });
+      // Led to the form that logs in, or refused: the session has ended.
+      if (answer.redirected || answer.status === 401 || answer.status === 403) tell("Not live: log in again.");
+      if (answer.redirected || !answer.ok) return;
+      const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const id of ["state-verdict", "state-flow"]) {
+        const [now, before] = [drawn.getElementById(id), document.getElementById(id)];
+        if (!now || !before || inUse(before)) continue;
+        const words = (element) => element.querySelector(".words")?.textContent;
+        if (words(now) !== words(before)) said.textContent = words(now);
+        before.replaceChildren(...now.childNodes);
+        if (now.dataset.title) document.title = `${now.dataset.title} · Honeyguide`;
+      }
     } catch {
       // The daemon restarts, or is gone: what is shown stays, and the next try tells.
     }
   };
-  if (live.dataset.status && rate) setInterval(figures, STATUS_MILLIS);
+  if (live.dataset.state && said) setInterval(renew, STATUS_MILLIS);
 })();

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// A sink may be so far behind without anybody having to look.
 const LAG_SECONDS_MAX: f64 = 300.0;
+/// Fewer successful requests of a hundred than these should be seen at once.
+const SUCCESS_PERCENT_LOW: f64 = 90.0;
 /// Less space than this is worth a word before intake has to pause, bytes.
 const FREE_BYTES_LOW: u64 = 5 << 30;
 
@@ -43,6 +45,8 @@ pub struct Evidence {
     pub lists: Vec<List>,
     /// The highest scores; none for whoever sees some sensors only.
     pub indicators: Vec<Indicator>,
+    /// They are being judged: the page that is loaded next has them.
+    pub judging: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -116,8 +120,8 @@ pub fn alarms(status: &Status, links_sinks: bool, now: Micros) -> Vec<Alarm> {
         if let Some((level, text)) = of_sink(sink) {
             alarm(level, text, path.clone());
         }
-        if sink.dead_letters > 0 {
-            let dead = counted(sink.dead_letters, "dead letter", "dead letters");
+        if sink.dead_letters_kept > 0 {
+            let dead = counted(sink.dead_letters_kept, "dead letter", "dead letters");
             alarm(Level::Look, format!("Sink {} has {dead}", sink.name), path.clone());
         }
         if sink.lost > 0 {
@@ -131,8 +135,11 @@ pub fn alarms(status: &Status, links_sinks: bool, now: Micros) -> Vec<Alarm> {
     if let Some(free) = status.journal.free_bytes.filter(|free| *free < FREE_BYTES_LOW && status.paused.is_none()) {
         alarm(Level::Look, format!("Only {} are free on the disk", terminal::bytes(free)), None);
     }
-    if status.quarantine.records > 0 {
-        let records = counted(status.quarantine.records, "record is", "records are");
+    // Dead letters are told with their sinks.
+    let dead: u64 = status.sinks.iter().map(|sink| sink.dead_letters_kept).sum();
+    let refused = status.quarantine.records.saturating_sub(dead);
+    if refused > 0 {
+        let records = counted(refused, "record is", "records are");
         alarm(Level::Look, format!("{records} in quarantine: `honeyguide quarantine list` shows why"), None);
     }
     let last = status.journal.last_event.as_deref().and_then(|last| crate::events::time::parse(last.as_bytes()));
@@ -176,13 +183,16 @@ pub fn state(state: &str) -> Markup {
 pub fn overview(data: &Overview) -> Markup {
     html! {
         h1 .unseen { "Overview" }
-        @if let Some(status) = &data.status { (verdict(status, data)) }
+        @if let Some(status) = &data.status {
+            p .unseen id="state-said" role="status" {}
+            div id="state-verdict" data-title=(title(status, data.now)) { (verdict(status, data.links_sinks, data.now)) }
+        }
         @if let Some(evidence) = &data.evidence {
             (search_form("", false))
             (now(data, evidence))
             (day(evidence))
         }
-        @if let Some(status) = &data.status { (flow(status, data)) }
+        @if let Some(status) = &data.status { div id="state-flow" { (flow(status, data.links_sinks)) } }
         @if let Some(evidence) = &data.evidence { (lists(evidence, data)) }
         @if data.status.is_none() && data.evidence.is_none() {
             section { p { "Whoever has this role pushes events, and sees nothing here." } }
@@ -190,8 +200,24 @@ pub fn overview(data: &Overview) -> Markup {
     }
 }
 
-fn verdict(status: &Status, data: &Overview) -> Markup {
-    let alarms = alarms(status, data.links_sinks, data.now);
+/// What of the overview tells the state, alone: the script puts it in place of what was.
+pub fn state_only(status: &Status, links_sinks: bool, now: Micros) -> Markup {
+    html! {
+        div id="state-verdict" data-title=(title(status, now)) { (verdict(status, links_sinks, now)) }
+        div id="state-flow" { (flow(status, links_sinks)) }
+    }
+}
+
+/// Of the window: it is seen when the page is not.
+pub fn title(status: &Status, now: Micros) -> String {
+    match alarms(status, false, now).len() {
+        0 => "All is well".to_owned(),
+        alarms => format!("({alarms}) Overview"),
+    }
+}
+
+fn verdict(status: &Status, links_sinks: bool, now: Micros) -> Markup {
+    let alarms = alarms(status, links_sinks, now);
     let level = alarms.iter().map(|alarm| alarm.level).max().unwrap_or(Level::Good);
     let words = match (level, alarms.len()) {
         (Level::Good, _) => "All is well".to_owned(),
@@ -215,9 +241,9 @@ fn verdict(status: &Status, data: &Overview) -> Markup {
                 }
             }
             dl .tiles {
-                div { dt { "events a second" } dd { span id="live-rate" { (rate(status.events_per_second.unwrap_or(0.0))) } } }
-                div { dt { "events kept" } dd { span id="live-events" { (count(journal.events)) } } }
-                div { dt { "newest" } dd { (journal.last_event.as_deref().and_then(|last| age(last, data.now)).map_or("none".to_owned(), |age| format!("{age} ago"))) } }
+                div { dt { "events a second" } dd { (rate(status.events_per_second.unwrap_or(0.0))) } }
+                div { dt { "events kept" } dd { (count(journal.events)) } }
+                div { dt { "newest" } dd { (journal.last_event.as_deref().and_then(|last| age(last, now)).map_or("none".to_owned(), |age| format!("{age} ago"))) } }
                 div { dt { "on disk" } dd { (terminal::bytes(journal.journal_bytes + journal.sidecar_bytes)) } }
                 @if let Some(free) = journal.free_bytes { div { dt { "free" } dd { (terminal::bytes(free)) } } }
                 @if let Some(uptime) = status.uptime_seconds { div { dt { "up for" } dd { (seconds(Duration::try_from_secs_f64(uptime).unwrap_or_default())) } } }
@@ -233,7 +259,7 @@ pub fn rate(per_second: f64) -> String {
 
 fn now(data: &Overview, evidence: &Evidence) -> Markup {
     html! {
-        section id="live" data-stream="/api/v1/live" data-status=[data.status.as_ref().map(|_| "/api/v1/status")] {
+        section id="live" data-stream="/api/v1/live" data-state=[data.status.as_ref().map(|_| "/state")] {
             div .head {
                 h2 { "Now" }
                 p .quiet id="live-state" role="status" {
@@ -262,7 +288,7 @@ fn day(evidence: &Evidence) -> Markup {
     }
 }
 
-fn flow(status: &Status, data: &Overview) -> Markup {
+fn flow(status: &Status, links_sinks: bool) -> Markup {
     html! {
         div .pair {
             section {
@@ -275,7 +301,7 @@ fn flow(status: &Status, data: &Overview) -> Markup {
                 h2 { "Sinks" }
                 @if status.sinks.is_empty() {
                     p .quiet { "None is configured: events stay here." }
-                } @else { (sinks(&status.sinks, data.links_sinks)) }
+                } @else { (sinks(&status.sinks, links_sinks)) }
             }
         }
     }
@@ -284,15 +310,15 @@ fn flow(status: &Status, data: &Overview) -> Markup {
 fn sources(sources: &[SourceStatus]) -> Markup {
     html! {
         div .scroll tabindex="0" role="region" aria-label="Sources" {
-            table {
+            table .cards {
                 thead { tr { th { "source" } th { "state" } th .number { "events" } th .number { "behind" } } }
                 tbody {
                     @for source in sources {
                         tr {
                             td { (plain(&source.name)) @if let Some(problem) = &source.problem { p .quiet { (plain(problem)) } } }
                             td { (state(&source.state)) }
-                            td .number { (count(source.events)) }
-                            td .number { (terminal::bytes(source.behind_bytes)) }
+                            td .number data-label="events" { (count(source.events)) }
+                            td .number data-label="behind" { (terminal::bytes(source.behind_bytes)) }
                         }
                     }
                 }
@@ -304,19 +330,34 @@ fn sources(sources: &[SourceStatus]) -> Markup {
 fn sinks(sinks: &[SinkRow], links: bool) -> Markup {
     html! {
         div .scroll tabindex="0" role="region" aria-label="Sinks" {
-            table {
+            table .cards {
                 thead { tr { th { "sink" } th { "state" } th .number { "behind" } th .number { "dead letters" } } }
                 tbody {
                     @for sink in sinks {
                         tr {
                             td { @if links { a href=(format!("/sinks/{}", encoded(&sink.name))) { (sink.name) } } @else { (sink.name) } }
-                            td { (state(&sink.state)) }
-                            td .number { (count(sink.lag_events)) }
-                            td .number { (count(sink.dead_letters)) }
+                            td { (state(&sink.state)) p .quiet { (success(sink)) } }
+                            td .number data-label="behind" { (count(sink.lag_events)) @if let Some(lag) = lag(sink) { p .quiet { (lag) } } }
+                            td .number data-label="dead letters" { (count(sink.dead_letters_kept)) }
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+/// How long the oldest event waits.
+pub fn lag(sink: &SinkRow) -> Option<String> {
+    sink.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok()).map(seconds)
+}
+
+/// How requests of the last hour fared.
+pub fn success(sink: &SinkRow) -> Markup {
+    html! {
+        @match sink.success_percent {
+            None => "no request in the last hour",
+            Some(percent) => { span .bad[percent < SUCCESS_PERCENT_LOW] { (percent) " %" } " of " (counted(sink.attempts_hour, "request", "requests")) }
         }
     }
 }
@@ -346,6 +387,15 @@ fn lists(evidence: &Evidence, data: &Overview) -> Markup {
                             }
                         }
                     }
+                }
+            }
+            @if evidence.judging {
+                section { h3 { "Indicators by score" } p .quiet { "They are being judged: load the page again in a few seconds." } }
+            }
+            @if evidence.lists.iter().any(|list| !list.rows.is_empty()) && evidence.lists.iter().any(|list| list.field == Field::Country && list.rows.is_empty()) {
+                section {
+                    h3 { "Countries" }
+                    p .quiet { "None is known: " code { "honeyguide geoip import" } " takes a database that tells where addresses are." }
                 }
             }
             @if evidence.lists.iter().all(|list| list.rows.is_empty()) { p .quiet { "Nothing in that time." } }
@@ -419,7 +469,7 @@ mod tests {
                 ..Default::default()
             }],
             sinks: vec![
-                SinkRow { dead_letters: 3, lost: 1, ..sink("siem", "paused") },
+                SinkRow { dead_letters_kept: 3, lost: 1, ..sink("siem", "paused") },
                 sink("webhook", "open"),
                 SinkRow { lag_seconds: Some(900.0), ..sink("slow", "delivering") },
                 sink("fine", "idle"),

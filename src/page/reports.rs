@@ -77,6 +77,9 @@ pub fn report(asked: &Asked, reports: &[Report]) -> Markup {
     html! {
         p .quiet { a href="/reports" { "Other reports" } }
         @if let Some(note) = reports.first().and_then(|report| report.note.as_deref()) { p .done .look { (plain(note)) } }
+        @if !reports.is_empty() && reports.iter().all(|report| report.totals.events == 0) {
+            p .done .look { "Nothing was logged in this period." }
+        }
         (html::articles(reports))
         p .quiet { "On a terminal: " code { "honeyguide report " (plain(&asked.kind)) " " (plain(&asked.period)) } }
     }

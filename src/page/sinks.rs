@@ -1,11 +1,10 @@
 //! Sinks: how far they are, what keeps them, and the few orders an operator gives them from here.
 use super::layout::button;
-use super::overview::state;
-use super::shown::{age, count, counted, encoded, moment, plain, seconds, value};
+use super::overview::{lag, state, success};
+use super::shown::{age, count, counted, encoded, moment, plain, value};
 use crate::events::Micros;
 use crate::service::sinks::{DeadLetterRow, Redelivered, SinkRow, TestReport};
 use maud::{Markup, html};
-use std::time::Duration;
 
 /// What was just done, told on top of the page.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +29,10 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
             @if sinks.is_empty() { p { "None is configured: events stay here. " code { "[[sink]]" } " in the configuration sends them on." } }
             @else {
                 div .scroll tabindex="0" role="region" aria-label="Sinks" {
-                    table {
+                    table .cards {
                         thead {
                             tr {
-                                th { "sink" } th { "state" } th .number { "behind" } th .number { "delivered" } th .number { "dead letters" } th { "last success" }
+                                th { "sink" } th { "state" } th .number { "behind" } th .number { "delivered" } th { "last hour" } th .number { "dead letters" } th { "last success" }
                                 @if orders.may { th { "orders" } }
                             }
                         }
@@ -42,10 +41,11 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
                                 tr {
                                     td { a href=(path(&sink.name, "")) { (sink.name) } p .quiet { (sink.r#type) } }
                                     td { (state(&sink.state)) }
-                                    td .number { (count(sink.lag_events)) @if let Some(lag) = lag(sink) { p .quiet { (lag) } } }
-                                    td .number { (count(sink.delivered)) }
-                                    td .number { (count(sink.dead_letters)) }
-                                    td .nowrap { (sink.last_success.as_deref().and_then(|at| age(at, now)).map_or("–".to_owned(), |age| format!("{age} ago"))) }
+                                    td .number data-label="behind" { (count(sink.lag_events)) @if let Some(lag) = lag(sink) { p .quiet { (lag) } } }
+                                    td .number data-label="delivered" { (count(sink.delivered)) }
+                                    td .quiet data-label="last hour" { (success(sink)) }
+                                    td .number data-label="dead letters" { (count(sink.dead_letters_kept)) }
+                                    td .nowrap data-label="last success" { (sink.last_success.as_deref().and_then(|at| age(at, now)).map_or("–".to_owned(), |age| format!("{age} ago"))) }
                                     @if orders.may { td { (pause(sink, orders.csrf)) } }
                                 }
                             }
@@ -59,10 +59,6 @@ pub fn list(sinks: &[SinkRow], orders: Orders<'_>, now: Micros) -> Markup {
 
 fn path(name: &str, order: &str) -> String {
     format!("/sinks/{}{order}", encoded(name))
-}
-
-fn lag(sink: &SinkRow) -> Option<String> {
-    sink.lag_seconds.and_then(|lag| Duration::try_from_secs_f64(lag).ok()).map(seconds)
 }
 
 /// Pauses, or ends a pause; of one that is configured no more there is nothing to order.
@@ -90,7 +86,8 @@ pub fn one(sink: &SinkRow, dead: Option<&[DeadLetterRow]>, orders: Orders<'_>, d
                 div { dt { "behind" } dd { (counted(sink.lag_events, "event", "events")) @if let Some(lag) = lag(sink) { ", " (lag) } } }
                 div { dt { "next event" } dd { (count(sink.cursor)) " of " (count(sink.head)) } }
                 div { dt { "delivered" } dd { (count(sink.delivered)) " since the daemon started" } }
-                div { dt { "failures" } dd { (count(sink.failures)) " of " (counted(sink.attempts, "attempt", "attempts")) } }
+                div { dt { "last hour" } dd { (success(sink)) } }
+                div { dt { "failed" } dd { (count(sink.failures)) " of " (counted(sink.attempts, "request", "requests")) " since the daemon started" } }
                 @if sink.lost > 0 { div { dt { "lost" } dd { (count(sink.lost)) } } }
                 @if let Some(at) = &sink.last_success { div { dt { "last success" } dd { (moment(at)) } } }
                 @if let Some(error) = &sink.last_error { div { dt { "last error" } dd { (value(error)) @if let Some(at) = &sink.last_error_at { ", " (moment(at)) } } } }
@@ -126,18 +123,18 @@ fn letters(sink: &SinkRow, dead: &[DeadLetterRow], orders: Orders<'_>) -> Markup
                 }
             }
             @if dead.is_empty() { p { "None: the receiver has refused nothing for good." } } @else {
-                @if (dead.len() as u64) < sink.dead_letters { p .quiet { "The newest " (dead.len()) "." } }
+                @if (dead.len() as u64) < sink.dead_letters_kept { p .quiet { "The newest " (dead.len()) "." } }
                 div .scroll tabindex="0" role="region" aria-label="Dead letters" {
-                    table {
+                    table .cards {
                         thead { tr { th .number { "record" } th .number { "event" } th { "refused" } th { "why" } th .number { "bytes" } } }
                         tbody {
                             @for letter in dead {
                                 tr {
-                                    td .number { (letter.number) }
-                                    td .number { (count(letter.sequence)) }
-                                    td .nowrap { (moment(&letter.received_at)) }
-                                    td .what { (value(&letter.reason)) }
-                                    td .number { (count(letter.bytes)) }
+                                    td .number data-label="record" { (letter.number) }
+                                    td .number data-label="event" { (count(letter.sequence)) }
+                                    td .nowrap data-label="refused" { (moment(&letter.received_at)) }
+                                    td .what data-label="why" { (value(&letter.reason)) }
+                                    td .number data-label="bytes" { (count(letter.bytes)) }
                                 }
                             }
                         }
@@ -153,7 +150,7 @@ mod tests {
     use super::*;
 
     fn sink(state: &str) -> SinkRow {
-        SinkRow { name: "siem".into(), r#type: "file".into(), state: state.into(), dead_letters: 1, ..SinkRow::default() }
+        SinkRow { name: "siem".into(), r#type: "file".into(), state: state.into(), dead_letters_kept: 1, ..SinkRow::default() }
     }
 
     #[test]
@@ -166,6 +163,17 @@ mod tests {
         let letter = DeadLetterRow { reason: "<b>no</b>".into(), ..DeadLetterRow::default() };
         let page = one(&sink("idle"), Some(&[letter]), may, Some(&Done::Paused)).into_string();
         assert!(page.contains("/sinks/siem/retry") && page.contains("&lt;b&gt;no&lt;/b&gt;") && page.contains("It is paused"));
+    }
+
+    #[test]
+    fn a_sink_says_how_many_of_its_requests_succeed() {
+        let told = |percent, requests| {
+            let sink = SinkRow { success_percent: percent, attempts_hour: requests, ..sink("idle") };
+            success(&sink).into_string()
+        };
+        assert!(told(None, 0).contains("no request"));
+        assert!(told(Some(99.5), 200).ends_with("99.5 %</span> of 200 requests") && !told(Some(99.5), 200).contains("bad"));
+        assert!(told(Some(50.0), 1).contains(r#"class="bad""#));
     }
 
     #[test]

@@ -177,6 +177,15 @@ pub fn list(store: &Store) -> Result<Vec<DatabaseRow>, ServiceError> {
     Ok(rows)
 }
 
+/// Which database is in force, in a few words.
+pub fn in_force(store: &Store, kind: Kind) -> Option<serde_json::Value> {
+    let databases = store.places().databases();
+    let database = databases.of(kind)?;
+    Some(
+        serde_json::json!({ "name": kind, "type": format!("{:.64}", database.type_name()), "built": built(database), "blake3": database.hash() }),
+    )
+}
+
 /// Takes a database out of force and removes its file.
 pub fn remove(store: &Store, kind: Kind, by: &str, now: Micros) -> Result<(), ServiceError> {
     let dir = &store.layout().geoip;
@@ -207,11 +216,7 @@ pub fn lookup(store: &Store, address: IpAddr) -> PlaceRow {
 
 /// Remembers which databases old sidecars were made again with.
 pub fn record_applied(store: &Store, segments: u64, rebuilt: u64, now: Micros) -> Result<(), ServiceError> {
-    let databases = store.places().databases();
-    let of = |kind: Kind| {
-        let database = databases.of(kind)?;
-        Some(serde_json::json!({ "type": database.type_name(), "built": built(database), "blake3": database.hash() }))
-    };
+    let of = |kind| in_force(store, kind);
     let details = serde_json::json!({ "country": of(Kind::Country), "asn": of(Kind::Asn), "segments": segments, "rebuilt": rebuilt });
     Ok(store.record("geoip_applied", details, now)?)
 }

@@ -13,7 +13,7 @@ use crate::sinks::{Answer, Batch, Item, Outcome};
 use crate::state::{SinkCursor, State};
 use crate::store::{DEAD_LETTERS_FROM, History, QuarantineRecord, Store};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -41,10 +41,22 @@ pub struct SinkRow {
     pub lag_seconds: Option<f64>,
     /// Since the daemon's start.
     pub delivered: u64,
+    /// Since the daemon's start.
     pub dead_letters: u64,
+    /// Dead letters that are there now.
+    #[serde(default)]
+    pub dead_letters_kept: u64,
     pub lost: u64,
     pub attempts: u64,
     pub failures: u64,
+    /// Requests of the last hour, and those of them that failed.
+    #[serde(default)]
+    pub attempts_hour: u64,
+    #[serde(default)]
+    pub failures_hour: u64,
+    /// How many of a hundred requests of the last hour succeeded; none when there was none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub success_percent: Option<f64>,
     pub in_flight: u64,
     pub concurrency: u64,
     pub batches: u64,
@@ -74,9 +86,13 @@ impl SinkRow {
             lag_seconds: snapshot.oldest_waiting.map(waited),
             delivered: snapshot.delivered,
             dead_letters: snapshot.dead_letters,
+            dead_letters_kept: 0,
             lost: snapshot.lost,
             attempts: snapshot.attempts,
             failures: snapshot.failures,
+            attempts_hour: snapshot.attempts_hour,
+            failures_hour: snapshot.failures_hour,
+            success_percent: snapshot.success().map(|ratio| (ratio * 1_000.0).round() / 10.0),
             in_flight: snapshot.in_flight,
             concurrency: snapshot.concurrency,
             batches: snapshot.batches,
@@ -100,6 +116,12 @@ pub fn list(engine: &Engine, now: Micros) -> Vec<SinkRow> {
         })
         .collect();
     rows.extend(removed(&settings, &engine.state, engine.store()));
+    with_letters(rows, engine.store())
+}
+
+fn with_letters(mut rows: Vec<SinkRow>, store: &Store) -> Vec<SinkRow> {
+    let quarantine = store.quarantine();
+    rows.iter_mut().for_each(|row| row.dead_letters_kept = quarantine.letters_of(&row.name));
     rows
 }
 
@@ -113,7 +135,7 @@ pub fn list_stopped(settings: &[SinkSettings], state: &State, store: &Store, now
         let state = if cursor.paused { SinkState::Paused.name() } else { "stopped" };
         SinkRow { state: state.to_owned(), ..SinkRow::of(sink, &snapshot, now) }
     };
-    settings.iter().map(row).chain(removed(settings, state, store)).collect()
+    with_letters(settings.iter().map(row).chain(removed(settings, state, store)).collect(), store)
 }
 
 fn removed(settings: &[SinkSettings], state: &State, store: &Store) -> Vec<SinkRow> {
@@ -328,16 +350,23 @@ fn is_dead(record: &QuarantineRecord, sink: &str) -> bool {
     record.undelivered.as_ref().is_some_and(|undelivered| undelivered.sink == sink)
 }
 
-/// The newest dead letters of a sink, newest first.
+/// Dead letters that are looked through first; of these are too few of the sink's, eight times as many are, and so on.
+const LOOKED_THROUGH: u64 = 1_024;
+
+/// The newest dead letters of a sink, newest first. There may be very many, most of them of other sinks: it begins at their end.
 pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>, ServiceError> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut newest = std::collections::VecDeque::new();
-    store.quarantine().for_each(DEAD_LETTERS_FROM, |number, record| {
-        if let Some(undelivered) = record.undelivered.filter(|undelivered| undelivered.sink == sink) {
-            if newest.len() == limit {
-                newest.pop_front();
-            }
-            if limit > 0 {
+    let quarantine = store.quarantine();
+    let wanted = limit.min(quarantine.letters_of(sink));
+    let (end, mut behind) = (quarantine.letters_end(), LOOKED_THROUGH);
+    let mut newest = VecDeque::new();
+    while newest.len() as u64 != wanted {
+        let from = end.saturating_sub(behind).max(DEAD_LETTERS_FROM);
+        newest.clear();
+        quarantine.for_each(from, |number, record| {
+            if let Some(undelivered) = record.undelivered.filter(|undelivered| undelivered.sink == sink) {
+                if newest.len() as u64 == wanted {
+                    newest.pop_front();
+                }
                 newest.push_back(DeadLetterRow {
                     number,
                     sequence: undelivered.sequence,
@@ -348,9 +377,13 @@ pub fn dead(store: &Store, sink: &str, limit: u64) -> Result<Vec<DeadLetterRow>,
                     bytes: record.len,
                 });
             }
+            true
+        })?;
+        if from == DEAD_LETTERS_FROM {
+            break;
         }
-        true
-    })?;
+        behind = behind.saturating_mul(8);
+    }
     Ok(newest.into_iter().rev().collect())
 }
 

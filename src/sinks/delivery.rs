@@ -11,6 +11,7 @@
 //! - At most so many batches as may be under way at once, and one more, are in memory, however long the receiver is absent.
 //! - A sink that takes one request at a time gets everything in order; others may see batches overtake each other.
 use super::feed::{BatchLimits, Feed, Taken};
+use super::hour::Hour;
 use super::policy::{Backoff, BatchSize, Brake, Breaker, Circuit, Concurrency, bisect};
 use super::{Answer, Batch, Item, Outcome, Request, Sink, Verdict};
 use crate::events::{EventId, Micros, time};
@@ -206,6 +207,9 @@ pub struct SinkSnapshot {
     /// Requests, and those that failed.
     pub attempts: u64,
     pub failures: u64,
+    /// The same of the last hour.
+    pub attempts_hour: u64,
+    pub failures_hour: u64,
     pub in_flight: u64,
     /// Requests that may be under way now.
     pub concurrency: u64,
@@ -215,6 +219,13 @@ pub struct SinkSnapshot {
     pub last_success: Option<Micros>,
     pub last_error: Option<String>,
     pub last_error_at: Option<Micros>,
+}
+
+impl SinkSnapshot {
+    /// Which part of the requests of the last hour succeeded, of 1.
+    pub fn success(&self) -> Option<f64> {
+        (self.attempts_hour > 0).then(|| 1.0 - self.failures_hour as f64 / self.attempts_hour as f64)
+    }
 }
 
 /// Time as tokio has it, so that a test's virtual time counts for the rate limit as well.
@@ -342,6 +353,7 @@ pub struct Delivery {
     unusable: Option<String>,
     feed_trouble: Option<String>,
     draining: bool,
+    hour: Hour,
     snapshot: SinkSnapshot,
 }
 
@@ -388,6 +400,7 @@ impl Delivery {
             unusable: None,
             feed_trouble: None,
             draining: false,
+            hour: Hour::new(now),
             snapshot,
         }
     }
@@ -640,6 +653,7 @@ impl Delivery {
         };
         self.snapshot.attempts += 1;
         self.snapshot.failures += u64::from(outcome != SendOutcome::Delivered);
+        self.hour.count(outcome != SendOutcome::Delivered, Instant::now());
         let (batch, bytes) = piece.request.as_ref().map_or((EventId::default(), 0), |request| (request.id, request.body.len()));
         let items = piece.batch.items.len();
         self.ports.keeper.attempted(&Attempt { batch, attempt: piece.attempts, outcome, status, latency, items, bytes, why });
@@ -996,6 +1010,7 @@ impl Delivery {
         snapshot.lag_events = head.saturating_sub(self.cursor.seq);
         snapshot.oldest_waiting = self.window.front().and_then(|slot| slot.batch.items.first()).map(|item| item.received_at);
         snapshot.failures_in_row = u64::from(self.breaker.failures());
+        (snapshot.attempts_hour, snapshot.failures_hour) = self.hour.sums(now);
         snapshot.in_flight = self.sends.len() as u64;
         snapshot.concurrency = self.concurrency.limit() as u64;
         snapshot.batches = self.window.len() as u64;

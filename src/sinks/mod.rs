@@ -9,6 +9,7 @@ pub mod feed;
 pub mod file;
 pub mod guard;
 pub mod guvi;
+pub mod hour;
 pub mod http;
 pub mod json;
 pub mod open;

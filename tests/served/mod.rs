@@ -6,7 +6,7 @@ use honeyguide::cli::args::{Cli, Command};
 use honeyguide::cli::context::{Context, Exit};
 use honeyguide::cli::terminal::Output;
 use honeyguide::cli::{
-    alerts, anomalies, archive, clusters, count, distinct, enrich, erase, geoip, indicators, ingested, load, new, peers, quarantine,
+    alerts, anomalies, archive, clusters, count, distinct, enrich, erase, geoip, indicators, ingested, keys, load, new, peers, quarantine,
     rebuild, report, search, session, sinks, status, support, top, verify,
 };
 use honeyguide::config;
@@ -93,6 +93,7 @@ impl Home {
             Command::Support(args) => support::answer(args, &context, &mut out),
             Command::Peers => peers::answer(&context, &mut out),
             Command::Sinks(args) => sinks::answer(args, &context, &mut out),
+            Command::Keys(args) => keys::answer(args, &context, &mut out),
             other => panic!("{other:?} asks no store"),
         };
         (ended, String::from_utf8(out).expect("UTF-8"))
