@@ -14,6 +14,7 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, utoipa::ToSchema)]
 #[error("{detail}")]
 pub struct Problem {
+    #[schema(inline)]
     pub r#type: ProblemType,
     pub status: u16,
     pub code: Cow<'static, str>,

@@ -149,7 +149,7 @@ impl Route {
     }
 
     /// Which values a parameter of the path can have.
-    pub fn path_value(mut self, name: &str, schema: impl std::convert::Into<RefOr<Schema>>) -> Route {
+    pub fn path_value(mut self, name: &str, schema: impl Into<RefOr<Schema>>) -> Route {
         let schema = schema.into();
         for parameter in self.parameters.iter_mut().filter(|one| one.name == name && one.parameter_in == ParameterIn::Path) {
             parameter.schema = Some(schema.clone());
@@ -170,7 +170,7 @@ impl Route {
 
     /// One JSON value.
     pub fn answers<T: ToSchema>(self) -> Route {
-        self.answers_as::<T>(DONE, JSON)
+        self.answers_as::<T>(JSON)
     }
 
     /// Bytes of this type.
@@ -192,12 +192,12 @@ impl Route {
 
     /// JSON values, one a line.
     pub fn answers_lines<T: ToSchema>(self) -> Route {
-        self.answers_as::<T>(DONE, super::stream::NDJSON)
+        self.answers_as::<T>(super::stream::NDJSON)
     }
 
-    fn answers_as<T: ToSchema>(mut self, status: &'static str, content_type: &'static str) -> Route {
+    fn answers_as<T: ToSchema>(mut self, content_type: &'static str) -> Route {
         let content = self.content::<T>();
-        self.answers.push((status, Some((content_type, content))));
+        self.answers.push((DONE, Some((content_type, content))));
         self
     }
 

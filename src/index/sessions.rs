@@ -108,7 +108,7 @@ impl Sessions<'_> {
 
     pub fn each(&self, each: &mut dyn FnMut(&SessionEntry)) -> Option<()> {
         let mut kept = Vec::new();
-        (0..self.len()).try_for_each(|group| self.read_group(group, |_| true, &mut kept, each))
+        (0..self.len()).try_for_each(|group| self.read_group(group, u64::MAX, |_| true, &mut kept, each))
     }
 
     /// Key, sensor and first time of every row; the other columns are passed over.
@@ -142,7 +142,7 @@ impl Sessions<'_> {
                 }
                 false
             };
-            self.read_group(group, note, &mut kept, &mut |_| ())?;
+            self.read_group(group, *keys.end(), note, &mut kept, &mut |_| ())?;
         }
         Some(())
     }
@@ -152,6 +152,10 @@ impl Sessions<'_> {
         let (Some(&first), Some(&last)) = (wanted.first(), wanted.last()) else { return Some(()) };
         let (mut kept, mut at) = (Vec::new(), 0);
         for group in self.groups_with(&(first..=last))? {
+            // Of few keys most groups have none: where its keys lie, the table tells. The next one may begin with the last of these.
+            let lowest = wanted.partition_point(|wanted| Some(*wanted) < self.first_key(group));
+            let behind = self.first_key(group + 1).map_or(wanted.len(), |next| wanted.partition_point(|wanted| *wanted <= next));
+            let Some(&highest) = wanted.get(lowest..behind).and_then(<[u64]>::last) else { continue };
             // Keys ascend here as well: it is a step from one to the next. The last of a group may be the first of the next.
             let is_wanted = |key| {
                 while wanted.get(at).is_some_and(|wanted| *wanted < key) {
@@ -159,7 +163,7 @@ impl Sessions<'_> {
                 }
                 wanted.get(at) == Some(&key)
             };
-            self.read_group(group, is_wanted, &mut kept, each)?;
+            self.read_group(group, highest, is_wanted, &mut kept, each)?;
         }
         Some(())
     }
@@ -209,9 +213,11 @@ impl Sessions<'_> {
         Some(low)
     }
 
+    /// Shows `keep` every key of a group up to `until`, and hands out the rows that it keeps.
     fn read_group(
         &self,
         group: usize,
+        until: u64,
         mut keep: impl FnMut(u64) -> bool,
         kept: &mut Vec<bool>,
         each: &mut dyn FnMut(&SessionEntry),
@@ -225,6 +231,9 @@ impl Sessions<'_> {
         let (mut deltas, mut key) = (keys, first_key);
         for _ in 0..count {
             key = key.checked_add(deltas.varint()?)?;
+            if key > until {
+                break;
+            }
             kept.push(keep(key));
         }
         let Some(last) = kept.iter().rposition(|kept| *kept) else { return Some(()) };

@@ -50,6 +50,8 @@ pub const FORMAT_VERSION: u32 = 3;
 const FORMAT_VERSION_READ_MIN: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"hgindex\n";
+/// So many sessions are in few groups of a segment: telling the system that all will be read would cost more than reading these.
+const FEW_SESSIONS: usize = 100;
 const HEADER_LEN: usize = 128;
 /// More than a directory with every field a later version may have.
 const DIRECTORY_BYTES_MAX: usize = 64 << 10;
@@ -644,7 +646,9 @@ impl IndexPart for Sidecar {
     }
 
     fn sessions_among(&self, keys: &[u64], each: &mut dyn FnMut(&SessionEntry)) -> Result<(), SidecarError> {
-        self.map.will_need(self.places.sessions.clone());
+        if keys.len() > FEW_SESSIONS {
+            self.map.will_need(self.places.sessions.clone());
+        }
         self.sessions().among(keys, each).ok_or_else(|| self.damaged(SESSIONS))
     }
 
