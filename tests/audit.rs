@@ -97,6 +97,7 @@ fn every_change_is_recorded_with_what_was_before_and_after() {
     order("/sinks/{name}/dead/retry", "/sinks/siem/dead/retry", &nothing);
     order("/sinks/{name}/dead/purge", "/sinks/siem/dead/purge", &nothing);
     order("/sinks/{name}/test", "/sinks/siem/test", &nothing);
+    order("/peers/check", "/peers/check", &nothing);
     order("/sinks/{name}/order", "/sinks/siem/order", &json!("pause"));
     order("/sinks/{name}/order", "/sinks/siem/order", &json!("resume"));
     order("/sinks/{name}/forget", "/sinks/old/forget", &nothing);
@@ -148,6 +149,7 @@ fn every_change_is_recorded_with_what_was_before_and_after() {
     let (before, after) = change("/sinks/old/forget", 0);
     assert!(before["cursor"].as_u64() > Some(200) && after.is_null(), "{before} {after}");
     assert_eq!(change("/sinks/siem/test", 0).1["usable"], true);
+    assert!(change("/peers/check", 0).1["asked"].as_u64() >= Some(2));
     assert_eq!(change("/quarantine/retry", 0).1["resolved"], 0);
     let (before, after) = change("/quarantine/purge", 0);
     assert_eq!((&before["records"], &after["removed"], &after["records"]), (&json!(2), &json!(2), &json!(0)));

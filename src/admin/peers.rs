@@ -1,11 +1,13 @@
 //! The route that asks whether what the configuration names can be reached.
 use super::Admin;
+use super::audit::Change;
 use super::problem::Problem;
 use super::route::Route;
 use super::sinks::Nothing;
 use crate::access::Right;
 use crate::service::peers::{PeerRow, check};
 use actix_web::{HttpResponse, web};
+use serde_json::json;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -19,5 +21,7 @@ async fn peers(admin: web::Data<Admin>, _: web::Json<Nothing>) -> Result<HttpRes
     let settings = admin.engine.settings.borrow().clone();
     let rows = check(&settings).await;
     admin.engine.observed.telemetry.metrics.peers(rows.iter().map(|row| (row.kind.as_str(), row.name.as_str(), row.reachable)));
-    Ok(HttpResponse::Ok().json(rows))
+    let unreachable: Vec<&str> = rows.iter().filter(|row| !row.reachable).map(|row| row.place.as_str()).collect();
+    let change = Change::new((), json!({ "asked": rows.len(), "unreachable": unreachable }));
+    Ok(change.told(HttpResponse::Ok().json(rows)))
 }

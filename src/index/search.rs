@@ -683,6 +683,9 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 struct Matcher<'q> {
     query: &'q Query,
     needles: Vec<Needle<'q>>,
+    /// `\u` and `\/`, by which JSON may write any character, and a slash.
+    escape: memmem::Finder<'static>,
+    slash: memmem::Finder<'static>,
 }
 
 /// What must stand in the raw line, if values of the field stand there as they are.
@@ -702,7 +705,8 @@ impl<'q> Matcher<'q> {
         let literals = literals.filter(|(_, literal)| NEEDLE_BYTES.contains(&literal.len()) && literal.iter().all(plain));
         let needle =
             |(field, literal): (Field, &'q [u8])| Needle { field, finder: memmem::Finder::new(literal), slash: literal.contains(&b'/') };
-        Matcher { query, needles: literals.map(needle).collect() }
+        let (escape, slash) = (memmem::Finder::new(b"\\u"), memmem::Finder::new(b"\\/"));
+        Matcher { query, needles: literals.map(needle).collect(), escape, slash }
     }
 
     /// Which needles count for lines of the format: one bit each.
@@ -716,7 +720,7 @@ impl<'q> Matcher<'q> {
         line.len() > TERM_VALUE_BYTES_MAX
             || (0..).zip(&self.needles).filter(|(at, _)| needles >> at & 1 == 1).all(|(_, Needle { finder, slash, .. })| {
                 // Whoever writes JSON may write any character as an escape.
-                finder.find(line).is_some() || memmem::find(line, b"\\u").is_some() || *slash && memmem::find(line, b"\\/").is_some()
+                finder.find(line).is_some() || self.escape.find(line).is_some() || *slash && self.slash.find(line).is_some()
             })
     }
 

@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 const DRAWN: usize = 400;
 const CONNECTIONS: &str = "16";
 const FIELDS: [&str; 10] =
-    ["src_ip", "username", "password", "command", "eventid", "sensor", "hassh", "protocol", "dst_port", "client_version"];
+    ["src_ip", "username", "password", "command", "eventid", "sensor", "hassh", "protocol", "dst_port", "country"];
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
