@@ -24,6 +24,8 @@ use std::ops::ControlFlow;
 pub const PAGE_MAX: u64 = 1_000;
 /// Events that a page looks at.
 const EVENTS_MAX: usize = 10_000;
+/// Events of one id further apart than this are taken for those of different sessions: no segment is asked that lies beyond.
+const SILENCE_MAX: Micros = time::MICROS_PER_DAY;
 /// Sessions of which a page finds out by a search whether they were listed before.
 const SEARCHES_MAX: usize = 100;
 
@@ -74,7 +76,7 @@ pub fn page(store: &Store, request: &SearchRequest, cursor: Option<&str>, now: M
     };
     let mut pages_before = PagesBefore { store, view: &view, request, query: &parsed, cursor, now, searches: 0 };
     let limit = usize::try_from(request.limit.min(PAGE_MAX)).unwrap_or(usize::MAX);
-    let (mut listed, mut seen) = (Vec::new(), HashSet::new());
+    let (mut listed, mut times, mut seen) = (Vec::new(), None::<(Micros, Micros)>, HashSet::new());
     let (mut after, mut full, mut failed) = (page.after, false, None);
     let mut terms = store.terms();
     let outcome = search::search(&view, &parsed, page, &mut store.terms(), &mut |hit| {
@@ -83,7 +85,10 @@ pub fn page(store: &Store, request: &SearchRequest, cursor: Option<&str>, now: M
         {
             match pages_before.list(&who) {
                 Ok(Listed::No) if listed.len() == limit => full = true,
-                Ok(Listed::No) => listed.push(who.clone()),
+                Ok(Listed::No) => {
+                    listed.push(who.clone());
+                    times = Some(times.map_or((hit.time, hit.time), |(first, last)| (first.min(hit.time), last.max(hit.time))));
+                }
                 Ok(Listed::Yes) => {}
                 Ok(Listed::Ask) => full = true,
                 Err(error) => (failed, full) = (Some(error), true),
@@ -101,7 +106,7 @@ pub fn page(store: &Store, request: &SearchRequest, cursor: Option<&str>, now: M
     }
     let next = after.filter(|_| full || outcome.more);
     let next = next.map(|after| Cursor::new(&marked, request.newest, now, outcome.last_seq, after).encode());
-    Ok(Sessions { sessions: totals(store, listed)?, next })
+    Ok(Sessions { sessions: totals(store, listed, times)?, next })
 }
 
 fn parse(text: &str, now: Micros) -> Result<Query, ServiceError> {
@@ -201,15 +206,29 @@ struct Total {
     last: Micros,
 }
 
-/// The rows, in the order of the list.
-fn totals(store: &Store, listed: Vec<Who>) -> Result<Vec<SessionRow>, ServiceError> {
+/// The rows, in the order of the list, of sessions that have events from and to these times.
+fn totals(store: &Store, listed: Vec<Who>, times: Option<(Micros, Micros)>) -> Result<Vec<SessionRow>, ServiceError> {
+    let Some((mut from, mut to)) = times else { return Ok(Vec::new()) };
     let mut keys: Vec<u64> = listed.iter().map(|(session, _)| session_key(session.as_bytes())).collect();
     keys.sort_unstable();
     keys.dedup();
     let mut totals: HashMap<(u64, Box<[u8]>), Total> = HashMap::new();
-    // Parts join in the order of the segments.
-    for segment in &store.answers().segments {
-        segment.with_index(&mut |index| {
+    let view = store.answers();
+    let mut asked = vec![false; view.segments.len()];
+    // Again from the first when something was found that lies nearer to a segment which was passed over.
+    let mut at = 0;
+    while at < view.segments.len() {
+        let (segment, before) = (at, (from, to));
+        at += 1;
+        if asked[segment] {
+            continue;
+        }
+        view.segments[segment].with_index(&mut |index| {
+            let is_near = |(min, max): (Micros, Micros)| max >= from.saturating_sub(SILENCE_MAX) && min <= to.saturating_add(SILENCE_MAX);
+            if !index.time_span().is_some_and(is_near) {
+                return Ok(());
+            }
+            asked[segment] = true;
             let mut entries = Vec::new();
             index.sessions_among(&keys, &mut |entry| entries.push(entry.clone()))?;
             if entries.is_empty() {
@@ -223,9 +242,13 @@ fn totals(store: &Store, listed: Vec<Who>) -> Result<Vec<SessionRow>, ServiceErr
                 total.acts.add(&entry.acts);
                 total.marks.then(&entry.marks);
                 (total.first, total.last) = (total.first.min(entry.first), total.last.max(entry.last));
+                (from, to) = (from.min(entry.first), to.max(entry.last));
             }
             Ok(())
         })?;
+        if (from, to) != before {
+            at = 0;
+        }
     }
     let row = |(session, sensor): Who| {
         let total = totals.get(&(session_key(session.as_bytes()), sensor.as_bytes().into()))?;
