@@ -382,7 +382,7 @@ impl Daemon {
         telemetry.emit(&DaemonStarted {
             version: env!("CARGO_PKG_VERSION"),
             data_dir: &settings.data_dir.to_string_lossy(),
-            listen: &settings.admin.listen.map(|listen| listen.to_string()).unwrap_or_default(),
+            listen: &admin.listen().map(|listen| listen.to_string()).unwrap_or_default(),
             socket: &settings.admin.socket.to_string_lossy(),
             sources: settings.sources.len() as u64,
             segments: (view.sealed.len() + view.live.len()) as u64,

@@ -610,7 +610,7 @@ pub struct Holdings {
 
 pub fn holdings(store: &Store) -> Result<Holdings, ServiceError> {
     let view = store.view();
-    let (journal_bytes, sidecar_bytes) = store.disk_bytes()?;
+    let (journal_bytes, sidecar_bytes) = store.disk_bytes_lately()?;
     let mut holdings = Holdings {
         segments: (view.sealed.len() + view.live.len()) as u64,
         journal_bytes,

@@ -312,6 +312,8 @@ macro_rules! run {
         .max_connections(connections_max)
         .client_request_timeout(REQUEST_TIMEOUT)
         .keep_alive(KEEP_ALIVE)
+        // An answer of more than one piece would wait for the client's delayed acknowledgement, 40 ms.
+        .tcp_nodelay(true)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
         .on_connect(move |connection, extensions| {

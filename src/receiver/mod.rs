@@ -194,6 +194,7 @@ fn serve_one(listener: TcpListener, receiver: Arc<Receiver>) -> io::Result<Serve
         .worker_max_blocking_threads(4)
         .max_connections(connections_max)
         .client_request_timeout(HEAD_PATIENCE)
+        .tcp_nodelay(true)
         // A connection that may wait for another request is one that anybody can hold.
         .keep_alive(KeepAlive::Disabled)
         .shutdown_timeout(SHUTDOWN_SECONDS)

@@ -45,6 +45,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Limits of the store; the configuration's `[journal]` and `[limits]`.
@@ -150,6 +151,7 @@ pub(crate) struct Shared {
     /// Checkpoints of others than sources, for the next segment's opening; an empty value forgets one.
     pub carried: Mutex<Checkpoints>,
     pub schemas: Schemas,
+    disk_bytes: Mutex<Option<(Instant, (u64, u64))>>,
     /// Of sealed segments.
     pub tops: Arc<crate::index::top::Tops>,
     /// Where addresses are, for everything that decodes lines of this store.
@@ -245,6 +247,19 @@ impl Store {
         let entries = self.0.fs.list(&self.0.layout.journal)?;
         let sum = |suffix: &str| entries.iter().filter(|entry| entry.name.ends_with(suffix)).map(|entry| entry.len).sum();
         Ok((sum(".zst"), sum(".idx")))
+    }
+
+    /// The same as of a second ago at most: every file is looked at for it, and status is asked often.
+    pub fn disk_bytes_lately(&self) -> io::Result<(u64, u64)> {
+        let mut known = self.0.disk_bytes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match *known {
+            Some((at, bytes)) if at.elapsed() < Duration::from_secs(1) => Ok(bytes),
+            _ => {
+                let bytes = self.disk_bytes()?;
+                *known = Some((Instant::now(), bytes));
+                Ok(bytes)
+            }
+        }
     }
 
     /// Questions to sidecars about single events since the last call, and how many of them were hits.

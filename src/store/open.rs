@@ -102,6 +102,7 @@ pub fn open(
         holds: Mutex::default(),
         carried: Mutex::default(),
         schemas,
+        disk_bytes: Mutex::default(),
         tops: Arc::default(),
         places,
         privacy: crate::redact::Handle::default(),

@@ -18,8 +18,7 @@ use std::process::{Child, Command, Stdio};
 /// Sessions, and searches, that are drawn from.
 const DRAWN: usize = 400;
 const CONNECTIONS: &str = "16";
-const FIELDS: [&str; 10] =
-    ["src_ip", "username", "password", "command", "eventid", "sensor", "hassh", "protocol", "dst_port", "country"];
+const FIELDS: [&str; 10] = ["src_ip", "username", "password", "command", "eventid", "sensor", "hassh", "protocol", "dst_port", "country"];
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
@@ -111,7 +110,17 @@ impl Daemon {
         let started: Value = serde_json::from_str(&started).expect("a line of JSON");
         let base = format!("http://{}", started["listen"].as_str().expect("where it listens"));
         let made = Command::new(program)
-            .args(["keys", "create", "bench", "--role", "analyst", "--role", "developer", "--json", "--config"])
+            .args([
+                "keys",
+                "create",
+                &format!("bench-{}", std::process::id()),
+                "--role",
+                "analyst",
+                "--role",
+                "developer",
+                "--json",
+                "--config",
+            ])
             .arg(&config)
             .output()
             .expect("run");
