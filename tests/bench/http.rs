@@ -67,7 +67,7 @@ impl Asked {
                     if let Some(value) =
                         event[field].as_str().filter(|value| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'))
                     {
-                        searches.insert(daemon.url(&format!("/api/v1/events/page?newest=true&limit=50&query={field}:{value}")));
+                        searches.insert(daemon.url(&format!("/api/v1/events/page?newest=true&limit=50&query={field}:%22{value}%22")));
                     }
                 }
             }
@@ -138,7 +138,7 @@ impl Daemon {
     }
 
     fn events(&self) -> u64 {
-        self.json("/api/v1/status")["events"].as_u64().expect("a number")
+        self.json("/api/v1/status")["journal"]["events"].as_u64().expect("a number")
     }
 
     /// Prints how long answers took, milliseconds.

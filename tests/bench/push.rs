@@ -1,4 +1,5 @@
-//! Durable events a second through `POST /api/v1/events` of a receiver: the real binary, bodies of 1,000 lines, several connections.
+//! Durable events a second through `POST /api/v1/events` of a receiver: the real binary, bodies of 1,000 lines, each over a connection of
+//! its own, several at once.
 //!
 //! `cargo bench --bench push -- [EVENTS] [CONNECTIONS]`: 1,000,000 over 8 without. Prints figures only: events a second from the first
 //! request to the last answer, and how long answers took.
@@ -35,11 +36,10 @@ fn main() {
     std::thread::scope(|scope| {
         for _ in 0..connections {
             scope.spawn(|| {
-                let mut connection = Connection::open(listen);
                 loop {
                     let Some(body) = waiting.lock().expect("not poisoned").next() else { return };
                     let asked = Instant::now();
-                    let stored = connection.push(body);
+                    let stored = Connection::open(listen).push(body);
                     let mut told = told.lock().expect("not poisoned");
                     told.0 += stored;
                     told.1.push(asked.elapsed());
@@ -81,7 +81,7 @@ fn start(dir: &Path, listen: SocketAddr) -> Child {
     daemon
 }
 
-/// One that is kept: what is measured is the daemon.
+/// For one request: a receiver keeps none for another.
 struct Connection {
     stream: BufReader<TcpStream>,
 }
