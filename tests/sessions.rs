@@ -126,6 +126,11 @@ fn a_key_of_one_sensor_lists_its_sessions_only_and_wrong_requests_are_told() {
         (asked("", true, 0, None), (400, "bad_request".to_owned())),
         (asked("", true, 1_001, None), (400, "bad_request".to_owned())),
         (asked("usrname:x", true, 2, None), (400, "bad_query".to_owned())),
+        // The first page takes what the next ones can take.
+        (
+            asked(&(0..31).map(|n| format!("src_ip:192.0.2.{n}")).collect::<Vec<_>>().join(" OR "), true, 2, None),
+            (400, "bad_request".to_owned()),
+        ),
         (asked("", false, 2, Some(&cursor)), (400, "bad_cursor".to_owned())),
         (asked("root", true, 2, Some(&cursor)), (400, "bad_cursor".to_owned())),
         (asked("", true, 2, Some(&of_events)), (400, "bad_cursor".to_owned())),

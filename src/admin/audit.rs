@@ -24,6 +24,7 @@ const STRANGERS_PER_MINUTE: u32 = 10;
 const KNOWN_PER_MINUTE: u32 = 60;
 /// Of a day: whoever changes addresses all the time does not fill the ledger.
 const PUSHERS_MAX: usize = 1_000;
+const PUSHERS_OF_ONE_MAX: usize = 32;
 /// Longest path that is kept, characters.
 const PATH_CHARS_MAX: usize = 256;
 /// Of what was before, and of what was after: bytes of texts and names, about; characters of one text; items of one list.
@@ -79,18 +80,15 @@ pub(super) async fn records(admin: &Admin, asked: Asked) -> Result<Records, Prob
     stream::one(admin, move || Ok(crate::service::audit::records(&store, &asked)?)).await
 }
 
-/// Records that somebody logged in or out at the page, before the answer is sent; not more often than refusals.
+/// Records that somebody logged in at the page, before the answer is sent; as often as refusals, but counted by itself.
 pub(super) async fn logged(admin: &Admin, told: Told, what: &'static str, who: &Principal) {
-    if admin.refusals.admit(told.is_known, time::now()).is_none() {
-        return;
-    }
-    let mut details = json!(told);
+    let Some(mut details) = admin.refusals.record(Whose::LoggedIn, &told, time::now()) else { return };
     (details["before"], details["after"]) = (Value::Null, json!({ what: who.to_string() }));
     details["status"] = StatusCode::SEE_OTHER.as_u16().into();
     let _ = record(admin, details, time::now()).await;
 }
 
-/// Who pushed as which source today, and from where: each is recorded once.
+/// Who pushed as which source today, and from where: each is recorded once, and of one key no more than so many.
 #[derive(Default)]
 pub(super) struct Pushers(Mutex<(Micros, HashSet<[String; 3]>)>);
 
@@ -101,7 +99,11 @@ impl Pushers {
         if known.0 != today {
             *known = (today, HashSet::new());
         }
-        known.1.len() < PUSHERS_MAX && known.1.insert(pusher)
+        let of_one = || known.1.iter().filter(|other| other[0] == pusher[0]).count();
+        if known.1.contains(&pusher) || known.1.len() >= PUSHERS_MAX || of_one() >= PUSHERS_OF_ONE_MAX {
+            return false;
+        }
+        known.1.insert(pusher)
     }
 }
 
@@ -174,16 +176,22 @@ fn cut(value: &mut Value, left: &mut usize) {
 
 /// How many refusals became records in this minute, and how many did not since the last that did.
 #[derive(Default)]
-pub(super) struct Refusals {
-    strangers: Mutex<(Micros, u32, u64)>,
-    known: Mutex<(Micros, u32, u64)>,
+pub(super) struct Refusals([Mutex<(Micros, u32, u64)>; 3]);
+
+/// What is counted by itself, so that nobody's flood leaves out what others did.
+#[derive(Clone, Copy)]
+enum Whose {
+    Stranger,
+    /// Refusals of, and what came to nothing for, those who proved who they are; and what any of them may do.
+    Known,
+    LoggedIn,
 }
 
 impl Refusals {
     /// Some: to be recorded, with how many before it were not.
-    fn admit(&self, is_known: bool, now: Micros) -> Option<u64> {
-        let (kept, per_minute) = if is_known { (&self.known, KNOWN_PER_MINUTE) } else { (&self.strangers, STRANGERS_PER_MINUTE) };
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    fn admit(&self, whose: Whose, now: Micros) -> Option<u64> {
+        let per_minute = if let Whose::Stranger = whose { STRANGERS_PER_MINUTE } else { KNOWN_PER_MINUTE };
+        let mut kept = self.0[whose as usize].lock().unwrap_or_else(PoisonError::into_inner);
         let minute = now.div_euclid(60 * time::MICROS_PER_SECOND);
         if kept.0 != minute {
             (kept.0, kept.1) = (minute, 0);
@@ -195,34 +203,44 @@ impl Refusals {
         kept.1 += 1;
         Some(std::mem::take(&mut kept.2))
     }
+
+    /// The beginning of a record, if there is to be one.
+    fn record(&self, whose: Whose, told: &Told, now: Micros) -> Option<Value> {
+        let left_out = self.admit(whose, now)?;
+        let mut details = json!(told);
+        if left_out > 0 {
+            details["left_out"] = left_out.into();
+        }
+        Some(details)
+    }
 }
 
 /// Records a refusal, some time soon: the refused one does not wait for it.
 pub(super) fn refused(admin: &Admin, told: Told, problem: &Problem) {
     let now = time::now();
-    let Some(left_out) = admin.refusals.admit(told.is_known, now) else { return };
-    let mut details = json!(told);
+    let whose = if told.is_known { Whose::Known } else { Whose::Stranger };
+    let Some(mut details) = admin.refusals.record(whose, &told, now) else { return };
     details["status"] = problem.status.into();
     details["code"] = problem.code.clone().into();
-    if left_out > 0 {
-        details["left_out"] = left_out.into();
-    }
     drop(record(admin, details, now));
 }
 
-/// Records a change before its answer is sent.
-pub(super) async fn changed<B>(admin: &Admin, told: Told, answered: &Result<ServiceResponse<B>, actix_web::Error>) {
-    let mut details = json!(told);
+/// Records a change before its answer is sent. What failed, and what anybody may do who is known (`is_anybodys`), is recorded as often as
+/// refusals: a stolen key of a honeypot must not push what is older out of the ledger.
+pub(super) async fn changed<B>(admin: &Admin, told: Told, is_anybodys: bool, answered: &Result<ServiceResponse<B>, actix_web::Error>) {
     let status = match answered {
-        Ok(answer) => {
-            if let Some(change) = answer.response().extensions().get::<Change>() {
-                details["before"] = change.before.clone();
-                details["after"] = change.after.clone();
-            }
-            answer.status()
-        }
+        Ok(answer) => answer.status(),
         Err(error) => error.as_response_error().status_code(),
     };
+    let is_counted = is_anybodys || status.is_client_error() || status.is_server_error();
+    let details = if is_counted { admin.refusals.record(Whose::Known, &told, time::now()) } else { Some(json!(told)) };
+    let Some(mut details) = details else { return };
+    if let Ok(answer) = answered
+        && let Some(change) = answer.response().extensions().get::<Change>()
+    {
+        details["before"] = change.before.clone();
+        details["after"] = change.after.clone();
+    }
     details["status"] = StatusCode::as_u16(&status).into();
     // Only a panic, which the log tells.
     let _ = record(admin, details, time::now()).await;
@@ -244,10 +262,12 @@ mod tests {
     #[test]
     fn who_pushes_is_recorded_once_a_day_and_not_without_end() {
         let (pushers, day) = (Pushers::default(), time::MICROS_PER_DAY);
-        let pusher = |from: usize| ["key".to_owned(), "push".to_owned(), from.to_string()];
+        let pusher = |from: usize| [format!("key {}", from % 100), "push".to_owned(), from.to_string()];
         assert!(pushers.is_new(pusher(1), day) && !pushers.is_new(pusher(1), day + 1));
         assert!(pushers.is_new(pusher(2), day));
-        assert_eq!((0..10_000).filter(|from| pushers.is_new(pusher(*from), day)).count(), PUSHERS_MAX - 2);
+        let of_one = |number: usize| (0..100).filter(|at| pushers.is_new(pusher(number + 100 * at), day)).count();
+        assert_eq!(of_one(7), PUSHERS_OF_ONE_MAX);
+        assert_eq!((10..90).map(of_one).sum::<usize>(), PUSHERS_MAX - 2 - PUSHERS_OF_ONE_MAX);
         assert!(pushers.is_new(pusher(1), 2 * day));
     }
 
@@ -267,11 +287,12 @@ mod tests {
     #[test]
     fn a_flood_of_refusals_is_counted_and_not_recorded() {
         let (refusals, minute) = (Refusals::default(), 60 * time::MICROS_PER_SECOND);
-        for (is_known, per_minute) in [(false, STRANGERS_PER_MINUTE), (true, KNOWN_PER_MINUTE)] {
-            let recorded = (0..1_000).filter(|_| refusals.admit(is_known, 5).is_some()).count();
+        let all = [(Whose::Stranger, STRANGERS_PER_MINUTE), (Whose::Known, KNOWN_PER_MINUTE), (Whose::LoggedIn, KNOWN_PER_MINUTE)];
+        for (whose, per_minute) in all {
+            let recorded = (0..1_000).filter(|_| refusals.admit(whose, 5).is_some()).count();
             assert_eq!(recorded, per_minute as usize);
-            assert_eq!(refusals.admit(is_known, minute), Some(1_000 - u64::from(per_minute)));
-            assert_eq!(refusals.admit(is_known, minute + 1), Some(0));
+            assert_eq!(refusals.admit(whose, minute), Some(1_000 - u64::from(per_minute)));
+            assert_eq!(refusals.admit(whose, minute + 1), Some(0));
         }
     }
 }

@@ -37,11 +37,15 @@ async fn run(admin: web::Data<Admin>, asked: web::Json<EraseRequest>, who: Princ
     };
     let after = json!({ "asked": { "of": what, "whole_sessions": asked.whole_sessions, "dry_run": asked.dry_run } });
     let change = Change::new(admin.holdings(), after);
+    let kept = admin.clone();
     let answer = stream::lines(&admin, move |lines| {
         let _upkeep = upkeep;
         let rows = sinks::list(&engine, time::now());
         let mut tell = teller::<EraseReport>(lines);
-        let report = erase(engine.store(), &engine.state, &asked, &rows, (&by, time::now()), &mut tell)?;
+        let report = erase(engine.store(), &engine.state, &asked, &rows, (&by, time::now()), &mut tell);
+        // Whatever came of it: the page must not go on showing what is gone.
+        kept.kept.clear();
+        let report = report?;
         drop(tell);
         let _ = lines.tell(&Checking::Report(report));
         Ok(())

@@ -2,13 +2,15 @@
 //! answer, whoever else asks for the same waits for it; it holds at least so long, and twenty times as long as it took to make, so that
 //! however many look, and however often, it takes a twentieth of a core.
 use super::problem::Problem;
+use super::turns::still_asked;
 use actix_web::rt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many times as long as it took to make an answer holds.
+/// How many times as long as it took to make an answer holds, and no longer than that: waiting for a turn counts, too.
 const REST: u32 = 20;
+const REST_MAX: Duration = Duration::from_secs(120);
 /// Different questions whose answers are kept; of more the one asked longest ago goes.
 const ANSWERS_MAX: usize = 16;
 /// Longest question, bytes: a longer one is answered and not kept.
@@ -53,24 +55,29 @@ impl<T: 'static> Kept<T> {
         match entry.look(fresh, self.stale) {
             Look::Fresh(answer) => Ok(answer),
             Look::Stale(answer) => {
-                rt::spawn(async move {
+                rt::spawn(still_asked(async move {
                     // Somebody is at it already; what goes wrong, who asks next is told.
                     let Ok(_making) = entry.making.try_lock() else { return };
                     let _ = entry.renew(make).await;
-                });
+                }));
                 Ok(answer)
             }
             Look::Nothing => {
-                let made = rt::spawn(async move {
+                let made = rt::spawn(still_asked(async move {
                     let _making = entry.making.lock().await;
                     match entry.look(fresh, Duration::ZERO) {
                         Look::Fresh(answer) => Ok(answer),
                         _ => entry.renew(make).await,
                     }
-                });
+                }));
                 made.await.map_err(|panic| Problem::failed(&panic))?
             }
         }
+    }
+
+    /// Forgets all answers; one that is being made is told to who waits for it, and not kept.
+    pub fn clear(&self) {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn entry(&self, question: &str) -> Arc<Entry<T>> {
@@ -97,7 +104,7 @@ impl<T> Entry<T> {
     fn look(&self, fresh: Duration, stale: Duration) -> Look<T> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Made { at, took, answer }) = &*made else { return Look::Nothing };
-        let holds = fresh.max(*took * REST);
+        let holds = fresh.max((*took * REST).min(REST_MAX));
         match at.elapsed() {
             age if age < holds => Look::Fresh(answer.clone()),
             age if age < holds + stale => Look::Stale(answer.clone()),
@@ -156,6 +163,8 @@ mod tests {
         assert!(asked.await.into_iter().all(|answer| *answer.expect("made") == 1));
         assert_eq!(*kept.of("q", work.at_once()).await.expect("kept"), 1);
         assert_eq!(*kept.of("other", work.at_once()).await.expect("made"), 2);
+        kept.clear();
+        assert_eq!(*kept.of("q", work.at_once()).await.expect("made"), 3, "what was kept is forgotten");
     }
 
     #[actix_web::test]

@@ -10,9 +10,9 @@ use utoipa::PartialSchema;
 
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::get("/sinks/{name}/dead/export", Right::Deliver, "All its dead letters in full, oldest first, one a line", export)
+        Route::get("/sinks/{name}/dead/export", Right::Evidence, "All its dead letters in full, oldest first, one a line", export)
             .answers_lines::<DeadLetter>(),
-        Route::get("/sinks/{name}/dead/{number}", Right::Deliver, "One dead letter in full", show)
+        Route::get("/sinks/{name}/dead/{number}", Right::Evidence, "One dead letter in full", show)
             .path_value("number", u64::schema())
             .answers::<DeadLetter>(),
     ]

@@ -117,6 +117,7 @@ pub(crate) struct Admin {
     sessions: login::Sessions,
     cookie: login::CookieName,
     kept: pages::Answers,
+    asking_peers: tokio::sync::Mutex<()>,
     notices: notices::Notices,
 }
 
@@ -139,6 +140,7 @@ impl Admin {
             sessions: login::Sessions::default(),
             cookie: login::CookieName::of(listen, is_tls),
             kept: pages::Answers::default(),
+            asking_peers: tokio::sync::Mutex::default(),
             notices: notices::Notices::default(),
         }
     }

@@ -119,6 +119,16 @@ impl Default for Answers {
     }
 }
 
+impl Answers {
+    /// Forgets them all: events they tell of are gone.
+    pub fn clear(&self) {
+        self.lists.clear();
+        self.indicators.clear();
+        self.dossiers.clear();
+        self.reports.clear();
+    }
+}
+
 /// Draws a page in its frame, for whoever asks.
 fn drawn(request: &HttpRequest, part: Part, title: &str, body: &Markup) -> HttpResponse {
     drawn_with(request, part, title, body, StatusCode::OK, None)

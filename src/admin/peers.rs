@@ -19,6 +19,8 @@ pub fn routes() -> Vec<Route> {
 
 async fn peers(admin: web::Data<Admin>, _: web::Json<Nothing>) -> Result<HttpResponse, Problem> {
     let settings = admin.engine.settings.borrow().clone();
+    // Peers are asked once at a time, however many ask for it.
+    let _asking = admin.asking_peers.try_lock().map_err(|_| Problem::busy())?;
     let rows = check(&settings).await;
     admin.engine.observed.telemetry.metrics.peers(rows.iter().map(|row| (row.kind.as_str(), row.name.as_str(), row.reachable)));
     let unreachable: Vec<&str> = rows.iter().filter(|row| !row.reachable).map(|row| row.place.as_str()).collect();

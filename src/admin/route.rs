@@ -320,7 +320,7 @@ async fn guard(
         // A task of its own: a client that goes away stops neither the change nor its record.
         let changed = actix_web::rt::spawn(async move {
             let answered = answering.await;
-            audit::changed(&admin, told, &answered).await;
+            audit::changed(&admin, told, right.is_none(), &answered).await;
             answered
         });
         changed.await.map_err(|panic| Problem::failed(&panic))??

@@ -22,6 +22,15 @@ pub(super) fn asked_by<F: Future>(who: &Principal, answer: F) -> TaskLocalFuture
     ASKER.scope(who.name.clone(), answer)
 }
 
+/// Work in a task of its own, on behalf of who asks now.
+pub(super) fn still_asked<F: Future>(work: F) -> TaskLocalFuture<Arc<str>, F> {
+    ASKER.scope(asker(), work)
+}
+
+fn asker() -> Arc<str> {
+    ASKER.try_with(Clone::clone).unwrap_or_else(|_| "nobody".into())
+}
+
 /// The places.
 pub(super) struct Turns(Shares<Arc<str>>);
 
@@ -33,8 +42,7 @@ impl Turns {
 
     /// Waits for a place, behind those that the same asker waits for already.
     pub async fn wait(&self) -> Result<Share, Problem> {
-        let asker = ASKER.try_with(Clone::clone).unwrap_or_else(|_| "nobody".into());
-        self.0.take(asker, 1).await.ok_or_else(Problem::busy)
+        self.0.take(asker(), 1).await.ok_or_else(Problem::busy)
     }
 }
 
@@ -54,5 +62,7 @@ mod tests {
         assert_eq!((refused.status, refused.code.as_ref()), (503, "busy"));
         assert!(refused.retry_after_seconds.is_some());
         assert!(asked_by(&who(2), turns.wait()).await.is_ok());
+        let elsewhere = asked_by(&who(1), async { tokio::spawn(still_asked(async { asker() })).await });
+        assert_eq!(&*elsewhere.await.expect("it ends"), "uid 1");
     }
 }

@@ -509,7 +509,9 @@ impl<'a> Candidates<'a> {
         for (segment, part) in view.segments.iter().enumerate() {
             part.with_index(&mut |index| {
                 outcome.blocks += index.blocks_len();
-                if let Some((min, max)) = index.time_span().filter(|&(min, max)| query.overlaps(min, max)) {
+                let behind =
+                    |min, max| page.after.is_none_or(|after| if page.newest_first { min <= after.time } else { max >= after.time });
+                if let Some((min, max)) = index.time_span().filter(|&(min, max)| query.overlaps(min, max) && behind(min, max)) {
                     let first = if page.newest_first { Position { time: max, seq: u64::MAX } } else { Position { time: min, seq: 0 } };
                     segments.push((page.key(first), segment));
                 }

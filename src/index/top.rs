@@ -106,7 +106,7 @@ fn top_of_kept(view: &View, field: Field, limit: usize) -> Result<Option<Vec<Top
     };
     let last_of = |rows: &[TopRow]| if rows.len() < limit { 0 } else { rows.last().map_or(0, |row| row.count) };
     // What is not kept may be in the list only if its events in the other segments lift it there.
-    let (unkept_max, needed) = (kept.unkept_max.unwrap_or(0), last_of(&best_of(&sums, &[])));
+    let (unkept_max, needed) = (kept.unkept.as_ref().map_or(0, |row| row.count), last_of(&best_of(&sums, &[])));
     let mut lifted: Vec<(Vec<u8>, TermSummary)> = Vec::new();
     let mut are_few = true;
     each_value(&others, field, None, None, &mut |value, sum| {
@@ -118,7 +118,7 @@ fn top_of_kept(view: &View, field: Field, limit: usize) -> Result<Option<Vec<Top
     if !are_few {
         return Ok(None);
     }
-    if kept.unkept_max.is_some() {
+    if kept.unkept.is_some() {
         for (value, sum) in &mut lifted {
             for segment in settled {
                 segment.with_index(&mut |index| {
@@ -136,8 +136,10 @@ fn top_of_kept(view: &View, field: Field, limit: usize) -> Result<Option<Vec<Top
         }
     }
     let rows = best_of(&sums, &lifted);
-    // Of the values that are neither kept nor lifted the most frequent one must come behind the list.
-    let is_certain = kept.unkept_max.is_none_or(|unkept_max| unkept_max < last_of(&rows));
+    // The first of the values that are neither kept nor lifted must come behind the list.
+    let is_certain = kept.unkept.as_ref().is_none_or(|unkept| {
+        rows.len() == limit && rows.last().is_some_and(|last| (Reverse(last.count), &last.value) < (Reverse(unkept.count), &unkept.value))
+    });
     Ok(is_certain.then_some(rows))
 }
 
@@ -155,8 +157,8 @@ struct Kept {
     /// Of these very segments. What is held by no one else is not kept from going, but its place is not used again.
     segments: Vec<Weak<dyn Segment>>,
     rows: Vec<TopRow>,
-    /// So many events has the most frequent value that is not among the rows; `None`: there is none.
-    unkept_max: Option<u64>,
+    /// The first value, in the order of the rows, that is not among them; `None`: there is none.
+    unkept: Option<TopRow>,
 }
 
 impl Default for Tops {
@@ -184,8 +186,8 @@ impl Tops {
         let view = View { segments: segments.to_vec(), ..View::default() };
         each_value(&view, field, None, None, &mut |value, sum| best.add(sum.count, b"", value, sum))?;
         let mut rows = best.into_rows(false);
-        let unkept_max = if rows.len() > self.rows_max { rows.pop().map(|row| row.count) } else { None };
-        let kept = Arc::new(Kept { segments: segments.iter().map(Arc::downgrade).collect(), rows, unkept_max });
+        let unkept = if rows.len() > self.rows_max { rows.pop() } else { None };
+        let kept = Arc::new(Kept { segments: segments.iter().map(Arc::downgrade).collect(), rows, unkept });
         self.of_field.lock().unwrap_or_else(PoisonError::into_inner).insert(field, kept.clone());
         Ok(kept)
     }

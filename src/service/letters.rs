@@ -69,11 +69,20 @@ pub fn letter(store: &Store, sink: &str, number: u64) -> Result<DeadLetter, Serv
 /// Calls `each` with every dead letter of a sink that there is now, oldest first, until it breaks off. The quarantine is free while it
 /// is called.
 pub fn each_letter(store: &Store, sink: &str, each: &mut dyn FnMut(&DeadLetter) -> ControlFlow<()>) -> Result<(), ServiceError> {
-    let (mut from, end) = (DEAD_LETTERS_FROM, store.quarantine().letters_end());
+    let (mut from, end, rewritten) = {
+        let quarantine = store.quarantine();
+        (DEAD_LETTERS_FROM, quarantine.letters_end(), quarantine.letters_rewritten())
+    };
     while from < end {
         let (mut letters, mut bytes, mut seen) = (Vec::new(), 0, 0);
         let mut behind = end;
-        store.quarantine().for_each(from, |number, record| {
+        let quarantine = store.quarantine();
+        if quarantine.letters_rewritten() != rewritten {
+            return Err(ServiceError::NotNow(
+                "dead letters were removed meanwhile, and the others got new numbers: begin again".to_owned(),
+            ));
+        }
+        quarantine.for_each(from, |number, record| {
             if number >= end || bytes >= AT_ONCE_BYTES || seen >= AT_ONCE {
                 behind = number.min(end);
                 return false;
@@ -83,6 +92,7 @@ pub fn each_letter(store: &Store, sink: &str, each: &mut dyn FnMut(&DeadLetter) 
             letters.extend(DeadLetter::of(sink, number, record));
             true
         })?;
+        drop(quarantine);
         for letter in &letters {
             if each(letter).is_break() {
                 return Ok(());

@@ -67,6 +67,10 @@ pub fn page(store: &Store, request: &SearchRequest, cursor: Option<&str>, now: M
     let cursor = cursor.map(|text| Cursor::read(text, &marked, request.newest)).transpose()?;
     let now = cursor.map_or(now, |cursor| cursor.now);
     let parsed = parse(&request.query, now)?;
+    // Whether a session was on a page before is found out by its id and its sensor.
+    if parsed.clauses.len() + 2 > query::CLAUSES_MAX {
+        return Err(ServiceError::Wrong(format!("the query of a list of sessions has at most {} terms", query::CLAUSES_MAX - 2)));
+    }
     let view = store.evidence();
     let page = Page {
         limit: EVENTS_MAX,
@@ -186,7 +190,7 @@ impl PagesBefore<'_> {
 
     /// The first of its events that match, in the order of the list.
     fn outermost(&self, (session, sensor): &Who, cursor: Cursor) -> Result<Option<Position>, ServiceError> {
-        let at = if sensor.is_empty() { String::new() } else { format!(" sensor:{}", query::quote(sensor)) };
+        let at = if sensor.is_empty() { " NOT exists:sensor".to_owned() } else { format!(" sensor:{}", query::quote(sensor)) };
         let text = query::within(&format!("session:{}{at}", query::quote(session)), &self.request.query);
         let page = Page { limit: 1, newest_first: self.request.newest, after: None, last_seq: Some(cursor.last_seq) };
         let mut found = None;

@@ -136,12 +136,14 @@ struct Part {
     records: u64,
     /// How many of them are dead letters of which sink.
     letters: HashMap<String, u64>,
+    /// How often all records got new numbers.
+    rewritten: u64,
 }
 
 impl Part {
     fn open(fs: Arc<dyn Fs>, dir: &Path, bytes_max: u64, now: Micros) -> Result<Part, LogError> {
         let log = Log::open(fs, dir, "quarantine", bytes_max, now)?;
-        let mut part = Part { log, remembered: HashSet::new(), order: VecDeque::new(), records: 0, letters: HashMap::new() };
+        let mut part = Part { log, remembered: HashSet::new(), order: VecDeque::new(), records: 0, letters: HashMap::new(), rewritten: 0 };
         let mut keys = Vec::new();
         part.log.for_each(0, |_, line| {
             if let Ok(record) = serde_json::from_slice::<QuarantineRecord>(line) {
@@ -208,6 +210,7 @@ impl Part {
 
     /// Lets every record be what `fate` says. Returns how many went.
     fn rewrite(&mut self, mut fate: impl FnMut(u64, &QuarantineRecord) -> Fate, now: Micros) -> Result<u64, LogError> {
+        self.rewritten += 1;
         let end = self.log.next_seq();
         let old = self.log.begin_segment(now)?;
         let (mut from, mut kept, mut removed, mut letters) = (0, Vec::new(), 0, HashMap::new());
@@ -461,6 +464,11 @@ impl Quarantine {
     }
 
     /// Behind the number of the last dead letter.
+    /// Since the start, how often all dead letters got new numbers: who reads them piece by piece has to begin again.
+    pub fn letters_rewritten(&self) -> u64 {
+        self.undelivered.rewritten
+    }
+
     pub fn letters_end(&self) -> u64 {
         DEAD_LETTERS_FROM + self.undelivered.log.next_seq()
     }
