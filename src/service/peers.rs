@@ -44,7 +44,7 @@ struct Peer {
 
 enum By {
     Sink,
-    Http(HttpSettings),
+    Http(Box<HttpSettings>),
     Socket(PathBuf),
     /// A directory that is to be written.
     Directory(PathBuf),
@@ -56,7 +56,8 @@ pub async fn check(settings: &Settings) -> Vec<PeerRow> {
 }
 
 fn peers(settings: &Settings) -> Vec<Peer> {
-    let http = |kind, name: &str, http: HttpSettings| Peer { kind, name: name.to_owned(), place: shown(&http.url), by: By::Http(http) };
+    let http =
+        |kind, name: &str, http: HttpSettings| Peer { kind, name: name.to_owned(), place: shown(&http.url), by: By::Http(Box::new(http)) };
     let mut peers: Vec<Peer> = Vec::new();
     peers.extend(settings.sinks.iter().map(|sink| Peer {
         kind: "sink",
@@ -93,7 +94,7 @@ fn peers(settings: &Settings) -> Vec<Peer> {
             Target::Directory(directory) => By::Directory(directory.clone()),
             Target::S3(s3) => {
                 let (allow_private, ca_file) = (s3.allow_private.clone(), s3.ca_file.clone());
-                By::Http(HttpSettings { allow_private, ca_file, ..HttpSettings::new(s3.endpoint.clone()) })
+                By::Http(Box::new(HttpSettings { allow_private, ca_file, ..HttpSettings::new(s3.endpoint.clone()) }))
             }
         };
         Peer { kind: "archive", name: String::new(), place: archive.to.place(), by }
@@ -109,7 +110,7 @@ async fn ask(settings: &Settings, Peer { kind, name, place, by }: Peer) -> PeerR
             Ok(report) => Err(report.answer),
             Err(error) => Err(error.to_string()),
         },
-        By::Http(http) => reached(http).await,
+        By::Http(http) => reached(*http).await,
         By::Socket(socket) => connected(&socket).await,
         By::Directory(directory) => writable(directory).await,
     };
