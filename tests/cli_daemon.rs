@@ -196,7 +196,7 @@ fn a_demo_without_a_terminal_ends_by_itself_and_has_stored_what_was_written() {
     assert_eq!(stored(&data).len() as u64, written);
     assert!(data.join("honeyguide.log").exists());
     // Again: it goes on with the same data, and its log was not lost.
-    let said = demo(&["--seconds", "3"]);
+    let said = demo(&["--seconds", "1"]);
     assert!(said.lines().next().is_some_and(|line| line.starts_with("Honeyguide follows the simulated log")), "{said}");
     assert!(said.contains("To look at them:") && said.contains("--data ./honeyguide-demo"), "{said}");
     assert!(stored(&data).len() as u64 > written);

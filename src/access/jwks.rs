@@ -292,18 +292,11 @@ impl Drop for Flight {
 
 async fn ask(http: &Http, url: &Url) -> Result<Vec<u8>, String> {
     let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
-    let reply = http.ask(Method::GET, url, headers, b"", BODY_BYTES_MAX + 1).await.map_err(why)?;
+    let reply = http.ask(Method::GET, url, headers, b"", BODY_BYTES_MAX + 1).await.map_err(Answer::into_why)?;
     match reply.status {
         200 if reply.body.len() <= BODY_BYTES_MAX => Ok(reply.body),
         200 => Err(format!("the answer is longer than {BODY_BYTES_MAX} bytes")),
         status => Err(format!("the issuer answered with status {status}")),
-    }
-}
-
-fn why(answer: Answer) -> String {
-    match answer {
-        Answer::Retry { why, .. } | Answer::Unusable { why } | Answer::TooLarge { why } | Answer::Refused { why } => why,
-        Answer::Delivered | Answer::Items(_) => "no answer".to_owned(),
     }
 }
 

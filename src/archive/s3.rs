@@ -114,10 +114,7 @@ impl S3 {
 
     async fn send(&self, method: Method, url: &Url, headers: &[(&'static str, &str)], body: reqwest::Body) -> Result<Response, String> {
         let sent = self.http.send_once(method, url, header_map(headers.iter().copied()), body).await;
-        sent.map_err(|answer| match answer {
-            Answer::Retry { why, .. } | Answer::Unusable { why } | Answer::TooLarge { why } | Answer::Refused { why } => why,
-            Answer::Delivered | Answer::Items(_) => "no answer".to_owned(),
-        })
+        sent.map_err(Answer::into_why)
     }
 
     /// Why a request was refused, in the server's words as far as they are any.

@@ -3,7 +3,7 @@
 //! Nothing is listed as secret: a text is shown only when it cannot be one, so that a key that is added later is hidden too.
 use super::groups::GROUPS;
 use super::key::{Group, Key, Kind, Value};
-use super::settings::{Settings, default_of};
+use super::settings::{Settings, default_of, value_of};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -82,11 +82,7 @@ impl Settings {
         };
         let table = |group: &Group, settings| Shown { table: group.name.to_owned(), repeated: group.repeated, settings };
         let once = GROUPS.iter().filter(|group| !group.repeated).map(|group| {
-            let value = |key: &Key| match self.fragment.get(group.name, key.name) {
-                Some(given) => given.value.clone(),
-                None => default_of(group, key.name),
-            };
-            table(group, group.keys.iter().map(|key| setting(group, key, &value(key))).collect())
+            table(group, group.keys.iter().map(|key| setting(group, key, &value_of(&self.fragment, group, key.name))).collect())
         });
         let repeated = GROUPS.iter().filter(|group| group.repeated).flat_map(|group| {
             self.fragment.tables(group.name).iter().map(move |(_, values)| {
@@ -104,9 +100,7 @@ impl Settings {
         for group in GROUPS.iter().filter(|group| !group.repeated) {
             let _ = writeln!(text, "\n[{}]", if group.name.is_empty() { "(root)" } else { group.name });
             for key in group.keys {
-                let value =
-                    self.fragment.get(group.name, key.name).map_or_else(|| default_of(group, key.name), |given| given.value.clone());
-                line(&mut text, group, key, &value, sensors);
+                line(&mut text, group, key, &value_of(&self.fragment, group, key.name), sensors);
             }
         }
         for group in GROUPS.iter().filter(|group| group.repeated) {
@@ -127,8 +121,7 @@ impl Settings {
         let (group, key) = name.rsplit_once('.').unwrap_or(("", name));
         let group = GROUPS.iter().find(|known| known.name == group && !known.repeated)?;
         let key = group.key(key)?;
-        let value = self.fragment.get(group.name, key.name).map_or_else(|| default_of(group, key.name), |given| given.value.clone());
-        Some(shown(group, key, &value, false))
+        Some(shown(group, key, &value_of(&self.fragment, group, key.name), false))
     }
 }
 

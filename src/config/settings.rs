@@ -314,7 +314,7 @@ pub(super) fn default_of(group: &Group, name: &str) -> Value {
     super::file::parse_literal(group, key).expect("defaults are within their own limits, a test says so")
 }
 
-fn value_of(fragment: &Fragment, group: &Group, key: &str) -> Value {
+pub(super) fn value_of(fragment: &Fragment, group: &Group, key: &str) -> Value {
     fragment.get(group.name, key).map_or_else(|| default_of(group, key), |given| given.value.clone())
 }
 

@@ -292,15 +292,10 @@ fn top_within(
     decoder: &mut dyn LineTerms,
     sums: Frequent,
 ) -> Result<Top, SearchError> {
-    let plan = Plan::of(Question::Values { field, by }, query);
-    if by.is_none()
-        && plan
-            .indexed
-            .as_ref()
-            .is_some_and(|indexed| indexed == query && Scope::of(indexed, None).is_some_and(|scope| scope.is_everything()))
-    {
+    if by.is_none() && Scope::of(query, None).is_some_and(|scope| scope.is_everything()) {
         return Ok(Top { rows: top::top(&views.answers, field, limit)?, error_max: 0 });
     }
+    let plan = Plan::of(Question::Values { field, by }, query);
     let mut values = Values { field, by, sums };
     for part in &plan.read {
         search::each_event(&views.evidence, part, decoder, &mut values)?;

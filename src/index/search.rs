@@ -413,6 +413,11 @@ impl Answer<'_> {
 }
 
 impl Page {
+    /// Whether an event of this span of times can stand behind [`Page::after`].
+    fn reaches(&self, min: Micros, max: Micros) -> bool {
+        self.after.is_none_or(|after| if self.newest_first { min <= after.time } else { max >= after.time })
+    }
+
     /// Ascending in the order of the answer: `!` turns the order of integers round without overflow.
     fn key(&self, position: Position) -> (i64, u64) {
         if self.newest_first { (!position.time, !position.seq) } else { (position.time, position.seq) }
@@ -509,9 +514,7 @@ impl<'a> Candidates<'a> {
         for (segment, part) in view.segments.iter().enumerate() {
             part.with_index(&mut |index| {
                 outcome.blocks += index.blocks_len();
-                let behind =
-                    |min, max| page.after.is_none_or(|after| if page.newest_first { min <= after.time } else { max >= after.time });
-                if let Some((min, max)) = index.time_span().filter(|&(min, max)| query.overlaps(min, max) && behind(min, max)) {
+                if let Some((min, max)) = index.time_span().filter(|&(min, max)| query.overlaps(min, max) && page.reaches(min, max)) {
                     let first = if page.newest_first { Position { time: max, seq: u64::MAX } } else { Position { time: min, seq: 0 } };
                     segments.push((page.key(first), segment));
                 }
@@ -556,11 +559,8 @@ impl<'a> Candidates<'a> {
             }
             for (number, block) in (0u32..).zip(index.blocks()?) {
                 let wanted = set.as_ref().is_none_or(|set| set.contains(number));
-                let behind = page
-                    .after
-                    .is_none_or(|after| if page.newest_first { block.time_min <= after.time } else { block.time_max >= after.time });
                 let stored = block.events > 0 && block.first_seq <= last_seq;
-                if wanted && behind && stored && query.overlaps(block.time_min, block.time_max) {
+                if wanted && page.reaches(block.time_min, block.time_max) && stored && query.overlaps(block.time_min, block.time_max) {
                     let time = if page.newest_first { block.time_max } else { block.time_min };
                     let end = block.first_seq.saturating_add(u64::from(block.events) - 1);
                     let seq = if page.newest_first { end } else { block.first_seq };

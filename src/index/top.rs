@@ -93,27 +93,16 @@ fn top_of_kept(view: &View, field: Field, limit: usize) -> Result<Option<Vec<Top
     let kept = view.tops.of(settled, field)?;
     let others = View { segments: others.to_vec(), ..View::default() };
     let mut sums: BTreeMap<&[u8], TermSummary> = kept.rows.iter().map(|row| (&row.value[..], row.summary())).collect();
-    each_value(&others, field, None, None, &mut |value, sum| {
-        if let Some(there) = sums.get_mut(value) {
-            there.add(sum);
-        }
-    })?;
-    let best_of = |sums: &BTreeMap<&[u8], TermSummary>, more: &[(Vec<u8>, TermSummary)]| {
-        let mut best = Best::new(limit);
-        let more = more.iter().map(|(value, sum)| (&value[..], *sum));
-        sums.iter().map(|(value, sum)| (*value, *sum)).chain(more).for_each(|(value, sum)| best.add(sum.count, b"", value, sum));
-        best.into_rows(false)
-    };
-    let last_of = |rows: &[TopRow]| if rows.len() < limit { 0 } else { rows.last().map_or(0, |row| row.count) };
     // What is not kept may be in the list only if its events in the other segments lift it there.
-    let (unkept_max, needed) = (kept.unkept.as_ref().map_or(0, |row| row.count), last_of(&best_of(&sums, &[])));
-    let mut lifted: Vec<(Vec<u8>, TermSummary)> = Vec::new();
-    let mut are_few = true;
-    each_value(&others, field, None, None, &mut |value, sum| {
-        if are_few && unkept_max.saturating_add(sum.count) >= needed && !sums.contains_key(value) {
+    let (unkept_max, needed) = (kept.unkept.as_ref().map_or(0, |row| row.count), kept.rows.get(limit - 1).map_or(0, |row| row.count));
+    let (mut lifted, mut are_few): (Vec<(Vec<u8>, TermSummary)>, bool) = (Vec::new(), true);
+    each_value(&others, field, None, None, &mut |value, sum| match sums.get_mut(value) {
+        Some(there) => there.add(sum),
+        None if are_few && unkept_max.saturating_add(sum.count) >= needed => {
             are_few = lifted.len() < LIFTED_MAX;
             lifted.push((value.to_vec(), sum));
         }
+        None => {}
     })?;
     if !are_few {
         return Ok(None);
@@ -135,7 +124,10 @@ fn top_of_kept(view: &View, field: Field, limit: usize) -> Result<Option<Vec<Top
             }
         }
     }
-    let rows = best_of(&sums, &lifted);
+    let mut best = Best::new(limit);
+    sums.iter().for_each(|(value, sum)| best.add(sum.count, b"", value, *sum));
+    lifted.iter().for_each(|(value, sum)| best.add(sum.count, b"", value, *sum));
+    let rows = best.into_rows(false);
     // The first of the values that are neither kept nor lifted must come behind the list.
     let is_certain = kept.unkept.as_ref().is_none_or(|unkept| {
         rows.len() == limit && rows.last().is_some_and(|last| (Reverse(last.count), &last.value) < (Reverse(unkept.count), &unkept.value))

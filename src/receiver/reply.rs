@@ -87,10 +87,7 @@ async fn ask(http: &Http, receiver: &str, message: &Message, received: &str) -> 
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let asked = http.ask(Method::POST, &http.settings().url, fields, question.as_bytes(), ANSWER_BYTES_MAX).await;
-    let reply = asked.map_err(|answer| match answer {
-        Answer::Retry { why, .. } | Answer::Unusable { why } => why,
-        _ => "no answer".into(),
-    })?;
+    let reply = asked.map_err(Answer::into_why)?;
     if reply.status != 200 {
         return Err(format!("status {}", reply.status));
     }

@@ -129,11 +129,8 @@ async fn reached(settings: HttpSettings) -> Result<String, String> {
     // It reads the certificates that are trusted besides the system's.
     let made = tokio::task::spawn_blocking(move || Http::new(settings)).await;
     let http = made.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())?;
-    match http.ask(Method::HEAD, &root, HeaderMap::new(), b"", 0).await {
-        Ok(reply) => Ok(format!("status {}", reply.status)),
-        Err(Answer::Retry { why, .. } | Answer::Unusable { why } | Answer::TooLarge { why } | Answer::Refused { why }) => Err(why),
-        Err(Answer::Delivered | Answer::Items(_)) => Err("no answer".to_owned()),
-    }
+    let reply = http.ask(Method::HEAD, &root, HeaderMap::new(), b"", 0).await.map_err(Answer::into_why)?;
+    Ok(format!("status {}", reply.status))
 }
 
 async fn connected(socket: &Path) -> Result<String, String> {

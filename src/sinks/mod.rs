@@ -111,6 +111,16 @@ pub enum Answer {
     Items(Vec<Verdict>),
 }
 
+impl Answer {
+    /// Why there is nothing, of an answer that stands where another was wanted.
+    pub fn into_why(self) -> String {
+        match self {
+            Answer::Retry { why, .. } | Answer::Unusable { why } | Answer::TooLarge { why } | Answer::Refused { why } => why,
+            Answer::Delivered | Answer::Items(_) => "no answer".to_owned(),
+        }
+    }
+}
+
 /// What became of one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -51,7 +51,7 @@ pub fn run(args: &args::Demo, context: &Context) -> anyhow::Result<Exit> {
     let demo = Demo {
         display: Display::new(context, &place.data, args.log.as_deref(), settings.admin.listen),
         log,
-        end: args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+        lasts: args.seconds.map(Duration::from_secs),
         simulated: place.logs.is_none().then(|| (settings.data_dir.join("log"), args.rate)),
     };
     let told = outcome.clone();
@@ -146,7 +146,7 @@ fn free_port() -> anyhow::Result<SocketAddr> {
 struct Demo {
     display: Display,
     log: Arc<Log>,
-    end: Option<Instant>,
+    lasts: Option<Duration>,
     /// Where simulated honeypots write, and how many events per second.
     simulated: Option<(PathBuf, f64)>,
 }
@@ -158,10 +158,12 @@ impl Demo {
         let store = engine.store().clone();
         let mut honeypots = self.simulated.map(|(dir, rate)| Honeypots::start(&dir, rate, store.clone())).transpose()?;
         self.display.begin(&engine.observed);
+        // Opening what is there from before is not what was asked for.
+        let end = self.lasts.map(|lasts| Instant::now() + lasts);
         let cause = loop {
             tokio::select! {
                 cause = daemon.asked_to_stop(&self.log) => break cause,
-                () = at(self.end) => break "end of the demo",
+                () = at(end) => break "end of the demo",
                 () = sleep_until(self.display.next_at()) => {}
             }
             if let Some(honeypots) = &mut honeypots {
